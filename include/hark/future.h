@@ -1,0 +1,218 @@
+// hark/future.h - ask, and get the answer: by continuation, or by waiting.
+//
+// A future belongs to the ctx that asked, and only that ctx may use it. Its continuation
+// runs as a turn of that actor, so a handler and a continuation never run at once. Every
+// ask ends exactly once: reply, refusal, timeout, or the target's end.
+
+#ifndef HARK_FUTURE_H
+#define HARK_FUTURE_H
+
+#include <hark/actor.h>
+#include <hark/base.h>
+#include <hark/message.h>
+
+HARK_BEGIN_DECLS
+
+// The answer that an ask will get. A plain value; stale once it was dropped or its turn
+// is over. All zero is no future: an await or a then on it fails with HARK_ESTALE.
+typedef struct hark_future {
+    uint64_t owner;
+    uint64_t id;
+} hark_future;
+
+// An answer that is owed. A plain value; used once.
+typedef struct hark_promise {
+    uint64_t owner;
+    uint64_t id;
+} hark_promise;
+
+// Why something failed, and how far it got. Strings live as long as the struct does.
+typedef struct hark_error {
+    int code; // hark_err, or an application's own from HARK_EUSER on
+    hark_stage stage;
+    const char *text;    // what happened, in words
+    hark_ref target;     // whom it was for; null if nobody
+    const char *type;    // the message's type; NULL if none
+    const char *site;    // "file:line" of the ask; NULL if unknown
+    uint32_t elapsed_ms; // from the ask to the failure
+} hark_error;
+
+// Writes one line such as
+//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<1.17.3> at bank.c:61, stage: queued
+// and a NUL; returns the whole length.
+HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *out,
+                                 size_t size);
+
+// The error of the last call on ctx that failed and whose docstring points here. Never
+// NULL; code 0 if none failed. Borrowed until the next such call.
+HARK_API const hark_error *hark_error_of(hark_ctx *ctx);
+
+// How one ask is done. All zero is a good default.
+typedef struct hark_ask_options {
+    uint32_t timeout_ms; // 0: the system's default, 5 s
+    const char *site;    // shown in errors; NULL: unknown
+} hark_ask_options;
+
+// Asks an actor: value (a struct of type) is copied and sent. Always gives a future that
+// ends; if the ask could not even be sent, it fails with the reason. {0} only if there
+// is no memory, or ctx is NULL.
+HARK_CHECKED hark_future hark_ask_value(hark_ctx *ctx, hark_ref to, const hark_type *type,
+                                        const void *value,
+                                        const hark_ask_options *options);
+// Takes message, also on error; else as hark_ask_value.
+HARK_CHECKED hark_future hark_request(hark_ctx *ctx, hark_ref to, hark_message *message,
+                                      const hark_ask_options *options);
+// As hark_ask_value with a timeout (0: default) and a site.
+HARK_CHECKED hark_future hark_ask_at(hark_ctx *ctx, const char *site, uint32_t timeout_ms,
+                                     hark_ref to, const hark_type *type,
+                                     const void *value);
+
+// hark_ask(ctx, to, message, .field = value, ...)
+#define hark_ask(ctx, to, ...)                                                         \
+    hark_ask_at(ctx, HARK_HERE, 0, to, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
+// hark_ask_within(ctx, timeout_ms, to, message, .field = value, ...)
+#define hark_ask_within(ctx, timeout_ms, to, ...)                                      \
+    hark_ask_at(ctx, HARK_HERE, timeout_ms, to, HARK_TYPE_(__VA_ARGS__),               \
+                HARK_VALUE_(__VA_ARGS__))
+
+// What a name was found to be: the answer to hark_lookup_ask.
+HARK_MESSAGE(hark_found, (ref, actor))
+
+// Looks a name up as hark_lookup does, and answers with hark_found. Never blocks.
+HARK_CHECKED hark_future hark_lookup_ask(hark_ctx *ctx, const char *name,
+                                         uint32_t timeout_ms);
+
+// ---- the answering side ----
+
+// Answers the ask in hand; value is copied. Once a turn. HARK_ENOASK: what is in hand was
+// told and not asked, or is answered already: nothing is sent.
+HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
+                                   const void *value);
+// hark_reply(ctx, message, .field = value, ...)
+#define hark_reply(ctx, ...)                                                           \
+    hark_reply_value(ctx, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
+
+// Refuses the ask in hand: it fails with code and the text (cut at 1,000 bytes).
+// HARK_ENOASK as above.
+HARK_API hark_err hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
+    HARK_PRINTF(3, 4);
+
+// Takes the ask in hand off the turn: it is answered later, by this actor, with
+// hark_fulfil or hark_break. If the actor ends first, the ask fails with HARK_ESTOPPED.
+// {0}: nothing was asked, or no memory.
+HARK_CHECKED hark_promise hark_defer(hark_ctx *ctx);
+// Answers a deferred ask. HARK_ESTALE: answered before, or not this actor's.
+HARK_API hark_err hark_fulfil_value(hark_ctx *ctx, hark_promise promise,
+                                    const hark_type *type, const void *value);
+// hark_fulfil(ctx, promise, message, .field = value, ...)
+#define hark_fulfil(ctx, promise, ...)                                                 \
+    hark_fulfil_value(ctx, promise, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
+// Fails a deferred ask. HARK_ESTALE.
+HARK_API hark_err hark_break(hark_ctx *ctx, hark_promise promise, int code,
+                             const char *format, ...) HARK_PRINTF(4, 5);
+
+// ---- the asking side: continuations ----
+
+// Runs when a future succeeds: reply is a struct of the continuation's type. arg is the
+// continuation's. All borrowed until it returns.
+typedef void hark_on_reply(hark_ctx *ctx, void *self, const void *reply, void *arg);
+// Runs when a future fails. error is borrowed until it returns.
+typedef void hark_on_failure(hark_ctx *ctx, void *self, const hark_error *error,
+                             void *arg);
+
+// What happens when a future ends.
+typedef struct hark_continuation {
+    const hark_type *type;       // the reply expected; another type is HARK_ETYPE
+    hark_on_reply *on_reply;     // NULL: nothing to do
+    hark_on_failure *on_failure; // NULL: nothing to do
+    void (*drop)(void *arg);     // frees arg, once, when all is over; NULL: nothing
+} hark_continuation;
+
+// Continues a future: exactly one of the two functions runs, as a turn of the caller,
+// unless the caller ends first (then only drop runs). In an attached thread they run in
+// its calls of hark_await, hark_await_all and hark_receive, with self NULL. Takes arg,
+// also on error. HARK_ESTALE: not a future of ctx, or continued already. HARK_ENOMEM.
+HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
+                                      const hark_continuation *continuation, void *arg);
+
+// HARK_THEN(actor, name, reply) { ... } and HARK_ELSE(actor, name) { ... } are the two
+// ends of a continuation, and HARK_CONTINUATION(actor, name, reply) joins them. In scope:
+// `ctx`, `self`, `arg`, and `msg` (the reply) or `error`.
+#define HARK_THEN(actor, name, reply)                                                  \
+    static void actor##_then_##name(hark_ctx *ctx, actor *self, const reply *msg,      \
+                                    void *arg);                                        \
+    static void actor##_resume_##name(hark_ctx *ctx, void *self, const void *msg,      \
+                                      void *arg)                                       \
+    {                                                                                  \
+        actor##_then_##name(ctx, (actor *)self, (const reply *)msg, arg);              \
+    }                                                                                  \
+    static void actor##_then_##name(                                                   \
+        __attribute__((unused)) hark_ctx *ctx, __attribute__((unused)) actor *self,    \
+        __attribute__((unused)) const reply *msg, __attribute__((unused)) void *arg)
+
+#define HARK_ELSE(actor, name)                                                         \
+    static void actor##_else_##name(hark_ctx *ctx, actor *self,                        \
+                                    const hark_error *error, void *arg);               \
+    static void actor##_fail_##name(hark_ctx *ctx, void *self,                         \
+                                    const hark_error *error, void *arg)                \
+    {                                                                                  \
+        actor##_else_##name(ctx, (actor *)self, error, arg);                           \
+    }                                                                                  \
+    static void actor##_else_##name(                                                   \
+        __attribute__((unused)) hark_ctx *ctx, __attribute__((unused)) actor *self,    \
+        __attribute__((unused)) const hark_error *error,                               \
+        __attribute__((unused)) void *arg)
+
+#define HARK_CONTINUATION(actor, name, reply)                                          \
+    static const hark_continuation actor##_##name = {                                  \
+        .type = &reply##_type,                                                         \
+        .on_reply = actor##_resume_##name,                                             \
+        .on_failure = actor##_fail_##name,                                             \
+        .drop = NULL,                                                                  \
+    };
+
+// hark_then(ctx, future, actor, name, arg): continues with HARK_CONTINUATION(actor, name).
+#define hark_then(ctx, future, actor, name, arg)                                       \
+    hark_then_value(ctx, future, &actor##_##name, arg)
+
+// ---- the asking side: waiting ----
+
+// Waits until the future ends; its continuations and those of other futures of this
+// thread run meanwhile. Gives the reply, borrowed until the future is dropped or the
+// thread detaches; NULL if it failed (hark_error_of(ctx) says why), or with HARK_ETYPE if
+// the reply is of another type. Only in an attached thread: in an actor HARK_ENOTSUP.
+HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
+                                          const hark_type *type);
+// hark_await(ctx, future, message): the same, typed.
+#define hark_await(ctx, future, message)                                               \
+    ((const message *)hark_await_value(ctx, future, &message##_type))
+
+// The reply of a future that has succeeded, without waiting; else NULL (HARK_ETIMEOUT in
+// hark_error_of if it is still open). For the futures behind hark_all.
+HARK_API const void *hark_future_value(hark_ctx *ctx, hark_future future,
+                                       const hark_type *type);
+#define hark_future_get(ctx, future, message)                                          \
+    ((const message *)hark_future_value(ctx, future, &message##_type))
+
+// True once it has ended, well or not; true for one that is no longer known.
+HARK_API bool hark_future_done(hark_ctx *ctx, hark_future future);
+
+// Keeps a future of an actor beyond the turn that made it, until it is dropped.
+// HARK_ESTALE.
+HARK_API hark_err hark_future_keep(hark_ctx *ctx, hark_future future);
+
+// Lets go of a future and its reply. An answer that comes later is thrown away.
+HARK_API void hark_future_drop(hark_ctx *ctx, hark_future future);
+
+// The answer of hark_all: how many succeeded.
+HARK_MESSAGE(hark_all_done, (u32, count))
+
+// A future over many of the same ctx: it succeeds when all have, and fails as soon as one
+// fails, with that one's error. It keeps them until it is dropped itself, so that
+// hark_future_get reaches each reply; none of them may be continued otherwise. count 0
+// succeeds at once. {0}: no memory, or one was stale or continued (hark_error_of).
+HARK_CHECKED hark_future hark_all(hark_ctx *ctx, const hark_future *futures, size_t count);
+
+HARK_END_DECLS
+
+#endif // HARK_FUTURE_H

@@ -1,0 +1,12 @@
+// hark/hark.h - everything: actors, messages, futures, systems.
+
+#ifndef HARK_HARK_H
+#define HARK_HARK_H
+
+#include <hark/actor.h>
+#include <hark/base.h>
+#include <hark/future.h>
+#include <hark/message.h>
+#include <hark/system.h>
+
+#endif // HARK_HARK_H

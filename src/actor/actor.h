@@ -1,0 +1,54 @@
+// Actor: what the rooms above may ask of this one beside the public API.
+//
+// A service thread (the link's poller) speaks with a ctx of its own, which has no actor:
+// it sends for others, and is told nothing.
+
+#ifndef ACTOR_ACTOR_H
+#define ACTOR_ACTOR_H
+
+#include "actor/node.h"
+#include "hark/future.h"
+#include "message/message.h"
+
+// Gives a ctx for a service thread. NULL: no memory.
+hark_ctx *hark__service_open(struct node *node);
+// Closes it with its seat.
+void hark__service_close(hark_ctx *ctx);
+
+struct node *hark__ctx_node(const hark_ctx *ctx);
+// The pool of whoever speaks; valid until the turn ends.
+struct pool *hark__ctx_pool(const hark_ctx *ctx);
+// True in an attached thread, which may block.
+bool hark__ctx_is_thread(const hark_ctx *ctx);
+// Lets every target that was sent to by ctx send what it has kept back.
+void hark__ctx_flush(hark_ctx *ctx);
+
+// Takes message, also on error; an error means that it has been accounted for. `from`,
+// `kind` and `correlation` are set.
+hark_err hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message);
+
+// Borrows message, which could not be delivered to `to`: an ask fails with code at its
+// asker, anything else becomes a dead letter. text may be NULL.
+void hark__bounce(hark_ctx *ctx, hark_ref to, const struct hark_message *message, int code,
+                  hark_stage stage, const char *text);
+
+// Tells the subscribers of dead letters of one that has no message any more (what came
+// over a link and could not be read), and counts it.
+void hark__letter(hark_ctx *ctx, hark_ref to, hark_ref from, const char *type, int code,
+                  const char *text);
+
+// Fails the ask `correlation` of `asker`, on whatever node. text may be NULL.
+void hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
+                hark_stage stage, const char *text);
+
+// Opens a future of ctx's owner for a request that the room above makes itself. site is
+// static or NULL. Its id is the correlation. {0}: no memory, or the limit; the error of
+// ctx is set.
+hark_future hark__ask_open(hark_ctx *ctx, hark_ref to, const hark_type *asked,
+                           uint32_t timeout_ms, const char *site);
+
+// Sets what hark_error_of gives, and returns code.
+hark_err hark__ctx_error(hark_ctx *ctx, int code, const char *format, ...)
+    HARK_PRINTF(3, 4);
+
+#endif // ACTOR_ACTOR_H

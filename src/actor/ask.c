@@ -1,0 +1,479 @@
+#include "actor/ctx.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "future/all.h"
+
+enum { RETRY_NS = 10 * 1000 * 1000 };
+
+// ---- opening ----
+
+static struct futures *
+futures_of(hark_ctx *ctx)
+{
+    struct extra *extra = hark__ctx_extra(ctx);
+
+    if (extra != NULL && extra->futures == NULL) {
+        extra->futures = hark__futures_new(ctx->node->limits.futures);
+    }
+    return extra != NULL ? extra->futures : NULL;
+}
+
+static hark_future
+name_of(const hark_ctx *ctx, const struct future *future)
+{
+    return (hark_future){ctx->self.actor, future->id};
+}
+
+// An attached thread's futures count at once: it has no turn that would end.
+static void
+stamp_thread(hark_ctx *ctx, struct futures *futures)
+{
+    if (ctx->is_thread) {
+        hark__futures_stamp(futures, hark__env_now(ctx->node->env));
+    }
+}
+
+static struct future *
+open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout_ms,
+            const char *site)
+{
+    struct futures *futures = futures_of(ctx);
+    struct future *future = NULL;
+
+    if (futures != NULL) {
+        uint32_t limit_ms =
+            timeout_ms != 0 ? timeout_ms : ctx->node->limits.ask_timeout_ms;
+        future = hark__future_open(futures, ctx_pool(ctx), limit_ms);
+    }
+    if (future == NULL) {
+        bool full = futures != NULL && futures->open_count >= futures->limit;
+        hark__ctx_error(ctx, full ? HARK_ELIMIT : HARK_ENOMEM,
+                        full ? "too many open futures" : "no memory for a future");
+        return NULL;
+    }
+    future->target = to;
+    future->asked = asked;
+    future->site = site;
+    stamp_thread(ctx, futures);
+    return future;
+}
+
+hark_future
+hark__ask_open(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout_ms,
+               const char *site)
+{
+    struct future *future = open_future(ctx, to, asked, timeout_ms, site);
+
+    return future != NULL ? name_of(ctx, future) : (hark_future){0, 0};
+}
+
+// ---- asking ----
+
+static void
+fail_at_once(hark_ctx *ctx, struct future *future, hark_err err)
+{
+    hark__future_complete(ctx_futures(ctx), ctx, future, NULL, err, HARK_STAGE_NOT_SENT,
+                          0);
+}
+
+// Takes message; NULL: there was no memory for it.
+static hark_future
+ask(hark_ctx *ctx, hark_ref to, const hark_type *asked, struct hark_message *message,
+    uint32_t timeout_ms, const char *site)
+{
+    struct future *future = open_future(ctx, to, asked, timeout_ms, site);
+
+    if (future == NULL) {
+        if (message != NULL) {
+            hark__message_free(ctx_pool(ctx), message);
+        }
+        return (hark_future){0, 0};
+    }
+    hark_future name = name_of(ctx, future);
+    if (message == NULL) {
+        fail_at_once(ctx, future, HARK_ENOMEM);
+        return name;
+    }
+    message->kind = MESSAGE_ASK;
+    message->from = ctx->self;
+    message->correlation = future->id;
+    message->timeout_ms = future->timeout_ms;
+    // An error comes back as a failure, like any other.
+    (void)hark__send(ctx, to, message);
+    return name;
+}
+
+hark_future
+hark_ask_at(hark_ctx *ctx, const char *site, uint32_t timeout_ms, hark_ref to,
+            const hark_type *type, const void *value)
+{
+    if (ctx == NULL) {
+        return (hark_future){0, 0};
+    }
+    if (type == NULL || value == NULL) {
+        struct future *future = open_future(ctx, to, type, timeout_ms, site);
+
+        if (future == NULL) {
+            return (hark_future){0, 0};
+        }
+        fail_at_once(ctx, future, HARK_EINVAL);
+        return name_of(ctx, future);
+    }
+    return ask(ctx, to, type, hark__message_new(ctx_pool(ctx), type, value), timeout_ms,
+               site);
+}
+
+hark_future
+hark_ask_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value,
+               const hark_ask_options *options)
+{
+    return hark_ask_at(ctx, options != NULL ? options->site : NULL,
+                       options != NULL ? options->timeout_ms : 0, to, type, value);
+}
+
+hark_future
+hark_request(hark_ctx *ctx, hark_ref to, hark_message *message,
+             const hark_ask_options *options)
+{
+    if (ctx == NULL) {
+        return (hark_future){0, 0};
+    }
+    if (message == NULL) {
+        return hark_ask_value(ctx, to, NULL, NULL, options);
+    }
+    return ask(ctx, to, message->type, message, options != NULL ? options->timeout_ms : 0,
+               options != NULL ? options->site : NULL);
+}
+
+// ---- completing ----
+
+void
+hark__complete(hark_ctx *ctx, struct hark_message *message)
+{
+    struct futures *futures = ctx_futures(ctx);
+    struct future *future = hark__future_find(futures, message->correlation);
+
+    if (future == NULL || future->state == FUTURE_DONE) {
+        hark__bounce(ctx, ctx->self, message, HARK_ESTALE, HARK_STAGE_REPLY_LOST,
+                     "nobody waits for this reply any more");
+        return;
+    }
+    // Only a failure tells how long it took.
+    int64_t now_ns =
+        message->kind == MESSAGE_FAILURE ? hark__env_now(ctx->node->env) : 0;
+    message->flags |= MESSAGE_HELD;
+    hark__future_complete(futures, ctx, future, message, HARK_OK, HARK_STAGE_RUNNING,
+                          now_ns);
+}
+
+void
+hark__futures_expire(hark_ctx *ctx)
+{
+    struct futures *futures = ctx_futures(ctx);
+    struct future *future;
+
+    if (futures == NULL) {
+        return;
+    }
+    int64_t now_ns = hark__env_now(ctx->node->env);
+    while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
+        // On this node it is in the mailbox at least; of others we know nothing.
+        hark_stage stage = future->target.node == ctx->node->id ? HARK_STAGE_QUEUED
+                                                                 : HARK_STAGE_SENT;
+        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT, stage, now_ns);
+    }
+}
+
+// ---- the end of a turn ----
+
+static void
+close_future(hark_ctx *ctx, struct future *future)
+{
+    if (future->state == FUTURE_DONE && future->code != HARK_OK && !future->looked_at) {
+        hark__seat_count(&ctx->seat->failures_unseen);
+    }
+    hark__future_close(ctx_futures(ctx), ctx_pool(ctx), ctx, future);
+}
+
+// Guardian of the futures that their turn has let go of.
+static void
+guardian_complete(struct waiter *waiter, void *turn, struct future *future)
+{
+    (void)waiter;
+    close_future(turn, future);
+}
+
+static void
+guardian_drop(struct waiter *waiter, void *turn)
+{
+    (void)waiter;
+    (void)turn;
+}
+
+static struct waiter guardian = {guardian_complete, guardian_drop};
+
+// A wheel timer of an actor came due, on the thread of worker poll_arg.
+static void
+timer_due(void *poll_arg, struct timer_action *action)
+{
+    struct worker *worker = poll_arg;
+    struct seat *seat = hark__worker_local(worker);
+    struct node *node = seat->node;
+    hark_ctx ctx = {.node = node, .seat = seat, .worker = worker};
+    hark_ref owner = {node->id, action->word};
+
+    if (!hark__send_system(&ctx, owner, SYSTEM_TIMEOUTS) && hark_is_alive(&ctx, owner)) {
+        // No memory: the record of this timer is free again, so arming cannot fail.
+        (void)hark__sched_arm(node->sched, worker,
+                              hark__env_now(node->env) + RETRY_NS, action);
+    }
+}
+
+static void
+arm(hark_ctx *ctx, struct extra *extra)
+{
+    int64_t next_ns = hark__futures_next_ns(extra->futures);
+
+    if (next_ns < extra->armed_ns) {
+        struct timer_action action = {.fire = timer_due, .word = ctx->self.actor};
+
+        if (hark__sched_arm(ctx->node->sched, ctx->worker, next_ns, &action) != 0) {
+            extra->armed_ns = next_ns;
+        }
+    }
+}
+
+void
+hark__futures_end_turn(hark_ctx *ctx)
+{
+    struct futures *futures = ctx_futures(ctx);
+
+    if (futures == NULL) {
+        return;
+    }
+    do {
+        hark__futures_tell_ready(futures, ctx);
+        hark__futures_adopt(futures, &guardian);
+    } while (!hark__list_is_empty(&futures->ready));
+    if (!hark__list_is_empty(&futures->fresh)) {
+        hark__futures_stamp(futures, hark__env_now(ctx->node->env));
+    }
+    arm(ctx, ctx->slot->extra);
+}
+
+// ---- continuations ----
+
+struct continuation {
+    struct waiter waiter;
+    const hark_continuation *what;
+    void *arg;
+    uint8_t size_class;
+};
+
+static void
+continuation_free(hark_ctx *ctx, struct continuation *continuation)
+{
+    if (continuation->what->drop != NULL) {
+        continuation->what->drop(continuation->arg);
+    }
+    hark__pool_free(ctx_pool(ctx), continuation, continuation->size_class);
+}
+
+static void *
+self_of(const hark_ctx *ctx)
+{
+    return ctx->slot->state;
+}
+
+static void
+run_failure(hark_ctx *ctx, const struct continuation *continuation,
+            const hark_error *error)
+{
+    if (continuation->what->on_failure != NULL) {
+        continuation->what->on_failure(ctx, self_of(ctx), error, continuation->arg);
+    }
+}
+
+static void
+run_reply(hark_ctx *ctx, const struct continuation *continuation,
+          const struct future *future)
+{
+    const hark_type *expected = continuation->what->type;
+    const void *reply = hark_message_as(future->message, expected);
+
+    if (reply == NULL) {
+        char text[ERROR_TEXT];
+        hark_error error = hark__future_error(ctx_futures(ctx), future);
+
+        snprintf(text, sizeof text, "the reply is %s, not %s", future->message->type->name,
+                 expected->name);
+        error.code = HARK_ETYPE;
+        error.stage = HARK_STAGE_REPLY_LOST;
+        error.text = text;
+        run_failure(ctx, continuation, &error);
+    } else if (continuation->what->on_reply != NULL) {
+        continuation->what->on_reply(ctx, self_of(ctx), reply, continuation->arg);
+    }
+}
+
+static void
+continuation_complete(struct waiter *waiter, void *turn, struct future *future)
+{
+    hark_ctx *ctx = turn;
+    struct continuation *continuation = CONTAINER_OF(waiter, struct continuation, waiter);
+    uint64_t id = future->id;
+
+    if (future->code == HARK_OK) {
+        run_reply(ctx, continuation, future);
+    } else {
+        hark_error error = hark__future_error(ctx_futures(ctx), future);
+
+        run_failure(ctx, continuation, &error);
+    }
+    continuation_free(ctx, continuation);
+    future = hark__future_find(ctx_futures(ctx), id);
+    if (future != NULL) { // the continuation may have dropped it
+        close_future(ctx, future);
+    }
+}
+
+static void
+continuation_drop(struct waiter *waiter, void *turn)
+{
+    continuation_free(turn, CONTAINER_OF(waiter, struct continuation, waiter));
+}
+
+// NULL: it is not one of ctx's.
+static struct future *
+find(const hark_ctx *ctx, hark_future future)
+{
+    return ctx != NULL && future.owner == ctx->self.actor && future.id != 0
+               ? hark__future_find(ctx_futures(ctx), future.id)
+               : NULL;
+}
+
+static void
+drop_arg(const hark_continuation *what, void *arg)
+{
+    if (what != NULL && what->drop != NULL) {
+        what->drop(arg);
+    }
+}
+
+hark_err
+hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what, void *arg)
+{
+    struct future *future = find(ctx, name);
+    uint8_t size_class;
+
+    if (what == NULL || what->type == NULL) {
+        drop_arg(what, arg);
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_then: no continuation");
+    }
+    if (future == NULL || future->waiter != NULL) {
+        drop_arg(what, arg);
+        return hark__ctx_error(ctx, HARK_ESTALE,
+                               "hark_then: the future has ended, is continued already, or "
+                               "is not this actor's");
+    }
+    struct continuation *continuation =
+        hark__pool_alloc(ctx_pool(ctx), sizeof *continuation, &size_class);
+    if (continuation == NULL) {
+        drop_arg(what, arg);
+        return hark__ctx_error(ctx, HARK_ENOMEM, "hark_then: no memory");
+    }
+    *continuation = (struct continuation){
+        {continuation_complete, continuation_drop}, what, arg, size_class};
+    hark__future_watch(ctx_futures(ctx), future, &continuation->waiter);
+    return HARK_OK;
+}
+
+// ---- looking at futures ----
+
+const void *
+hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
+{
+    struct future *future = find(ctx, name);
+
+    if (future == NULL || type == NULL) {
+        hark__ctx_error(ctx, type == NULL ? HARK_EINVAL : HARK_ESTALE,
+                        "the future has ended, or is not of this actor or thread");
+        return NULL;
+    }
+    future->looked_at = true;
+    if (future->state == FUTURE_OPEN) {
+        hark__ctx_error(ctx, HARK_ETIMEOUT, "the future is still open");
+        return NULL;
+    }
+    if (future->code != HARK_OK) {
+        hark__ctx_error_of(ctx, ctx_futures(ctx), future);
+        return NULL;
+    }
+    const void *value = hark_message_as(future->message, type);
+    if (value == NULL) {
+        hark__ctx_error(ctx, HARK_ETYPE, "the reply is %s, not %s",
+                        future->message->type->name, type->name);
+    }
+    return value;
+}
+
+bool
+hark_future_done(hark_ctx *ctx, hark_future name)
+{
+    const struct future *future = find(ctx, name);
+
+    return future == NULL || future->state == FUTURE_DONE;
+}
+
+hark_err
+hark_future_keep(hark_ctx *ctx, hark_future name)
+{
+    struct future *future = find(ctx, name);
+
+    if (future == NULL) {
+        return hark__ctx_error(ctx, HARK_ESTALE, "hark_future_keep: the future has ended, "
+                                                 "or is not this actor's");
+    }
+    future->kept = true;
+    return HARK_OK;
+}
+
+void
+hark_future_drop(hark_ctx *ctx, hark_future name)
+{
+    struct future *future = find(ctx, name);
+
+    if (future != NULL) {
+        close_future(ctx, future);
+    }
+}
+
+hark_future
+hark_all(hark_ctx *ctx, const hark_future *futures, size_t count)
+{
+    struct future *future = NULL;
+
+    if (ctx == NULL || (futures == NULL && count > 0)) {
+        hark__ctx_error(ctx, HARK_EINVAL, "hark_all: null argument");
+        return (hark_future){0, 0};
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (find(ctx, futures[i]) == NULL) {
+            hark__ctx_error(ctx, HARK_ESTALE, "hark_all: future %zu has ended, or is not "
+                                              "of this actor or thread", i);
+            return (hark_future){0, 0};
+        }
+    }
+    struct futures *table = futures_of(ctx);
+    hark_err err = table == NULL ? HARK_ENOMEM
+                                 : hark__all_open(table, ctx_pool(ctx), futures, count,
+                                                  &future);
+    if (err != HARK_OK) {
+        hark__ctx_error(ctx, err, "hark_all: %s", hark_err_text(err));
+        return (hark_future){0, 0};
+    }
+    stamp_thread(ctx, table);
+    return name_of(ctx, future);
+}

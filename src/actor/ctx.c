@@ -1,0 +1,333 @@
+#include "actor/ctx.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "message/failure.h"
+
+hark_ctx *
+hark__service_open(struct node *node)
+{
+    hark_ctx *ctx = calloc(1, sizeof *ctx);
+    struct seat *seat = hark__seat_open(node);
+
+    if (ctx == NULL || seat == NULL) {
+        free(ctx);
+        if (seat != NULL) {
+            hark__seat_close(seat);
+        }
+        return NULL;
+    }
+    ctx->node = node;
+    ctx->seat = seat;
+    return ctx;
+}
+
+void
+hark__service_close(hark_ctx *ctx)
+{
+    hark__scratch_free(ctx);
+    hark__seat_close(ctx->seat);
+    free(ctx);
+}
+
+struct node *
+hark__ctx_node(const hark_ctx *ctx)
+{
+    return ctx->node;
+}
+
+struct pool *
+hark__ctx_pool(const hark_ctx *ctx)
+{
+    return ctx_pool(ctx);
+}
+
+bool
+hark__ctx_is_thread(const hark_ctx *ctx)
+{
+    return ctx->is_thread;
+}
+
+void
+hark__ctx_flush(hark_ctx *ctx)
+{
+    // A flush may fail asks, and so send to further targets.
+    while (ctx->target_count > 0) {
+        struct target *target = ctx->targets[--ctx->target_count];
+
+        target->flush(target, ctx);
+    }
+}
+
+struct extra *
+hark__ctx_extra(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+
+    if (slot != NULL && slot->extra == NULL) {
+        slot->extra = calloc(1, sizeof *slot->extra);
+        if (slot->extra != NULL) {
+            slot->extra->armed_ns = INT64_MAX;
+        }
+    }
+    return slot != NULL ? slot->extra : NULL;
+}
+
+// ---- memory of a turn ----
+
+void *
+hark_alloc(hark_ctx *ctx, size_t size)
+{
+    uint8_t size_class;
+
+    if (ctx == NULL || size > SIZE_MAX - sizeof(struct scratch)) {
+        return NULL;
+    }
+    struct scratch *scratch =
+        hark__pool_alloc(ctx_pool(ctx), sizeof *scratch + size, &size_class);
+    if (scratch == NULL) {
+        return NULL;
+    }
+    scratch->size_class = size_class;
+    scratch->next = ctx->scratch;
+    ctx->scratch = scratch;
+    return scratch->bytes;
+}
+
+void
+hark__scratch_free(hark_ctx *ctx)
+{
+    while (ctx->scratch != NULL) {
+        struct scratch *scratch = ctx->scratch;
+
+        ctx->scratch = scratch->next;
+        hark__pool_free(ctx_pool(ctx), scratch, scratch->size_class);
+    }
+    if (!ctx->is_thread) {
+        ctx->last_error = NULL; // it was one of them
+    }
+}
+
+hark_str
+hark_format(hark_ctx *ctx, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int size = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = size >= 0 ? hark_alloc(ctx, (size_t)size + 1) : NULL;
+    if (text == NULL) {
+        return (hark_str){"", 0};
+    }
+    va_start(args, format);
+    vsnprintf(text, (size_t)size + 1, format, args);
+    va_end(args);
+    return (hark_str){text, (size_t)size};
+}
+
+// ---- errors ----
+
+static struct last_error *
+last_error_of(hark_ctx *ctx)
+{
+    if (ctx->last_error == NULL) {
+        ctx->last_error = hark_alloc(ctx, sizeof *ctx->last_error);
+    }
+    return ctx->last_error;
+}
+
+hark_err
+hark__ctx_error(hark_ctx *ctx, int code, const char *format, ...)
+{
+    struct last_error *last = ctx != NULL ? last_error_of(ctx) : NULL;
+    va_list args;
+
+    if (last != NULL) {
+        last->error = (hark_error){.code = code, .text = last->text};
+        va_start(args, format);
+        vsnprintf(last->text, sizeof last->text, format, args);
+        va_end(args);
+    }
+    return (hark_err)code;
+}
+
+const hark_error *
+hark_error_of(hark_ctx *ctx)
+{
+    static const hark_error none = {.code = HARK_OK, .text = "success"};
+    static const hark_error null_ctx = {.code = HARK_EINVAL,
+                                        .text = "the ctx is a null pointer"};
+
+    if (ctx == NULL) {
+        return &null_ctx;
+    }
+    return ctx->last_error != NULL ? &ctx->last_error->error : &none;
+}
+
+hark_error
+hark__future_error(const struct futures *futures, const struct future *future)
+{
+    const struct future *blame = hark__future_find(futures, future->blame);
+    const struct future *whose = blame != NULL ? blame : future;
+    hark_error error = {
+        .code = future->code,
+        .stage = (hark_stage)future->stage,
+        .text = hark_err_text(future->code),
+        .target = whose->target,
+        .type = whose->asked != NULL ? whose->asked->name : NULL,
+        .site = whose->site,
+    };
+
+    if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE
+        && hark__failure_of(whose->message)->size > 0) {
+        error.text = hark__failure_of(whose->message)->text;
+    }
+    if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
+        error.elapsed_ms = (uint32_t)((whose->ended_ns - whose->started_ns) / 1000000);
+    }
+    return error;
+}
+
+void
+hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
+                   const struct future *future)
+{
+    struct last_error *last = last_error_of(ctx);
+    hark_error error = hark__future_error(futures, future);
+
+    if (last != NULL) {
+        snprintf(last->text, sizeof last->text, "%s", error.text);
+        error.text = last->text;
+        last->error = error;
+    }
+}
+
+// ---- printing ----
+
+static const char *
+behavior_name(struct node *node, hark_ref ref)
+{
+    struct slot *slot =
+        ref.node == node->id ? hark__slot_at(&node->slots, (uint32_t)ref.actor) : NULL;
+    uint32_t generation = (uint32_t)(ref.actor >> 32);
+
+    // acquire: pairs with birth's release; the behavior is that of this generation, or
+    // of a later one, which only a dead ref can bring up. Behaviors are static.
+    if (slot == NULL
+        || atomic_load_explicit(&slot->generation, memory_order_acquire) != generation) {
+        return "actor";
+    }
+    // relaxed: see above.
+    const hark_behavior *behavior =
+        atomic_load_explicit(&slot->behavior, memory_order_relaxed);
+    return behavior != NULL ? behavior->name : "thread";
+}
+
+size_t
+hark_ref_print(hark_ctx *ctx, hark_ref ref, char *out, size_t size)
+{
+    if (hark_ref_is_null(ref)) {
+        return (size_t)snprintf(out, size, "nobody");
+    }
+    return (size_t)snprintf(out, size, "%s<%04" PRIx64 ".%" PRIu32 ".%" PRIu32 ">",
+                            ctx != NULL ? behavior_name(ctx->node, ref) : "actor",
+                            ref.node >> 48, (uint32_t)ref.actor,
+                            (uint32_t)(ref.actor >> 32));
+}
+
+// Appends like snprintf; *used counts on beyond size.
+static HARK_PRINTF(4, 5) void
+append(char *out, size_t size, size_t *used, const char *format, ...)
+{
+    size_t at = *used < size ? *used : size;
+    va_list args;
+
+    va_start(args, format);
+    int more = vsnprintf(size > 0 ? out + at : NULL, size - at, format, args);
+    va_end(args);
+    *used += more > 0 ? (size_t)more : 0;
+}
+
+size_t
+hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
+{
+    size_t used = 0;
+    char target[300];
+
+    if (error == NULL) {
+        append(out, size, &used, "no error");
+        return used;
+    }
+    if (error->code >= HARK_EUSER) {
+        append(out, size, &used, "%d: %s", error->code, error->text);
+    } else {
+        append(out, size, &used, "%s: %s", hark_err_name(error->code), error->text);
+    }
+    if (error->type == NULL) {
+        return used;
+    }
+    hark_ref_print(ctx, error->target, target, sizeof target);
+    append(out, size, &used, " after %" PRIu32 " ms: ask %s to %s", error->elapsed_ms,
+           error->type, target);
+    if (error->site != NULL) {
+        append(out, size, &used, " at %s", error->site);
+    }
+    append(out, size, &used, ", stage: %s", hark_stage_name(error->stage));
+    return used;
+}
+
+// ---- the speaker ----
+
+hark_ref
+hark_self(const hark_ctx *ctx)
+{
+    return ctx != NULL ? ctx->self : (hark_ref){0, 0};
+}
+
+hark_ref
+hark_sender(const hark_ctx *ctx)
+{
+    return ctx != NULL && ctx->message != NULL ? ctx->message->from : (hark_ref){0, 0};
+}
+
+hark_system *
+hark_system_of(const hark_ctx *ctx)
+{
+    return ctx != NULL ? ctx->node->system : NULL;
+}
+
+hark_message *
+hark_message_new(hark_ctx *ctx, const hark_type *type, const void *value)
+{
+    return ctx != NULL && type != NULL && value != NULL
+               ? hark__message_new(ctx_pool(ctx), type, value)
+               : NULL;
+}
+
+void
+hark_message_free(hark_ctx *ctx, hark_message *message)
+{
+    if (ctx != NULL && message != NULL) {
+        hark__message_free(ctx_pool(ctx), message);
+    }
+}
+
+hark_message *
+hark_message_keep(hark_ctx *ctx)
+{
+    if (ctx == NULL || ctx->message == NULL || ctx->message->type == NULL) {
+        return NULL;
+    }
+    // The block in hand still serves the mailbox's chain: so a copy.
+    hark_message *copy =
+        hark__message_new(ctx_pool(ctx), ctx->message->type, ctx->message + 1);
+    if (copy != NULL) {
+        copy->from = ctx->message->from;
+    }
+    return copy;
+}

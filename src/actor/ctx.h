@@ -1,0 +1,118 @@
+// Ctx: who speaks, and what one turn has in hand.
+//
+// An actor's ctx lives on the stack of its turn, so it goes with the stack wherever that
+// is run; an attached thread's and a service thread's live on the heap. Nothing in it is
+// shared. The seat and the worker are the thread's that runs the turn now.
+
+#ifndef ACTOR_CTX_H
+#define ACTOR_CTX_H
+
+#include "actor/actor.h"
+#include "future/future.h"
+
+enum { CTX_TARGETS = 4, ERROR_TEXT = 512 };
+
+// What hark_error_of gives, with room for its text.
+struct last_error {
+    hark_error error;
+    char text[ERROR_TEXT];
+};
+
+// Memory of a turn (hark_alloc); its bytes follow.
+struct scratch {
+    struct scratch *next;
+    uint8_t size_class;
+    _Alignas(16) unsigned char bytes[];
+};
+
+struct hark_ctx {
+    struct node *node;
+    struct seat *seat;
+    struct worker *worker; // NULL: not a worker's thread
+    struct slot *slot;     // NULL: a service thread
+    hark_ref self;         // null: a service thread
+    struct hark_message *message; // in hand; NULL: none
+    bool owes_answer;             // message is an ask, not answered yet
+    bool is_thread;               // attached: sends leave at once
+    uint32_t target_count;
+    struct target *targets[CTX_TARGETS]; // to flush when the turn ends
+    struct scratch *scratch;
+    struct last_error *last_error; // NULL: none yet
+};
+
+// What few actors have: made when first needed, gone with the actor.
+struct extra {
+    struct futures *futures;   // NULL: none asked
+    struct promises *promises; // NULL: none deferred
+    int64_t armed_ns; // when a wheel timer will have us look at our futures; or INT64_MAX
+};
+
+// Codes of MESSAGE_SYSTEM.
+enum system_code {
+    SYSTEM_STOP = 1,     // end
+    SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
+};
+
+// ctx.c
+
+// Gives the extra of ctx's owner. NULL: no memory.
+struct extra *hark__ctx_extra(hark_ctx *ctx);
+// Frees what hark_alloc gave.
+void hark__scratch_free(hark_ctx *ctx);
+// Sets hark_error_of to a future's failure.
+void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
+                        const struct future *future);
+// Why a future failed. Its strings live as long as the future.
+hark_error hark__future_error(const struct futures *futures, const struct future *future);
+
+// send.c
+
+// Schedules the owner of a mailbox that a push found idle.
+void hark__schedule(hark_ctx *ctx, struct slot *slot);
+// Sends a system message. False: no such actor, or no memory.
+bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
+
+// ask.c
+
+// A REPLY or FAILURE came, and is in hand.
+void hark__complete(hark_ctx *ctx, struct hark_message *message);
+// The end of a turn that may have opened futures: continues those that are done, starts
+// clocks, sees to the timer.
+void hark__futures_end_turn(hark_ctx *ctx);
+// Fails every future of ctx's owner whose time is over.
+void hark__futures_expire(hark_ctx *ctx);
+
+// reply.c
+
+// Fails every ask that was deferred and not answered, and frees the table.
+void hark__promises_free(hark_ctx *ctx, struct promises *promises);
+
+// turn.c
+
+// The task of every actor's slot, and of free ones.
+void hark__actor_run(struct task *task, struct worker *worker);
+// Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
+void hark__slot_vacate(hark_ctx *ctx);
+
+// thread.c
+
+// The task of an attached thread's slot; only its address counts (hark__schedule).
+void hark__thread_run(struct task *task, struct worker *worker);
+void hark__thread_wake(struct slot *slot, struct node *node);
+// Detaches the calling thread if it is attached to node.
+void hark__thread_detach_own(struct node *node);
+
+static inline struct pool *
+ctx_pool(const hark_ctx *ctx)
+{
+    return ctx->seat->pool;
+}
+
+static inline struct futures *
+ctx_futures(const hark_ctx *ctx)
+{
+    return ctx->slot != NULL && ctx->slot->extra != NULL ? ctx->slot->extra->futures
+                                                         : NULL;
+}
+
+#endif // ACTOR_CTX_H

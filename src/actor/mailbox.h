@@ -1,0 +1,170 @@
+// Mailbox: many senders, one reader, and the one word that says who must run the actor.
+//
+// Messages form a chain. `tail` is the newest message, or one of two marks when there is
+// none: IDLE (the actor sleeps) or EMPTY (it runs, or waits in a run queue). A sender
+// swaps its message into tail and then links it behind what was there: the older message,
+// or `first` when there was a mark. Finding IDLE, it must schedule the actor. So a push is
+// one exchange and one release store, and the tag is the one scheduled state.
+//
+//           push: caller schedules               last one taken, sleep
+//   IDLE ------------------------> messages ------------------------------> IDLE
+//     |                               ^  |
+//     | wake: caller schedules   push |  | last one taken, not asleep: it stays as `current`
+//     +-------------------------> EMPTY <+
+//
+// The message in hand (`current`) stays at the tail until the next one is behind it or
+// the actor sleeps, so there is no separate stub node. (The chain is Vyukov's intrusive
+// queue; the tag in the tail and the missing stub are ours. models/mailbox.pml.)
+//
+// The system lane is a second, small stack, looked at first. A push there must wake an
+// idle actor too: it swaps IDLE for EMPTY. A reader that has set IDLE looks at the lane
+// once more: lane before tail there, tail before lane here, sequentially consistent.
+
+#ifndef ACTOR_MAILBOX_H
+#define ACTOR_MAILBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "message/message.h"
+
+struct mailbox {
+    _Atomic(uintptr_t) tail;                // senders swap; reader swaps to IDLE
+    _Atomic(struct hark_message *) first;   // a sender that found a mark writes, reader takes
+    _Atomic(struct hark_message *) lane;    // system messages, newest first
+};
+
+#define MAILBOX_EMPTY ((uintptr_t)0)
+#define MAILBOX_IDLE ((uintptr_t)1)
+
+// Starts idle.
+static inline void
+hark__mailbox_init(struct mailbox *box)
+{
+    atomic_init(&box->tail, MAILBOX_IDLE);
+    atomic_init(&box->first, NULL);
+    atomic_init(&box->lane, NULL);
+}
+
+// Takes message. True: it was idle and the caller must schedule the actor.
+static inline bool
+hark__mailbox_push(struct mailbox *box, struct hark_message *message)
+{
+    // relaxed: published by the exchange.
+    atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
+    // release: hands over the message (with the store below, on the same path).
+    // acquire: finding IDLE, we take over what the reader left; and the message in front
+    // is initialised before we write its next.
+    uintptr_t seen = atomic_exchange_explicit(&box->tail, (uintptr_t)message,
+                                              memory_order_acq_rel);
+    // release: pairs with the reader's acquire in next.
+    if (seen > MAILBOX_IDLE) {
+        struct hark_message *before = (struct hark_message *)seen;
+        atomic_store_explicit(&before->next, message, memory_order_release);
+    } else {
+        atomic_store_explicit(&box->first, message, memory_order_release);
+    }
+    return seen == MAILBOX_IDLE;
+}
+
+// Takes message into the system lane. True: the caller must schedule the actor.
+static inline bool
+hark__mailbox_push_system(struct mailbox *box, struct hark_message *message)
+{
+    // relaxed: the compare-and-swap checks it.
+    struct hark_message *top = atomic_load_explicit(&box->lane, memory_order_relaxed);
+
+    do {
+        // relaxed: published by the compare-and-swap.
+        atomic_store_explicit(&message->next, top, memory_order_relaxed);
+        // seq_cst: lane, then tail; mailbox_sleep does it the other way round. Also the
+        // release to take_system.
+    } while (!atomic_compare_exchange_weak_explicit(&box->lane, &top, message,
+                                                    memory_order_seq_cst,
+                                                    memory_order_relaxed));
+    uintptr_t idle = MAILBOX_IDLE;
+    // seq_cst as above; acquire of what the reader left when we find it idle.
+    return atomic_compare_exchange_strong_explicit(&box->tail, &idle, MAILBOX_EMPTY,
+                                                   memory_order_seq_cst,
+                                                   memory_order_relaxed);
+}
+
+// Anyone who wants to be the reader of an idle mailbox. True: the caller is, now.
+static inline bool
+hark__mailbox_claim(struct mailbox *box)
+{
+    uintptr_t idle = MAILBOX_IDLE;
+
+    // acquire: pairs with the release in sleep: what the last reader left.
+    return atomic_compare_exchange_strong_explicit(&box->tail, &idle, MAILBOX_EMPTY,
+                                                   memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+// Reader only. The message behind current (NULL: the first), which stays in the chain;
+// NULL: none, or its sender has not linked it yet.
+static inline struct hark_message *
+hark__mailbox_next(struct mailbox *box, struct hark_message *current)
+{
+    // acquire: pairs with push's release store.
+    if (current != NULL) {
+        return atomic_load_explicit(&current->next, memory_order_acquire);
+    }
+    struct hark_message *first = atomic_load_explicit(&box->first, memory_order_acquire);
+    if (first != NULL) {
+        // relaxed: nobody writes it until the tail is a mark again, which we make.
+        atomic_store_explicit(&box->first, NULL, memory_order_relaxed);
+    }
+    return first;
+}
+
+enum mailbox_end {
+    MAILBOX_ASLEEP, // current is out of the chain; somebody else may be the reader now
+    MAILBOX_MORE,   // current stays; a message comes behind it
+    MAILBOX_SYSTEM, // current is out of the chain; the system lane has something
+};
+
+// Reader only, when there is no next and the system lane looked empty.
+static inline enum mailbox_end
+hark__mailbox_sleep(struct mailbox *box, struct hark_message *current)
+{
+    uintptr_t seen = (uintptr_t)current; // NULL is EMPTY
+
+    // seq_cst: tail, then lane; see push_system. Release: hands the actor to whoever
+    // finds IDLE.
+    if (!atomic_compare_exchange_strong_explicit(&box->tail, &seen, MAILBOX_IDLE,
+                                                 memory_order_seq_cst,
+                                                 memory_order_relaxed)) {
+        return MAILBOX_MORE;
+    }
+    if (atomic_load_explicit(&box->lane, memory_order_seq_cst) == NULL) {
+        return MAILBOX_ASLEEP;
+    }
+    return hark__mailbox_claim(box) ? MAILBOX_SYSTEM : MAILBOX_ASLEEP;
+}
+
+// Reader only. Gives the system messages, oldest first, chained by next.
+static inline struct hark_message *
+hark__mailbox_take_system(struct mailbox *box)
+{
+    // relaxed: only to skip the exchange; a push after it wakes us or is seen in sleep.
+    if (atomic_load_explicit(&box->lane, memory_order_relaxed) == NULL) {
+        return NULL;
+    }
+    // acquire: pairs with push_system.
+    struct hark_message *newest =
+        atomic_exchange_explicit(&box->lane, NULL, memory_order_acquire);
+    struct hark_message *oldest = NULL;
+    while (newest != NULL) {
+        // relaxed: ours since the exchange.
+        struct hark_message *older =
+            atomic_load_explicit(&newest->next, memory_order_relaxed);
+        atomic_store_explicit(&newest->next, oldest, memory_order_relaxed);
+        oldest = newest;
+        newest = older;
+    }
+    return oldest;
+}
+
+#endif // ACTOR_MAILBOX_H

@@ -1,0 +1,122 @@
+// Node: the local actors' world; what every ctx of one system shares.
+//
+// A seat is what one thread needs to run or to speak: a pool, a stock of slots, counters.
+// Each worker has one, each attached thread, and the remote room's poller.
+
+#ifndef ACTOR_NODE_H
+#define ACTOR_NODE_H
+
+#include <stdatomic.h>
+
+#include "actor/slot.h"
+#include "actor/target.h"
+#include "base/env.h"
+#include "base/list.h"
+#include "base/pool.h"
+#include "hark/system.h"
+#include "message/registry.h"
+#include "sched/sched.h"
+
+struct names;
+struct letters;
+struct remote;
+
+// A behavior whose types are known.
+struct known_behavior {
+    const hark_behavior *behavior;
+};
+
+enum { SEAT_BEHAVIORS = 16 };
+
+struct seat {
+    struct node *node;
+    struct pool *pool;
+    struct slot_cache cache;
+    struct known_behavior known[SEAT_BEHAVIORS]; // by a hash of the address
+    struct seat *next; // in node->seats
+    // Counters: this seat's thread adds, statistics read.
+    _Atomic(uint64_t) born, ended, dead_letters, failures_unseen;
+};
+
+struct node_limits {
+    uint32_t mailbox;        // 0: none
+    uint32_t ask_timeout_ms; // never 0
+    uint32_t futures;
+};
+
+struct node {
+    struct env *env;
+    uint64_t id; // this node's incarnation; never 0
+    const char *name;
+    hark_system *system;   // for hark_system_of
+    struct remote *remote; // for the remote room's public functions
+    struct depot *depot;
+    struct sched *sched;
+    struct registry *registry;
+    struct names *names;
+    struct letters *letters;
+    struct slots slots;
+    struct targets targets;
+    struct node_limits limits;
+    _Atomic(bool) stopping;   // no more births
+    _Atomic(uint32_t) ending; // counts threads that detached; node_stop waits on it
+    pthread_mutex_t lock;     // guards seats, retired and threads
+    struct list threads;      // attached ones
+    struct seat *seats;
+    struct seat retired; // counters of seats that are gone
+    struct seat *worker_seats[SCHED_MAX_WORKERS];
+    uint32_t workers;
+};
+
+struct node_options {
+    struct env *env;
+    hark_system *system;
+    struct registry *registry; // borrowed
+    const char *name; // borrowed
+    uint32_t workers;
+    uint32_t actor_limit;
+    struct node_limits limits;
+};
+
+// Gives a running node.
+HARK_CHECKED hark_err hark__node_open(const struct node_options *options,
+                                      struct node **out_node);
+// Detaches the calling thread, ends every actor and waits for other attached threads to
+// detach. HARK_ETIMEOUT: not all have, by deadline_ns; may be called again.
+HARK_CHECKED hark_err hark__node_stop(struct node *node, int64_t deadline_ns);
+// Joins the workers. Nothing runs any more; other rooms may still hold seats.
+void hark__node_halt(struct node *node);
+// Frees everything. All seats but the workers' are closed.
+void hark__node_close(struct node *node);
+void hark__node_stats(struct node *node, hark_stats *out_stats);
+
+// Gives a seat; NULL: no memory.
+struct seat *hark__seat_open(struct node *node);
+void hark__seat_close(struct seat *seat);
+// Closes a seat and counts the end of the thread that had it: the node may be closed by
+// another thread as soon as that can be seen.
+void hark__seat_retire(struct seat *seat);
+
+// Gives a ctx for the calling thread. NULL: no memory, the actor limit, or stopping.
+hark_ctx *hark__thread_attach(struct node *node);
+
+static inline void
+hark__seat_count(_Atomic(uint64_t) *counter)
+{
+    // relaxed: one writer; readers want a recent value.
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+// The end of an actor. Its worker still uses the node: it is closed after the workers.
+static inline void
+hark__seat_count_end(struct seat *seat)
+{
+    // relaxed: one writer.
+    uint64_t ended = atomic_load_explicit(&seat->ended, memory_order_relaxed);
+
+    // release: pairs with is_empty in node.c; what was born before is counted there.
+    atomic_store_explicit(&seat->ended, ended + 1, memory_order_release);
+}
+
+#endif // ACTOR_NODE_H

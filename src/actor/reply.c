@@ -1,0 +1,216 @@
+#include "actor/ctx.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "message/failure.h"
+
+enum { FIRST_PROMISES = 4, REFUSAL_TEXT = 1001 };
+
+#define NO_PROMISE UINT32_MAX
+
+// An answer that an actor owes. A generation outlives it, so that a stale name is noticed.
+struct promise {
+    hark_ref asker; // null: the place is free
+    uint64_t correlation;
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct promises {
+    struct promise *places;
+    uint32_t count;
+    uint32_t free;
+};
+
+// ---- the ask in hand ----
+
+// Takes message.
+static hark_err
+answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation, struct hark_message *message)
+{
+    if (message == NULL) {
+        hark__fail(ctx, asker, correlation, HARK_ENOMEM, HARK_STAGE_REPLY_LOST, NULL);
+        return HARK_ENOMEM;
+    }
+    message->kind = MESSAGE_REPLY;
+    message->from = ctx->self;
+    message->correlation = correlation;
+    return hark__send(ctx, asker, message);
+}
+
+// True: an answer is owed, and the caller gives it now.
+static bool
+settle(hark_ctx *ctx)
+{
+    bool owed = ctx != NULL && ctx->owes_answer;
+
+    if (owed) {
+        ctx->owes_answer = false;
+    }
+    return owed;
+}
+
+hark_err
+hark_reply_value(hark_ctx *ctx, const hark_type *type, const void *value)
+{
+    if (ctx == NULL || type == NULL || value == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_reply: null argument");
+    }
+    if (!settle(ctx)) {
+        return HARK_ENOASK;
+    }
+    return answer(ctx, ctx->message->from, ctx->message->correlation,
+                  hark__message_new(ctx_pool(ctx), type, value));
+}
+
+hark_err
+hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
+{
+    char text[REFUSAL_TEXT];
+    va_list args;
+
+    if (ctx == NULL || code <= 0 || format == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL,
+                               "hark_refuse: null argument, or a code that is no error");
+    }
+    if (!settle(ctx)) {
+        return HARK_ENOASK;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    hark__fail(ctx, ctx->message->from, ctx->message->correlation, code,
+               HARK_STAGE_RUNNING, text);
+    return HARK_OK;
+}
+
+// ---- promises ----
+
+static bool
+grow(struct promises *promises)
+{
+    uint32_t count = promises->count == 0 ? FIRST_PROMISES : promises->count * 2;
+    struct promise *places = realloc(promises->places, count * sizeof *places);
+
+    if (places == NULL) {
+        return false;
+    }
+    for (uint32_t i = count; i-- > promises->count;) {
+        places[i] = (struct promise){.generation = 1, .next_free = promises->free};
+        promises->free = i;
+    }
+    promises->places = places;
+    promises->count = count;
+    return true;
+}
+
+static struct promises *
+promises_of(hark_ctx *ctx)
+{
+    struct extra *extra = hark__ctx_extra(ctx);
+
+    if (extra != NULL && extra->promises == NULL) {
+        extra->promises = calloc(1, sizeof *extra->promises);
+        if (extra->promises != NULL) {
+            extra->promises->free = NO_PROMISE;
+        }
+    }
+    return extra != NULL ? extra->promises : NULL;
+}
+
+hark_promise
+hark_defer(hark_ctx *ctx)
+{
+    if (ctx == NULL || !ctx->owes_answer) {
+        hark__ctx_error(ctx, HARK_ENOASK, "hark_defer: no ask is in hand");
+        return (hark_promise){0, 0};
+    }
+    struct promises *promises = promises_of(ctx);
+    if (promises == NULL || (promises->free == NO_PROMISE && !grow(promises))) {
+        hark__ctx_error(ctx, HARK_ENOMEM, "hark_defer: no memory");
+        return (hark_promise){0, 0};
+    }
+    uint32_t index = promises->free;
+    struct promise *promise = &promises->places[index];
+    promises->free = promise->next_free;
+    promise->asker = ctx->message->from;
+    promise->correlation = ctx->message->correlation;
+    ctx->owes_answer = false;
+    return (hark_promise){ctx->self.actor, (uint64_t)promise->generation << 32 | index};
+}
+
+// Takes the promise of that name out of its table. False: there is none.
+static bool
+redeem(hark_ctx *ctx, hark_promise name, struct promise *out_promise)
+{
+    struct extra *extra = ctx->slot != NULL ? ctx->slot->extra : NULL;
+    struct promises *promises = extra != NULL ? extra->promises : NULL;
+    uint32_t index = (uint32_t)name.id;
+
+    if (promises == NULL || name.owner != ctx->self.actor || index >= promises->count
+        || promises->places[index].generation != (uint32_t)(name.id >> 32)
+        || hark_ref_is_null(promises->places[index].asker)) {
+        return false;
+    }
+    struct promise *promise = &promises->places[index];
+    *out_promise = *promise;
+    promise->asker = (hark_ref){0, 0};
+    promise->generation++;
+    promise->next_free = promises->free;
+    promises->free = index;
+    return true;
+}
+
+hark_err
+hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
+                  const void *value)
+{
+    struct promise promise;
+
+    if (ctx == NULL || type == NULL || value == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_fulfil: null argument");
+    }
+    if (!redeem(ctx, name, &promise)) {
+        return HARK_ESTALE;
+    }
+    return answer(ctx, promise.asker, promise.correlation,
+                  hark__message_new(ctx_pool(ctx), type, value));
+}
+
+hark_err
+hark_break(hark_ctx *ctx, hark_promise name, int code, const char *format, ...)
+{
+    struct promise promise;
+    char text[REFUSAL_TEXT];
+    va_list args;
+
+    if (ctx == NULL || code <= 0 || format == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL,
+                               "hark_break: null argument, or a code that is no error");
+    }
+    if (!redeem(ctx, name, &promise)) {
+        return HARK_ESTALE;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    hark__fail(ctx, promise.asker, promise.correlation, code, HARK_STAGE_RUNNING, text);
+    return HARK_OK;
+}
+
+void
+hark__promises_free(hark_ctx *ctx, struct promises *promises)
+{
+    for (uint32_t i = 0; i < promises->count; i++) {
+        const struct promise *promise = &promises->places[i];
+
+        if (!hark_ref_is_null(promise->asker)) {
+            hark__fail(ctx, promise->asker, promise->correlation, HARK_ESTOPPED,
+                       HARK_STAGE_RUNNING, "the actor ended before it answered");
+        }
+    }
+    free(promises->places);
+    free(promises);
+}

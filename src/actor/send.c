@@ -1,0 +1,283 @@
+#include "actor/ctx.h"
+
+#include <string.h>
+
+#include "actor/names.h"
+#include "message/failure.h"
+
+// ---- scheduling ----
+
+void
+hark__schedule(hark_ctx *ctx, struct slot *slot)
+{
+    if (slot->task.run == hark__thread_run) {
+        hark__thread_wake(slot, ctx->node);
+    } else {
+        hark__sched_submit(ctx->node->sched, ctx->worker, &slot->task);
+    }
+}
+
+// ---- sending ----
+
+// Takes message, also on error.
+static hark_err
+undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err err,
+              const char *text)
+{
+    hark__bounce(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
+    hark__message_free(ctx_pool(ctx), message);
+    return err;
+}
+
+// Counts a user message against the limit of its mailbox. False: it is full.
+static bool
+count_waiting(struct slot *slot, struct hark_message *message, uint32_t limit)
+{
+    // relaxed, both: a count; the mailbox orders the messages.
+    if (atomic_fetch_add_explicit(&slot->waiting, 1, memory_order_relaxed) >= limit) {
+        atomic_fetch_sub_explicit(&slot->waiting, 1, memory_order_relaxed);
+        return false;
+    }
+    message->flags |= MESSAGE_COUNTED;
+    return true;
+}
+
+static hark_err
+send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    struct slot *slot = hark__slot_at(&ctx->node->slots, (uint32_t)to.actor);
+    uint32_t generation = (uint32_t)(to.actor >> 32);
+
+    // relaxed: a hint that saves a push in vain; the receiver compares again.
+    if (slot == NULL || !hark__generation_lives(generation)
+        || atomic_load_explicit(&slot->generation, memory_order_relaxed) != generation) {
+        return undeliverable(ctx, to, message, HARK_ENOACTOR,
+                             hark_ref_is_null(to) ? "the target is a null ref" : NULL);
+    }
+    // relaxed: set at birth, before anyone had this ref.
+    uint32_t limit = atomic_load_explicit(&slot->limit, memory_order_relaxed);
+    if (limit != 0 && message->kind <= MESSAGE_ASK
+        && !count_waiting(slot, message, limit)) {
+        return undeliverable(ctx, to, message, HARK_ELIMIT, "its mailbox is full");
+    }
+    message->generation = generation;
+    if (hark__mailbox_push(&slot->box, message)) {
+        hark__schedule(ctx, slot);
+    }
+    return HARK_OK;
+}
+
+// Remembers that target was sent to, so that it is flushed when the turn ends.
+static void
+remember(hark_ctx *ctx, struct target *target)
+{
+    for (uint32_t i = 0; i < ctx->target_count; i++) {
+        if (ctx->targets[i] == target) {
+            return;
+        }
+    }
+    if (ctx->target_count == CTX_TARGETS) {
+        hark__ctx_flush(ctx);
+    }
+    ctx->targets[ctx->target_count++] = target;
+}
+
+static hark_err
+send_away(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    struct target *target = hark__targets_find(&ctx->node->targets, to.node);
+
+    if (target == NULL) {
+        return undeliverable(ctx, to, message, HARK_ENONODE,
+                             "its node has never been heard of here");
+    }
+    hark_err err = target->deliver(target, ctx, to, message);
+    remember(ctx, target);
+    if (ctx->is_thread) {
+        hark__ctx_flush(ctx); // it has no turn that would end
+    }
+    return err;
+}
+
+hark_err
+hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    return to.node == ctx->node->id || to.node == 0 ? send_here(ctx, to, message)
+                                                    : send_away(ctx, to, message);
+}
+
+void
+hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code, hark_stage stage,
+           const char *text)
+{
+    size_t size = text != NULL ? strlen(text) : 0;
+    struct hark_message *message =
+        hark__failure_new(ctx_pool(ctx), correlation, code, stage, text, size);
+
+    // Without memory for it the asker's clock ends the ask.
+    if (message != NULL) {
+        message->from = ctx->self;
+        (void)hark__send(ctx, asker, message);
+    }
+}
+
+bool
+hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
+{
+    struct slot *slot = hark__slot_at(&ctx->node->slots, (uint32_t)to.actor);
+    uint32_t generation = (uint32_t)(to.actor >> 32);
+
+    // relaxed: a hint, as in send_here.
+    if (slot == NULL || !hark__generation_lives(generation)
+        || atomic_load_explicit(&slot->generation, memory_order_relaxed) != generation) {
+        return false;
+    }
+    struct hark_message *message = hark__message_alloc(ctx_pool(ctx), NULL, 0);
+    if (message == NULL) {
+        return false;
+    }
+    message->kind = MESSAGE_SYSTEM;
+    message->code = (uint16_t)code;
+    message->generation = generation;
+    if (hark__mailbox_push_system(&slot->box, message)) {
+        hark__schedule(ctx, slot);
+    }
+    return true;
+}
+
+// ---- telling ----
+
+hark_err
+hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
+{
+    if (ctx == NULL || type == NULL || value == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_tell: null argument");
+    }
+    struct hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
+    if (message == NULL) {
+        hark__letter(ctx, to, ctx->self, type->name, HARK_ENOMEM, NULL);
+        return HARK_ENOMEM;
+    }
+    message->from = ctx->self; // kind is MESSAGE_TELL, 0
+    return hark__send(ctx, to, message);
+}
+
+hark_err
+hark_send(hark_ctx *ctx, hark_ref to, hark_message *message)
+{
+    if (ctx == NULL || message == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_send: null argument");
+    }
+    message->kind = MESSAGE_TELL;
+    message->from = ctx->self;
+    return hark__send(ctx, to, message);
+}
+
+// ---- names ----
+
+static bool
+is_local(const hark_ctx *ctx, hark_ref ref)
+{
+    return ref.node == ctx->node->id || ref.node == 0;
+}
+
+static struct slot *
+live_slot(const hark_ctx *ctx, hark_ref ref)
+{
+    struct slot *slot = hark__slot_at(&ctx->node->slots, (uint32_t)ref.actor);
+    uint32_t generation = (uint32_t)(ref.actor >> 32);
+
+    // seq_cst: for hark_register, see names.h; others need less.
+    return slot != NULL && hark__generation_lives(generation)
+                   && atomic_load_explicit(&slot->generation, memory_order_seq_cst)
+                          == generation
+               ? slot
+               : NULL;
+}
+
+bool
+hark_is_alive(hark_ctx *ctx, hark_ref actor)
+{
+    if (ctx == NULL || hark_ref_is_null(actor)) {
+        return false;
+    }
+    if (is_local(ctx, actor)) {
+        return live_slot(ctx, actor) != NULL;
+    }
+    struct target *target = hark__targets_find(&ctx->node->targets, actor.node);
+    return target != NULL && target->is_up(target);
+}
+
+hark_err
+hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
+{
+    if (ctx == NULL || name == NULL || !is_local(ctx, actor)) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_register: null argument, or an "
+                                                 "actor of another node");
+    }
+    struct slot *slot = live_slot(ctx, actor);
+    if (slot == NULL) {
+        return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_register: no such actor");
+    }
+    actor.node = ctx->node->id;
+    hark_err err = hark__names_add(ctx->node->names, name, actor);
+    if (err != HARK_OK) {
+        return hark__ctx_error(ctx, err, "name \"%.255s\": %s", name,
+                               err == HARK_EINVAL
+                                   ? "must have 1 to 255 bytes and no slash"
+                                   : hark_err_text(err));
+    }
+    // seq_cst, then live_slot's load: see names.h.
+    atomic_store_explicit(&slot->named, true, memory_order_seq_cst);
+    if (live_slot(ctx, actor) == NULL) {
+        hark__names_forget(ctx->node->names, actor.actor);
+        return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_register: the actor ended");
+    }
+    return HARK_OK;
+}
+
+hark_err
+hark_unregister(hark_ctx *ctx, const char *name)
+{
+    if (ctx == NULL) {
+        return HARK_EINVAL;
+    }
+    hark_err err = hark__names_remove(ctx->node->names, name);
+    if (err != HARK_OK) {
+        return hark__ctx_error(ctx, err, "no actor is named \"%.255s\"",
+                               name != NULL ? name : "");
+    }
+    return HARK_OK;
+}
+
+// ---- stopping ----
+
+hark_err
+hark_actor_stop(hark_ctx *ctx, hark_ref actor)
+{
+    if (ctx == NULL || hark_ref_is_null(actor)) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_actor_stop: null argument");
+    }
+    if (!is_local(ctx, actor)) {
+        return hark__ctx_error(ctx, HARK_ENOTSUP,
+                               "hark_actor_stop: the actor is on another node");
+    }
+    if (ctx->worker != NULL && ctx->self.actor == actor.actor) {
+        hark_exit(ctx);
+        return HARK_OK;
+    }
+    if (live_slot(ctx, actor) == NULL) {
+        return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_actor_stop: no such actor");
+    }
+    return hark__send_system(ctx, actor, SYSTEM_STOP)
+               ? HARK_OK
+               : hark__ctx_error(ctx, HARK_ENOMEM, "hark_actor_stop: no memory");
+}
+
+void
+hark_exit(hark_ctx *ctx)
+{
+    if (ctx != NULL && ctx->slot != NULL && !ctx->is_thread) {
+        ctx->slot->exiting = true;
+    }
+}

@@ -1,0 +1,114 @@
+// Slot: where one actor lives, and where others of its kind lived before.
+//
+// Slots are of one type for ever and stay where they are until the node closes, so a
+// push to a slot is always safe: the message carries the generation that it was meant
+// for, and the reader compares. A freed slot may still be pushed to and so be scheduled;
+// an actor is therefore born only by claiming an idle slot, as a push would, and a slot
+// that is being drained is skipped.
+//
+//            claim, set up               die                     drained
+//   FREE ---------------------> LIVE ---------> FREE (messages) ---------> FREE (idle)
+//
+// A generation is even while somebody lives here, and odd in between.
+//
+// First cache line: senders. Second: the actor's own turn.
+
+#ifndef ACTOR_SLOT_H
+#define ACTOR_SLOT_H
+
+#include <pthread.h>
+#include <stdalign.h>
+
+#include "actor/mailbox.h"
+#include "hark/actor.h"
+#include "sched/task.h"
+
+struct attached;
+struct extra;
+
+
+enum slot_life {
+    SLOT_FREE,   // nobody; messages here are undeliverable
+    SLOT_ACTOR,  // an actor: run by workers
+    SLOT_THREAD, // an attached thread: run by itself
+};
+
+struct slot {
+    alignas(64) struct task task;
+    struct mailbox box;
+    _Atomic(uint32_t) generation; // reader adds 1 at birth and death; others compare
+    _Atomic(uint32_t) waiting;    // user messages in box, counted if limit is not 0
+    _Atomic(uint32_t) limit;      // reader writes at birth; senders read; 0: none
+    uint32_t index;               // constant
+    _Atomic(bool) named;          // has, or had, a name; see names.h
+
+    alignas(64) struct hark_message *current; // the message in hand, still in the chain
+    _Atomic(const hark_behavior *) behavior;  // reader writes; others read for its name
+    void *state;
+    struct extra *extra;       // what few actors have; NULL: nothing yet
+    struct attached *attached; // SLOT_THREAD
+    uint8_t life;              // enum slot_life
+    uint8_t state_class;       // of state, for the pool
+    bool start_owed;           // the start hook has not run
+    bool exiting;              // hark_exit was called, or a stop came
+};
+
+_Static_assert(sizeof(struct slot) == 128, "a slot is two cache lines");
+
+// All slots of a node.
+struct slots {
+    struct slot **chunks; // of SLOT_CHUNK slots; grows under lock, never moves
+    uint32_t chunk_limit;
+    uint32_t limit;            // slots at most
+    pthread_mutex_t lock;      // guards growth and the free list
+    _Atomic(uint32_t) count;   // slots that exist; written under lock
+    uint32_t *free;            // indices, a circular queue
+    uint32_t free_capacity, free_first, free_count;
+};
+
+enum { SLOT_CHUNK_BITS = 12, SLOT_CHUNK = 1 << SLOT_CHUNK_BITS, SLOT_CACHE = 64 };
+
+// A thread's own stock of free slots, so that few spawns take the lock.
+struct slot_cache {
+    uint32_t indices[SLOT_CACHE];
+    uint32_t count;
+};
+
+bool hark__slots_init(struct slots *slots, uint32_t limit);
+// No actor lives any more.
+void hark__slots_fini(struct slots *slots);
+
+// Gives a free slot that the caller has claimed; NULL: the limit, or no memory.
+struct slot *hark__slot_claim(struct slots *slots, struct slot_cache *cache);
+// Hands a dead slot back. It may still be draining.
+void hark__slot_free(struct slots *slots, struct slot_cache *cache, struct slot *slot);
+
+// Hands back a whole cache, whose owner is going.
+void hark__slots_return(struct slots *slots, struct slot_cache *cache);
+
+// NULL: no such slot ever was.
+static inline struct slot *
+hark__slot_at(struct slots *slots, uint32_t index)
+{
+    // acquire: pairs with growth; a ref that came here before its slot's chunk was seen
+    // by us is published with it.
+    if (index >= atomic_load_explicit(&slots->count, memory_order_acquire)) {
+        return NULL;
+    }
+    return &slots->chunks[index >> SLOT_CHUNK_BITS][index & (SLOT_CHUNK - 1)];
+}
+
+static inline bool
+hark__generation_lives(uint32_t generation)
+{
+    return generation % 2 == 0;
+}
+
+// The actor word of a ref.
+static inline uint64_t
+hark__slot_name(uint32_t index, uint32_t generation)
+{
+    return (uint64_t)generation << 32 | index;
+}
+
+#endif // ACTOR_SLOT_H

@@ -1,0 +1,40 @@
+// Target: anything that can be told: actors here, or a proxy for those of another node.
+//
+// The seam to the room above, which embeds the struct and registers one for each node
+// that it has ever known. A target stays until the node closes, so a pointer to one never
+// dangles; a node that is gone refuses.
+
+#ifndef ACTOR_TARGET_H
+#define ACTOR_TARGET_H
+
+#include <pthread.h>
+
+#include "hark/actor.h"
+#include "message/message.h"
+
+struct target {
+    // Takes message for `to`, also on error. An error means that it was not sent, and
+    // that the target has accounted for it (a failure to the asker, or a dead letter).
+    hark_err (*deliver)(struct target *target, hark_ctx *ctx, hark_ref to,
+                        struct hark_message *message);
+    // The caller's turn is over: what deliver has kept back should leave now.
+    void (*flush)(struct target *target, hark_ctx *ctx);
+    // True while messages can still get there.
+    bool (*is_up)(struct target *target);
+};
+
+// Which node is reached through which target. Any thread; locked.
+struct targets {
+    pthread_mutex_t lock; // guards rows
+    struct target_row *rows;
+    uint32_t count, capacity;
+};
+
+void hark__targets_init(struct targets *targets);
+void hark__targets_fini(struct targets *targets);
+// Borrows target for good. False: no memory.
+bool hark__targets_add(struct targets *targets, uint64_t node, struct target *target);
+// NULL: never heard of it.
+struct target *hark__targets_find(struct targets *targets, uint64_t node);
+
+#endif // ACTOR_TARGET_H

@@ -1,0 +1,454 @@
+// Attached threads: a slot whose reader is a thread of the application.
+//
+// While the thread runs its own code it stays the reader of its mailbox, so that senders
+// find it "running" and need no system call. Only when it rests does it go idle; whoever
+// then finds it idle sets its token and wakes it.
+//
+//   RUNNING --rest: mailbox asleep--> RESTING --token--------------> RUNNING
+//                                        \----time is up, claim----> RUNNING
+
+#include "actor/ctx.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "actor/names.h"
+
+#define LINK_WAIT_NS INT64_C(20000)
+
+struct attached {
+    hark_ctx ctx;
+    struct list by_node; // in node->threads
+    pthread_t id;
+    bool stopping;            // the system stops: waits end
+    struct hark_message *first, *last; // told, and not received yet; chained by next
+    struct last_error last_error;
+    _Atomic(uint32_t) token; // set by who found us idle; cleared by us
+};
+
+static struct attached *
+attached_of(const hark_ctx *ctx)
+{
+    return ctx->slot->attached;
+}
+
+// ---- waking ----
+
+void
+hark__thread_run(struct task *task, struct worker *worker)
+{
+    (void)task;
+    (void)worker;
+}
+
+void
+hark__thread_wake(struct slot *slot, struct node *node)
+{
+    struct attached *attached = slot->attached;
+
+    // release: pairs with the acquire in wait_token; our message is seen. The thread may
+    // detach and free the word as soon as it sees this; waking a word that is gone wakes
+    // nobody, or somebody who looks again.
+    atomic_store_explicit(&attached->token, 1, memory_order_release);
+    node->env->ops->wake(node->env, &attached->token);
+}
+
+// True: the token came; we are the reader again.
+static bool
+wait_token(struct attached *attached, int64_t until_ns)
+{
+    struct env *env = attached->ctx.node->env;
+
+    // acquire: pairs with thread_wake.
+    while (atomic_load_explicit(&attached->token, memory_order_acquire) == 0) {
+        if (until_ns != INT64_MAX && hark__env_now(env) >= until_ns) {
+            return false;
+        }
+        env->ops->wait(env, &attached->token, 0, until_ns);
+    }
+    // relaxed: nobody sets it before we are idle again.
+    atomic_store_explicit(&attached->token, 0, memory_order_relaxed);
+    return true;
+}
+
+// Becomes the reader again; whoever was faster is about to give us the token.
+static void
+reclaim(struct attached *attached)
+{
+    if (!hark__mailbox_claim(&attached->ctx.slot->box)) {
+        (void)wait_token(attached, INT64_MAX);
+    }
+}
+
+// ---- taking messages in ----
+
+static bool
+is_current(const struct slot *slot, const struct hark_message *message)
+{
+    // relaxed: only the reader writes it.
+    return message->generation
+           == atomic_load_explicit(&slot->generation, memory_order_relaxed);
+}
+
+// The message in hand leaves the chain: what was told waits for hark_receive.
+static void
+let_go(struct attached *attached, struct hark_message *message)
+{
+    if (message == NULL) {
+        return;
+    }
+    if (message->kind != MESSAGE_TELL || !is_current(attached->ctx.slot, message)) {
+        hark__message_unchain(ctx_pool(&attached->ctx), message);
+        return;
+    }
+    message->flags = 0;
+    // relaxed: ours alone.
+    atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
+    if (attached->last != NULL) {
+        atomic_store_explicit(&attached->last->next, message, memory_order_relaxed);
+    } else {
+        attached->first = message;
+    }
+    attached->last = message;
+}
+
+static void
+dispatch(hark_ctx *ctx, struct hark_message *message)
+{
+    struct slot *slot = ctx->slot;
+
+    if (message->flags & MESSAGE_COUNTED) {
+        // relaxed: a count.
+        atomic_fetch_sub_explicit(&slot->waiting, 1, memory_order_relaxed);
+    }
+    if (!is_current(slot, message)) {
+        hark_ref to = {ctx->node->id, hark__slot_name(slot->index, message->generation)};
+
+        hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED, NULL);
+    } else if (message->kind == MESSAGE_ASK) {
+        hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
+                     "a thread is told, not asked");
+    } else if (message->kind != MESSAGE_TELL) {
+        hark__complete(ctx, message);
+    }
+}
+
+static void
+take_system(struct attached *attached)
+{
+    hark_ctx *ctx = &attached->ctx;
+    struct hark_message *message = hark__mailbox_take_system(&ctx->slot->box);
+
+    while (message != NULL) {
+        // relaxed: ours since it was taken.
+        struct hark_message *next =
+            atomic_load_explicit(&message->next, memory_order_relaxed);
+
+        // Only the system's own stop counts; seq_cst as in node_stop, though any order
+        // would do: the message was sent after stopping was set.
+        if (message->code == SYSTEM_STOP && is_current(ctx->slot, message)
+            && atomic_load_explicit(&ctx->node->stopping, memory_order_seq_cst)) {
+            attached->stopping = true;
+        }
+        hark__message_free(ctx_pool(ctx), message);
+        message = next;
+    }
+}
+
+// Takes in all that is there.
+static void
+pump(struct attached *attached)
+{
+    struct slot *slot = attached->ctx.slot;
+    struct hark_message *next;
+
+    take_system(attached);
+    while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
+        let_go(attached, slot->current);
+        slot->current = next;
+        next->flags |= MESSAGE_CHAINED;
+        dispatch(&attached->ctx, next);
+    }
+    struct futures *futures = ctx_futures(&attached->ctx);
+    if (futures != NULL) {
+        hark__futures_expire(&attached->ctx);
+        hark__futures_tell_ready(futures, &attached->ctx);
+    }
+    hark__ctx_flush(&attached->ctx);
+}
+
+// Goes idle until something comes or until_ns. Nothing is in hand afterwards, except when
+// a sender is just linking its message.
+static void
+rest(struct attached *attached, int64_t until_ns)
+{
+    struct slot *slot = attached->ctx.slot;
+    struct hark_message *last = slot->current;
+
+    slot->current = NULL;
+    switch (hark__mailbox_sleep(&slot->box, last)) {
+    case MAILBOX_MORE:
+        slot->current = last;
+        attached->ctx.node->env->ops->wait(
+            attached->ctx.node->env, &attached->token, 0,
+            hark__env_now(attached->ctx.node->env) + LINK_WAIT_NS);
+        return;
+    case MAILBOX_SYSTEM:
+        let_go(attached, last);
+        return;
+    default:
+        let_go(attached, last);
+        if (!wait_token(attached, until_ns)) {
+            reclaim(attached);
+        }
+        return;
+    }
+}
+
+static int64_t
+next_look_ns(const hark_ctx *ctx, int64_t until_ns)
+{
+    const struct futures *futures = ctx_futures(ctx);
+    int64_t next_ns = futures != NULL ? hark__futures_next_ns(futures) : INT64_MAX;
+
+    return next_ns < until_ns ? next_ns : until_ns;
+}
+
+// ---- attaching ----
+
+static struct slot *
+claim(struct node *node, struct seat *seat)
+{
+    struct slot *slot = hark__slot_claim(&node->slots, &seat->cache);
+
+    if (slot == NULL) {
+        return NULL;
+    }
+    // seq_cst, both: a birth, see announce in spawn.c.
+    atomic_store_explicit(&seat->born, 1, memory_order_seq_cst);
+    if (!atomic_load_explicit(&node->stopping, memory_order_seq_cst)) {
+        return slot;
+    }
+    hark__seat_count(&seat->ended);
+    hark__slot_free(&node->slots, &seat->cache, slot);
+    if (hark__mailbox_sleep(&slot->box, NULL) != MAILBOX_ASLEEP) {
+        slot->task.run = hark__actor_run;
+        hark__sched_submit(node->sched, NULL, &slot->task);
+    }
+    return NULL;
+}
+
+static void
+be_born(struct attached *attached, struct node *node, struct seat *seat, struct slot *slot)
+{
+    // relaxed: only the reader, which we are, writes it.
+    uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
+
+    slot->task.run = hark__thread_run;
+    slot->attached = attached;
+    slot->life = SLOT_THREAD;
+    // relaxed, both: see give_birth in spawn.c.
+    atomic_store_explicit(&slot->limit, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
+    // release: as in give_birth.
+    atomic_store_explicit(&slot->generation, generation, memory_order_release);
+    attached->id = pthread_self();
+    attached->ctx = (hark_ctx){
+        .node = node,
+        .seat = seat,
+        .slot = slot,
+        .self = {node->id, hark__slot_name(slot->index, generation)},
+        .is_thread = true,
+        .last_error = &attached->last_error,
+    };
+    attached->last_error.error.text = hark_err_text(HARK_OK);
+}
+
+hark_ctx *
+hark__thread_attach(struct node *node)
+{
+    struct attached *attached = calloc(1, sizeof *attached);
+    struct seat *seat = attached != NULL ? hark__seat_open(node) : NULL;
+    struct slot *slot = seat != NULL ? claim(node, seat) : NULL;
+
+    if (slot == NULL) {
+        if (seat != NULL) {
+            hark__seat_close(seat);
+        }
+        free(attached);
+        return NULL;
+    }
+    be_born(attached, node, seat, slot);
+    pthread_mutex_lock(&node->lock);
+    hark__list_append(&node->threads, &attached->by_node);
+    pthread_mutex_unlock(&node->lock);
+    return &attached->ctx;
+}
+
+static void
+free_inbox(struct attached *attached)
+{
+    hark_ctx *ctx = &attached->ctx;
+
+    while (attached->first != NULL) {
+        struct hark_message *message = attached->first;
+
+        // relaxed: ours alone.
+        attached->first = atomic_load_explicit(&message->next, memory_order_relaxed);
+        hark__bounce(ctx, ctx->self, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
+                     "the thread detached before it received the message");
+        hark__message_free(ctx_pool(ctx), message);
+    }
+}
+
+// What is in hand leaves the chain, so that nothing told is overlooked.
+static void
+settle(struct attached *attached)
+{
+    pump(attached);
+    while (attached->ctx.slot->current != NULL) {
+        rest(attached, INT64_MIN);
+        pump(attached);
+    }
+}
+
+// The slot is free now; who sends to it has a worker drain it.
+static void
+abandon_slot(struct attached *attached)
+{
+    struct slot *slot = attached->ctx.slot;
+    struct hark_message *last = slot->current;
+
+    slot->attached = NULL;
+    slot->task.run = hark__actor_run;
+    slot->current = NULL;
+    enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);
+    if (end == MAILBOX_MORE) {
+        slot->current = last; // the worker lets go of it
+    } else {
+        let_go(attached, last);
+    }
+    if (end != MAILBOX_ASLEEP) {
+        hark__sched_submit(attached->ctx.node->sched, NULL, &slot->task);
+    }
+}
+
+void
+hark_detach(hark_ctx *ctx)
+{
+    if (ctx == NULL || !ctx->is_thread) {
+        return;
+    }
+    struct attached *attached = attached_of(ctx);
+    struct node *node = ctx->node;
+    struct seat *seat = ctx->seat;
+
+    settle(attached);
+    free_inbox(attached);
+    hark__slot_vacate(ctx);
+    hark__ctx_flush(ctx);
+    hark__scratch_free(ctx);
+    pthread_mutex_lock(&node->lock);
+    hark__list_remove(&attached->by_node);
+    pthread_mutex_unlock(&node->lock);
+    hark__slot_free(&node->slots, &seat->cache, ctx->slot);
+    abandon_slot(attached);
+    free(attached);
+    hark__seat_retire(seat); // last: node_stop may go on from here
+}
+
+void
+hark__thread_detach_own(struct node *node)
+{
+    pthread_t self = pthread_self();
+    hark_ctx *own = NULL;
+
+    pthread_mutex_lock(&node->lock);
+    for (struct list *link = node->threads.next; link != &node->threads;
+         link = link->next) {
+        struct attached *attached = CONTAINER_OF(link, struct attached, by_node);
+
+        if (pthread_equal(attached->id, self)) {
+            own = &attached->ctx;
+        }
+    }
+    pthread_mutex_unlock(&node->lock);
+    hark_detach(own);
+}
+
+// ---- waiting ----
+
+const void *
+hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
+{
+    if (ctx == NULL) {
+        return NULL;
+    }
+    if (!ctx->is_thread) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: only in an attached thread; an "
+                                           "actor continues with hark_then");
+        return NULL;
+    }
+    struct attached *attached = attached_of(ctx);
+    pump(attached);
+    while (!hark_future_done(ctx, future)) {
+        if (attached->stopping) {
+            hark__ctx_error(ctx, HARK_ESTOPPED, "hark_await: the system stops");
+            return NULL;
+        }
+        rest(attached, next_look_ns(ctx, INT64_MAX));
+        pump(attached);
+    }
+    return hark_future_value(ctx, future, type);
+}
+
+static hark_message *
+pop_inbox(struct attached *attached)
+{
+    struct hark_message *message = attached->first;
+
+    if (message != NULL) {
+        // relaxed: ours alone.
+        attached->first = atomic_load_explicit(&message->next, memory_order_relaxed);
+        if (attached->first == NULL) {
+            attached->last = NULL;
+        }
+    }
+    return message;
+}
+
+static int64_t
+deadline_ns(struct env *env, uint32_t timeout_ms)
+{
+    return timeout_ms == HARK_FOREVER
+               ? INT64_MAX
+               : hark__env_now(env) + (int64_t)timeout_ms * 1000000;
+}
+
+hark_message *
+hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
+{
+    if (ctx == NULL || !ctx->is_thread) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_receive: only in an attached thread");
+        return NULL;
+    }
+    struct attached *attached = attached_of(ctx);
+    struct env *env = ctx->node->env;
+    int64_t until_ns = deadline_ns(env, timeout_ms);
+
+    hark__scratch_free(ctx);
+    for (;;) {
+        settle(attached);
+        hark_message *message = pop_inbox(attached);
+        if (message != NULL) {
+            return message;
+        }
+        if (attached->stopping || hark__env_now(env) >= until_ns) {
+            hark__ctx_error(ctx, attached->stopping ? HARK_ESTOPPED : HARK_ETIMEOUT,
+                            "hark_receive: %s",
+                            attached->stopping ? "the system stops" : "nothing came in time");
+            return NULL;
+        }
+        rest(attached, next_look_ns(ctx, until_ns));
+    }
+}

@@ -1,0 +1,333 @@
+// The turn: what a worker does with an actor that has something to do.
+//
+// One turn takes up to TURN_MESSAGES messages, or about TURN_NS. The slot may have no
+// actor (any more): then what it finds is undeliverable. The message in hand stays in
+// the mailbox's chain until the next one is there or the actor sleeps (mailbox.h).
+
+#include "actor/ctx.h"
+#include "actor/names.h"
+
+#include <stdlib.h>
+
+enum {
+    TURN_MESSAGES = 64,
+    TURN_LOOK = 8, // messages between looks at the clock
+    TURN_NS = 1000 * 1000,
+};
+
+static inline void *
+state_of(const hark_ctx *ctx)
+{
+    return ctx->slot->state;
+}
+
+static inline const hark_behavior *
+behavior_of(const struct slot *slot)
+{
+    // relaxed: its writer is the reader of the mailbox, which we are.
+    return atomic_load_explicit(&slot->behavior, memory_order_relaxed);
+}
+
+// ---- the actor's end ----
+
+static void
+free_extra(hark_ctx *ctx, struct extra *extra)
+{
+    if (extra->promises != NULL) {
+        hark__promises_free(ctx, extra->promises);
+    }
+    if (extra->futures != NULL) {
+        hark__futures_free(extra->futures, ctx_pool(ctx), ctx);
+    }
+    free(extra);
+}
+
+void
+hark__slot_vacate(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    // relaxed: only the reader writes it.
+    uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+
+    // seq_cst, then the load of named: see names.h.
+    atomic_store_explicit(&slot->generation, generation + 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&slot->named, memory_order_seq_cst)) {
+        // relaxed: the next to live here starts without a name.
+        atomic_store_explicit(&slot->named, false, memory_order_relaxed);
+        hark__names_forget(ctx->node->names, ctx->self.actor);
+    }
+    if (slot->extra != NULL) {
+        struct extra *extra = slot->extra;
+
+        free_extra(ctx, extra);
+        slot->extra = NULL;
+    }
+    if (slot->state != NULL) {
+        hark__pool_free(ctx_pool(ctx), slot->state, slot->state_class);
+        slot->state = NULL;
+    }
+    // relaxed: others read it only for its name.
+    atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
+    slot->life = SLOT_FREE;
+    slot->exiting = false;
+    ctx->self = (hark_ref){0, 0};
+}
+
+static void
+stop_actor(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    const hark_behavior *behavior = behavior_of(slot);
+
+    ctx->message = NULL;
+    ctx->owes_answer = false;
+    if (behavior->stop != NULL && !slot->start_owed) {
+        behavior->stop(ctx, slot->state);
+        hark__scratch_free(ctx);
+    }
+    slot->start_owed = false;
+    hark__slot_vacate(ctx);
+    hark__slot_free(&ctx->node->slots, &ctx->seat->cache, slot);
+    hark__seat_count_end(ctx->seat);
+}
+
+// ---- handlers ----
+
+static const hark_clause *
+find_clause(const hark_behavior *behavior, const hark_type *type)
+{
+    for (uint32_t i = 0; i < behavior->clause_count; i++) {
+        if (behavior->clauses[i].type == type) {
+            return &behavior->clauses[i];
+        }
+    }
+    // Another shared object's descriptor of the same type?
+    for (uint32_t i = 0; i < behavior->clause_count; i++) {
+        if (hark_type_equal(behavior->clauses[i].type, type)) {
+            return &behavior->clauses[i];
+        }
+    }
+    return NULL;
+}
+
+static void
+handle(hark_ctx *ctx, struct hark_message *message)
+{
+    const hark_behavior *behavior = behavior_of(ctx->slot);
+    const hark_clause *clause = find_clause(behavior, message->type);
+
+    if (clause == NULL) {
+        hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING, NULL);
+        return;
+    }
+    ctx->message = message;
+    ctx->owes_answer = message->kind == MESSAGE_ASK;
+    clause->run(ctx, state_of(ctx), message + 1);
+    if (ctx->owes_answer) {
+        ctx->owes_answer = false;
+        hark__fail(ctx, message->from, message->correlation, HARK_ENOREPLY,
+                   HARK_STAGE_RUNNING, NULL);
+    }
+    ctx->message = NULL;
+}
+
+static void
+dispatch(hark_ctx *ctx, struct hark_message *message)
+{
+    struct slot *slot = ctx->slot;
+
+    if (message->flags & MESSAGE_COUNTED) {
+        // relaxed: a count; see count_waiting.
+        atomic_fetch_sub_explicit(&slot->waiting, 1, memory_order_relaxed);
+    }
+    // relaxed: only the reader writes it.
+    if (message->generation
+        != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
+        hark_ref to = {ctx->node->id, hark__slot_name(slot->index, message->generation)};
+
+        hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
+                     "the actor stopped before it looked at the message");
+    } else if (message->kind <= MESSAGE_ASK) {
+        handle(ctx, message);
+    } else {
+        hark__complete(ctx, message);
+    }
+    if (ctx->scratch != NULL) {
+        hark__scratch_free(ctx);
+    }
+}
+
+static void
+start_actor(hark_ctx *ctx)
+{
+    ctx->slot->start_owed = false;
+    behavior_of(ctx->slot)->start(ctx, state_of(ctx));
+    hark__scratch_free(ctx);
+}
+
+// ---- system messages ----
+
+static void
+handle_system(hark_ctx *ctx, struct hark_message *message)
+{
+    struct slot *slot = ctx->slot;
+
+    while (message != NULL) {
+        // relaxed: ours since it was taken from the lane.
+        struct hark_message *next =
+            atomic_load_explicit(&message->next, memory_order_relaxed);
+
+        // relaxed: only the reader writes it.
+        if (message->generation
+            == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
+            if (message->code == SYSTEM_STOP) {
+                slot->exiting = true;
+            } else {
+                slot->extra->armed_ns = INT64_MAX;
+                hark__futures_expire(ctx);
+            }
+        }
+        hark__message_free(ctx_pool(ctx), message);
+        message = next;
+    }
+}
+
+// ---- the turn ----
+
+// What belongs to the end of a turn, and must be done before the actor can be found by
+// another worker.
+static void
+end_turn(hark_ctx *ctx)
+{
+    if (ctx->slot->extra != NULL) {
+        hark__futures_end_turn(ctx);
+        if (ctx->slot->exiting) {
+            stop_actor(ctx); // a continuation that ran just now has called hark_exit
+        }
+        if (ctx->scratch != NULL) {
+            hark__scratch_free(ctx);
+        }
+    }
+    if (ctx->target_count > 0) {
+        hark__ctx_flush(ctx);
+    }
+}
+
+// Takes message, which was in hand, from the chain.
+static inline void
+let_go(hark_ctx *ctx, struct hark_message *message)
+{
+    if (message != NULL) {
+        hark__message_unchain(ctx_pool(ctx), message);
+    }
+}
+
+// True: the slot is not ours any more.
+static bool
+sleep_slot(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    struct hark_message *last = slot->current;
+
+    slot->current = NULL; // before another reader can be there
+    switch (hark__mailbox_sleep(&slot->box, last)) {
+    case MAILBOX_ASLEEP:
+        let_go(ctx, last);
+        return true;
+    case MAILBOX_SYSTEM:
+        let_go(ctx, last);
+        return false;
+    default: // a sender has swapped the tail and is about to link its message
+        slot->current = last;
+        hark__sched_yield(ctx->worker, &slot->task);
+        return true;
+    }
+}
+
+static void
+look_at_system(hark_ctx *ctx)
+{
+    struct hark_message *system = hark__mailbox_take_system(&ctx->slot->box);
+
+    if (system != NULL) {
+        handle_system(ctx, system);
+    }
+    if (ctx->slot->exiting) {
+        stop_actor(ctx);
+    }
+}
+
+// The turn's allowance.
+struct budget {
+    uint32_t used;
+    int64_t start_ns;
+};
+
+static bool
+is_spent(hark_ctx *ctx, struct budget *budget)
+{
+    budget->used++;
+    if (budget->used % TURN_LOOK == 0) {
+        int64_t now_ns = hark__env_now(ctx->node->env);
+
+        if (budget->start_ns == 0) {
+            budget->start_ns = now_ns;
+        }
+        return budget->used >= TURN_MESSAGES || now_ns - budget->start_ns > TURN_NS;
+    }
+    return false;
+}
+
+static void
+run_slot(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    struct budget budget = {0, 0};
+
+    // exiting before it has started: its name was taken, and it never lives.
+    if (slot->start_owed && !slot->exiting) {
+        start_actor(ctx);
+    }
+    for (;;) {
+        look_at_system(ctx);
+        struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
+        if (next == NULL) {
+            end_turn(ctx);
+            if (sleep_slot(ctx)) {
+                return;
+            }
+            continue;
+        }
+        let_go(ctx, slot->current);
+        slot->current = next;
+        next->flags |= MESSAGE_CHAINED;
+        dispatch(ctx, next);
+        if (is_spent(ctx, &budget)) {
+            look_at_system(ctx);
+            end_turn(ctx);
+            hark__sched_yield(ctx->worker, &slot->task);
+            return;
+        }
+    }
+}
+
+void
+hark__actor_run(struct task *task, struct worker *worker)
+{
+    struct slot *slot = CONTAINER_OF(task, struct slot, task);
+    struct seat *seat = hark__worker_local(worker);
+    hark_ctx ctx = {
+        .node = seat->node,
+        .seat = seat,
+        .worker = worker,
+        .slot = slot,
+    };
+
+    if (slot->life == SLOT_ACTOR) {
+        // relaxed: only the reader writes it.
+        uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+
+        ctx.self = (hark_ref){seat->node->id, hark__slot_name(slot->index, generation)};
+    }
+    run_slot(&ctx);
+}

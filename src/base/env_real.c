@@ -1,0 +1,129 @@
+#include "base/env.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_S INT64_C(1000000000)
+
+struct thread {
+    pthread_t id;
+    void (*run)(void *);
+    void *arg;
+};
+
+static int64_t
+real_now_ns(struct env *env)
+{
+    struct timespec now;
+
+    (void)env;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+static uint64_t
+real_random(struct env *env)
+{
+    uint64_t bits = 0;
+
+    // Up to 256 bytes come whole or not at all; only a signal early in boot interrupts.
+    while (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
+        if (errno != EINTR) {
+            return (uint64_t)real_now_ns(env) * UINT64_C(0x9E3779B97F4A7C15);
+        }
+    }
+    return bits;
+}
+
+static void *
+thread_main(void *arg)
+{
+    struct thread *thread = arg;
+
+    thread->run(thread->arg);
+    return NULL;
+}
+
+static struct thread *
+real_thread_start(struct env *env, const char *name, void (*run)(void *), void *arg)
+{
+    struct thread *thread = calloc(1, sizeof *thread);
+
+    (void)env;
+    if (thread == NULL) {
+        return NULL;
+    }
+    thread->run = run;
+    thread->arg = arg;
+    if (pthread_create(&thread->id, NULL, thread_main, thread) != 0) {
+        free(thread);
+        return NULL;
+    }
+    pthread_setname_np(thread->id, name); // cut at 15 bytes: then it has no name
+    return thread;
+}
+
+static void
+real_thread_join(struct env *env, struct thread *thread)
+{
+    (void)env;
+    pthread_join(thread->id, NULL);
+    free(thread);
+}
+
+static void
+real_wait(struct env *env, _Atomic(uint32_t) *word, uint32_t seen, int64_t deadline_ns)
+{
+    struct timespec until = {
+        .tv_sec = (time_t)(deadline_ns / NS_PER_S),
+        .tv_nsec = (long)(deadline_ns % NS_PER_S),
+    };
+
+    (void)env;
+    // BITSET takes an absolute time of CLOCK_MONOTONIC.
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen,
+            deadline_ns == INT64_MAX ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void
+real_wake(struct env *env, _Atomic(uint32_t) *word)
+{
+    (void)env;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static const struct env_ops real_ops = {
+    .now_ns = real_now_ns,
+    .random = real_random,
+    .thread_start = real_thread_start,
+    .thread_join = real_thread_join,
+    .wait = real_wait,
+    .wake = real_wake,
+};
+
+struct env *
+hark__env_real(void)
+{
+    static struct env real = {.ops = &real_ops};
+
+    return &real;
+}
+
+unsigned
+hark__env_processors(void)
+{
+    cpu_set_t allowed;
+
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return 1;
+    }
+    return (unsigned)CPU_COUNT(&allowed);
+}

@@ -1,0 +1,113 @@
+// Future: a one-shot result, an entry in its owner's table.
+//
+//             hark__future_open              complete
+//   (none) ---------------------> OPEN ---------------------> DONE ---close---> (none)
+//                                   \________close____________________________/
+//
+// Only the owner's turn touches its table, so nothing here is atomic: whoever completes
+// a future sends a message to the owner, whose turn calls hark__future_complete.
+//
+// Timeouts: nearly none fires. Open futures stand in one list for each length of
+// timeout, in which they are in order of expiry by themselves; arming and disarming are
+// list operations. A future made in a turn counts from the end of that turn (stamp),
+// since no answer can be looked at before.
+
+#ifndef FUTURE_FUTURE_H
+#define FUTURE_FUTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "hark/future.h"
+#include "message/message.h"
+
+struct all;
+struct future;
+struct futures;
+
+// Who is told when a future is done: the seam to the room above, which embeds it.
+struct waiter {
+    // Called in the owner's turn, once. The waiter may be freed by it.
+    void (*complete)(struct waiter *waiter, void *turn, struct future *future);
+    // Called instead of complete when the future is closed first.
+    void (*drop)(struct waiter *waiter, void *turn);
+};
+
+enum future_state { FUTURE_OPEN, FUTURE_DONE };
+
+struct future {
+    struct list by_timeout; // in one of the lists of its table, or alone
+    struct list by_turn;    // in futures->fresh or futures->ready, or alone
+    uint64_t id;
+    int64_t started_ns; // 0: not stamped yet
+    int64_t ended_ns;
+    struct hark_message *message; // DONE: the reply or the failure; NULL: see code
+    struct waiter *waiter;        // NULL: nobody looks
+    struct all *all;              // NULL: not made by hark__all_open
+    uint64_t blame;               // DONE, failed: whose error it is; 0: its own
+    hark_ref target;              // whom it asks; for errors
+    const hark_type *asked;       // with what
+    const char *site;             // from where
+    uint32_t timeout_ms;          // HARK_FOREVER: none
+    int32_t code;                 // DONE: HARK_OK or why it failed
+    uint8_t stage;                // of a failure
+    uint8_t state;                // enum future_state
+    bool kept;                    // stays until it is dropped
+    bool looked_at;               // somebody has, or had, an interest in how it ends
+    uint8_t size_class;
+};
+
+enum { FUTURE_TIMEOUT_LISTS = 8 };
+
+struct futures {
+    struct future_place *places;
+    uint32_t place_count; // in places
+    uint32_t free;        // first free place
+    uint32_t open_count;  // entries, done ones too
+    uint32_t limit;
+    uint32_t list_count;
+    struct timeout_list {
+        uint32_t timeout_ms;
+        struct list list;
+    } lists[FUTURE_TIMEOUT_LISTS]; // the last one also takes all other lengths, sorted
+    struct list fresh; // opened in this turn
+    struct list ready; // done before they were continued: waiters still to be told
+};
+
+// Gives an empty table; NULL: no memory.
+struct futures *hark__futures_new(uint32_t limit);
+// Closes every future; turn goes to the waiters' drop.
+void hark__futures_free(struct futures *futures, struct pool *pool, void *turn);
+
+// Gives an open future. NULL: no memory, or the limit is reached.
+struct future *hark__future_open(struct futures *futures, struct pool *pool,
+                                 uint32_t timeout_ms);
+// NULL: closed, or never was.
+struct future *hark__future_find(const struct futures *futures, uint64_t id);
+
+// Takes message (the reply or a FAILURE, possibly still in its mailbox's chain; NULL: code
+// and stage say it all). The future is OPEN. Tells its waiter.
+void hark__future_complete(struct futures *futures, void *turn, struct future *future,
+                           struct hark_message *message, int code, hark_stage stage,
+                           int64_t now_ns);
+// Ends it and frees its message. Drops its waiter if that was not told yet.
+void hark__future_close(struct futures *futures, struct pool *pool, void *turn,
+                        struct future *future);
+// Sets the waiter of a future that has none. If it is done already, its waiter is told
+// by the next hark__futures_tell_ready.
+void hark__future_watch(struct futures *futures, struct future *future,
+                        struct waiter *waiter);
+
+// Watches every future of this turn that nobody watches and nobody keeps.
+void hark__futures_adopt(struct futures *futures, struct waiter *guardian);
+// Starts the clock of all fresh futures.
+void hark__futures_stamp(struct futures *futures, int64_t now_ns);
+// Tells the waiters of futures that were done before they were watched.
+void hark__futures_tell_ready(struct futures *futures, void *turn);
+// When the earliest stamped future runs out; INT64_MAX: none does.
+int64_t hark__futures_next_ns(const struct futures *futures);
+// An open future whose time is over, or NULL. The caller completes it.
+struct future *hark__futures_overdue(struct futures *futures, int64_t now_ns);
+
+#endif // FUTURE_FUTURE_H

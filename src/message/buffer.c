@@ -1,0 +1,66 @@
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hark/message.h"
+
+struct hark_buffer {
+    _Atomic size_t references; // any thread that has one
+    size_t size;
+    _Alignas(16) unsigned char data[];
+};
+
+hark_buffer *
+hark_buffer_new(size_t size)
+{
+    if (size > SIZE_MAX / 2) {
+        return NULL;
+    }
+
+    hark_buffer *buffer = malloc(sizeof *buffer + size);
+
+    if (buffer != NULL) {
+        atomic_init(&buffer->references, 1);
+        buffer->size = size;
+    }
+    return buffer;
+}
+
+void *
+hark_buffer_data(hark_buffer *buffer)
+{
+    return buffer->data;
+}
+
+size_t
+hark_buffer_size(const hark_buffer *buffer)
+{
+    return buffer->size;
+}
+
+hark_buffer *
+hark_buffer_retain(hark_buffer *buffer)
+{
+    // relaxed: the caller has a reference already, so nobody frees meanwhile.
+    atomic_fetch_add_explicit(&buffer->references, 1, memory_order_relaxed);
+    return buffer;
+}
+
+void
+hark_buffer_release(hark_buffer *buffer)
+{
+    if (buffer == NULL) {
+        return;
+    }
+    // acq_rel: release, so that our uses happen before the last holder's free; acquire,
+    // so that the last holder sees all others' uses.
+    if (atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) == 1) {
+        free(buffer);
+    }
+}
+
+hark_bytes
+hark_bytes_of_buffer(hark_buffer *buffer)
+{
+    return (hark_bytes){.ptr = buffer->data, .len = buffer->size, .buffer = buffer};
+}

@@ -1,0 +1,135 @@
+// Message: one block, a header of one cache line with the payload behind it.
+//
+// Whoever holds the pointer owns the block; sending moves it. While a message stands in
+// a mailbox only `next` is touched by others: the sender that comes after it writes it
+// once (release), and the reader of the mailbox reads it (acquire).
+//
+// Strings, bytes and lists of the payload live in the same block, behind the struct.
+// Only buffers that are shared by count stand outside.
+
+#ifndef MESSAGE_MESSAGE_H
+#define MESSAGE_MESSAGE_H
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/pool.h"
+#include "hark/message.h"
+
+// What a message means to the one who receives it.
+enum message_kind {
+    MESSAGE_TELL,    // for a handler
+    MESSAGE_ASK,     // for a handler, which owes an answer to {from, correlation}
+    MESSAGE_REPLY,   // completes the future `correlation` of the receiver
+    MESSAGE_FAILURE, // fails it; the payload is a struct failure
+    MESSAGE_SYSTEM,  // for the runtime; `code` says what
+};
+
+// Only the thread that has the message in hand, or the sender before it lets go, touches
+// them.
+enum message_flag {
+    MESSAGE_COUNTED = 1, // counted against its mailbox's limit
+    MESSAGE_CHAINED = 2, // in hand, but its header still serves the mailbox's chain
+    MESSAGE_HELD = 4,    // in hand, and somebody keeps it beyond that
+};
+
+struct hark_message {
+    _Atomic(struct hark_message *) next; // see above
+    const hark_type *type;               // NULL: no payload, or a struct failure
+    hark_ref from;                       // who is answered; null: nobody
+    uint64_t correlation;                // ASK, REPLY, FAILURE: the asker's future
+    uint32_t generation;                 // of the slot it is meant for
+    uint32_t timeout_ms;                 // ASK: how long the asker waits
+    uint32_t size;                       // of the payload, bytes
+    uint16_t code;                       // SYSTEM: which
+    uint8_t kind;                        // enum message_kind
+    uint8_t size_class;                  // for hark__pool_free
+    uint8_t has_buffers;                 // shares buffers that must be released
+    uint8_t flags;                       // enum message_flag
+    uint8_t unused[6];                   // keeps the payload on its own cache line
+};
+
+_Static_assert(sizeof(struct hark_message) == 64, "the header is one cache line");
+
+// The payload; writable by the owner until the message is sent.
+static inline void *
+hark__message_payload(struct hark_message *message)
+{
+    return message + 1;
+}
+
+// Gives a message with size bytes of payload that are not set; NULL: no memory, or size
+// over UINT32_MAX. The header is cleared but for type, size and class.
+static inline struct hark_message *
+hark__message_alloc(struct pool *pool, const hark_type *type, size_t size)
+{
+    uint8_t size_class;
+    struct hark_message *message = NULL;
+
+    if (size <= UINT32_MAX) {
+        message = hark__pool_alloc(pool, sizeof *message + size, &size_class);
+    }
+    if (message != NULL) {
+        *message = (struct hark_message){
+            .type = type, .size = (uint32_t)size, .size_class = size_class};
+    }
+    return message;
+}
+
+// The general case of hark__message_new: a value that points outside its struct.
+struct hark_message *hark__message_copy(struct pool *pool, const hark_type *type,
+                                        const void *value);
+
+// Gives a message with a deep copy of value. NULL: no memory, or too large.
+static inline struct hark_message *
+hark__message_new(struct pool *pool, const hark_type *type, const void *value)
+{
+    if (!type->flat) {
+        return hark__message_copy(pool, type, value);
+    }
+
+    struct hark_message *message = hark__message_alloc(pool, type, type->size);
+
+    // A message without fields touches no second cache line.
+    if (message != NULL && type->count > 0) {
+        memcpy(hark__message_payload(message), value, type->size);
+    }
+    return message;
+}
+
+// Drops the references that the payload holds on buffers.
+void hark__message_release_buffers(struct hark_message *message);
+
+// Takes message; releases the buffers it shares.
+static inline void
+hark__message_free(struct pool *pool, struct hark_message *message)
+{
+    if (message->has_buffers) {
+        hark__message_release_buffers(message);
+    }
+    hark__pool_free(pool, message, message->size_class);
+}
+
+// Takes message from whoever held it: frees it, now or when the mailbox lets go of it.
+static inline void
+hark__message_drop(struct pool *pool, struct hark_message *message)
+{
+    if (message->flags & MESSAGE_CHAINED) {
+        message->flags &= (uint8_t)~MESSAGE_HELD;
+    } else {
+        hark__message_free(pool, message);
+    }
+}
+
+// The mailbox lets go of the message in hand.
+static inline void
+hark__message_unchain(struct pool *pool, struct hark_message *message)
+{
+    if (message->flags & MESSAGE_HELD) {
+        message->flags &= (uint8_t)~(MESSAGE_CHAINED | MESSAGE_HELD);
+    } else {
+        hark__message_free(pool, message);
+    }
+}
+
+#endif // MESSAGE_MESSAGE_H

@@ -1,0 +1,81 @@
+// Net: frames of bytes between nodes, whatever carries them.
+//
+// A net has one poller thread, any number of listeners, and pipes. A pipe is one
+// connection that carries whole frames in both directions, in order, or ends. It comes
+// from net_connect, or appears at a listener with the first frame of a stranger. The net
+// knows nothing of what frames mean and promises nothing about loss: the remote room
+// numbers its frames and watches for silence.
+//
+//   sender's thread --send--> [transport] ~~~ [transport] --poller thread--> sink
+//
+// The sink's functions are called by the poller thread only, one at a time. Everything
+// else here may be called by any thread.
+
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/env.h"
+#include "hark/base.h"
+
+struct net;
+struct pipe;
+
+// Where bytes arrive: the seam to the room above, which owns the struct.
+struct sink {
+    // A frame came on pipe. Borrows data until it returns. *pipe_user is the pipe's own
+    // word (hark__pipe_user), NULL for a stranger's first frame.
+    void (*frame)(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size);
+    // The other side is gone (the transport saw it, with the text why). No frame comes
+    // after it. The pipe must still be closed.
+    void (*gone)(struct sink *sink, struct pipe *pipe, const char *why);
+    // Called at least every tick_ms while any pipe is open, and after hark__net_kick.
+    void (*tick)(struct sink *sink);
+};
+
+struct net_options {
+    struct env *env;
+    struct sink *sink;
+    uint32_t tick_ms;
+    size_t frame_limit_bytes; // larger frames from outside are dropped by the transport
+};
+
+// Gives a net and starts its poller thread lazily, with the first listen or connect.
+// NULL: no memory.
+struct net *hark__net_open(const struct net_options *options);
+// Closes every pipe and listener and joins the thread; frames that were sent get up to
+// linger_ms to leave. The sink is not called any more once it returns.
+void hark__net_close(struct net *net, uint32_t linger_ms);
+
+// Endpoints: "tcp://host:port" (port 0 or * picks one; host * binds all), "ipc://path",
+// "ipc://@abstract", "mem://name" (this process only, across systems).
+// Writes the endpoint that others can connect to. HARK_EENDPOINT (malformed, unknown
+// scheme, unusable address), HARK_EEXIST (in use), HARK_ENOMEM; error gets one line that
+// names the endpoint and the reason.
+hark_err hark__net_listen(struct net *net, const char *endpoint, char *out_bound,
+                          size_t out_bound_size, char *error, size_t error_size);
+
+// Gives a pipe; it may not be connected yet, frames wait in it. For mem:// an absent
+// listener is HARK_EENDPOINT at once; others notice by silence. user is the pipe's word.
+hark_err hark__net_connect(struct net *net, const char *endpoint, void *user,
+                           struct pipe **out_pipe, char *error, size_t error_size);
+
+// Sends one frame: copies data, never blocks. HARK_ENONODE: the other side is gone.
+// HARK_ELIMIT: the transport's own queue is full. HARK_ENOMEM.
+hark_err hark__pipe_send(struct pipe *pipe, const uint8_t *data, size_t size);
+
+// No frame comes from it after it returns *when called in the poller thread* (in a sink
+// function or tick); a pipe is closed only there. Frames sent before still leave.
+void hark__pipe_close(struct pipe *pipe);
+
+// The word of the pipe's owner. Set and read in the poller thread, or before the first
+// frame can come.
+void hark__pipe_set_user(struct pipe *pipe, void *user);
+void *hark__pipe_user(const struct pipe *pipe);
+
+// Makes the poller call tick soon. Any thread; cheap when it is already due.
+void hark__net_kick(struct net *net);
+
+#endif // NET_NET_H

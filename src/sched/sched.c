@@ -1,0 +1,662 @@
+#include "sched/sched.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sched/ring.h"
+
+enum {
+    INJECTION_EVERY = 61,    // turns between looks at the injection queue, as in Go
+    CLOCK_EVERY = 16,        // turns between looks at the clock
+    NEXT_STREAK = 64,        // run-next turns in a row before the ring has its turn
+    INJECTION_BATCH = 64,    // most tasks taken from the injection queue at once
+    WATCH_IDLE_TICKS = 16,   // ticks without work after which nobody watches
+    WHEEL_SHIFT = 58,        // a timer id's upper bits name the wheel
+};
+
+#define WATCH_TICK_NS INT64_C(1000000)
+
+struct worker {
+    // Written by the owner, read by watchers.
+    _Alignas(64) _Atomic(struct task *) run_next; // owner swaps; a watcher may take
+    _Atomic(uint64_t) turns;                      // owner counts
+    // Owner only.
+    int64_t now_ns;
+    uint32_t streak;   // run-next turns since the ring was served
+    uint32_t random;
+    unsigned index;
+    void *local;
+    struct sched *sched;
+    struct thread *thread;
+    _Atomic(uint64_t) steals, parks; // owner counts; statistics read
+    // Parking: the waker that cleared our bit in sched->idle sets token.
+    _Alignas(64) _Atomic(uint32_t) token;
+    _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
+    struct wheel *wheel;
+    struct ring ring;
+};
+
+struct sched {
+    struct env *env;
+    unsigned count;
+    // Read mostly; written when a worker parks or wakes.
+    _Alignas(64) _Atomic(uint64_t) idle; // parked workers, by bit
+    _Atomic(uint32_t) searching;         // workers that look for work to steal
+    _Atomic(bool) watched;               // a parked worker is the watcher
+    _Atomic(bool) stopping;
+    // Injection queue.
+    _Alignas(64) pthread_mutex_t lock; // guards first and last
+    struct task *first, *last;
+    _Atomic(uint32_t) injected; // how many; written under the lock, read by anyone
+    struct worker *workers[SCHED_MAX_WORKERS];
+};
+
+// ---- waking ----
+
+// True: we are the one to wake it, and have.
+static bool
+unpark(struct sched *sched, unsigned index)
+{
+    uint64_t bit = UINT64_C(1) << index;
+
+    // acq_rel: one waker gets the bit; pairs with the worker's own claim in park.
+    if ((atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit) == 0) {
+        return false;
+    }
+    struct worker *worker = sched->workers[index];
+    // release: pairs with the acquire in park; what we queued is seen.
+    atomic_store_explicit(&worker->token, 1, memory_order_release);
+    sched->env->ops->wake(sched->env, &worker->token);
+    return true;
+}
+
+// Wakes one parked worker unless one is searching. The caller has made work visible by a
+// sequentially consistent store; so are these loads, and the reverse in park.
+static void
+wake_one(struct sched *sched)
+{
+    for (;;) {
+        if (atomic_load_explicit(&sched->searching, memory_order_seq_cst) > 0) {
+            return;
+        }
+        uint64_t idle = atomic_load_explicit(&sched->idle, memory_order_seq_cst);
+        if (idle == 0 || unpark(sched, (unsigned)__builtin_ctzll(idle))) {
+            return;
+        }
+    }
+}
+
+// ---- the injection queue ----
+
+static void
+inject_chain(struct sched *sched, struct task *first, struct task *last, uint32_t count)
+{
+    last->next = NULL;
+    pthread_mutex_lock(&sched->lock);
+    if (sched->last != NULL) {
+        sched->last->next = first;
+    } else {
+        sched->first = first;
+    }
+    sched->last = last;
+    // seq_cst: pairs with park, as ring's tail does.
+    atomic_fetch_add_explicit(&sched->injected, count, memory_order_seq_cst);
+    pthread_mutex_unlock(&sched->lock);
+}
+
+// Gives one task and moves some more to self's ring.
+static struct task *
+take_injected(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint32_t taken = 0;
+
+    // seq_cst: see park.
+    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) == 0) {
+        return NULL;
+    }
+    pthread_mutex_lock(&sched->lock);
+    // relaxed: exact under the lock.
+    uint32_t there = atomic_load_explicit(&sched->injected, memory_order_relaxed);
+    uint32_t share = there / sched->count + 1;
+    struct task *first = sched->first;
+
+    share = share < INJECTION_BATCH ? share : INJECTION_BATCH;
+    if (first != NULL) {
+        sched->first = first->next;
+        taken = 1;
+    }
+    while (taken < share && sched->first != NULL) {
+        struct task *task = sched->first;
+        struct task *next = task->next;
+
+        if (!hark__ring_push(&self->ring, task)) {
+            break;
+        }
+        sched->first = next;
+        taken++;
+    }
+    if (sched->first == NULL) {
+        sched->last = NULL;
+    }
+    // relaxed: guarded by the lock; a reader that sees too many only looks in vain.
+    atomic_fetch_sub_explicit(&sched->injected, taken, memory_order_relaxed);
+    pthread_mutex_unlock(&sched->lock);
+    return first;
+}
+
+// ---- submitting ----
+
+// The ring is full: half of it and task go where every worker takes from.
+static void
+overflow(struct worker *self, struct task *task)
+{
+    struct task *first = task;
+    struct task *last = task;
+    uint32_t count = 1;
+
+    for (; count <= RING_SIZE / 2; count++) {
+        struct task *moved = hark__ring_pop(&self->ring);
+
+        if (moved == NULL) {
+            break;
+        }
+        last->next = moved;
+        last = moved;
+    }
+    if (first != last) { // the oldest first, task last
+        struct task *oldest = first->next;
+        last->next = first;
+        last = first;
+        first = oldest;
+    }
+    inject_chain(self->sched, first, last, count);
+}
+
+static void
+push_ring(struct worker *self, struct task *task)
+{
+    if (!hark__ring_push(&self->ring, task)) {
+        overflow(self, task);
+    }
+    wake_one(self->sched);
+}
+
+void
+hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
+{
+    if (self == NULL) {
+        inject_chain(sched, task, task, 1);
+        wake_one(sched);
+        return;
+    }
+    // acq_rel: release to a watcher that takes it; acquire for what we displace.
+    struct task *displaced =
+        atomic_exchange_explicit(&self->run_next, task, memory_order_acq_rel);
+    if (displaced != NULL) {
+        push_ring(self, displaced);
+    } else if (sched->count > 1
+               // relaxed: a hint; who misses it now is asked again by the next submit.
+               && !atomic_load_explicit(&sched->watched, memory_order_relaxed)) {
+        wake_one(sched);
+    }
+}
+
+void
+hark__sched_yield(struct worker *self, struct task *task)
+{
+    push_ring(self, task);
+}
+
+// ---- finding ----
+
+static uint32_t
+next_random(struct worker *self)
+{
+    self->random ^= self->random << 13; // Marsaglia, "Xorshift RNGs", 2003
+    self->random ^= self->random >> 17;
+    self->random ^= self->random << 5;
+    return self->random;
+}
+
+static struct task *
+take_local(struct worker *self)
+{
+    // relaxed: usually empty or ours; the exchange below decides.
+    if (atomic_load_explicit(&self->run_next, memory_order_relaxed) != NULL) {
+        struct task *task =
+            atomic_exchange_explicit(&self->run_next, NULL, memory_order_acquire);
+
+        if (task != NULL) {
+            if (++self->streak < NEXT_STREAK) {
+                return task;
+            }
+            self->streak = 0;
+            if (hark__ring_is_empty(&self->ring)) {
+                return task;
+            }
+            push_ring(self, task);
+        }
+    }
+    self->streak = 0;
+    return hark__ring_pop(&self->ring);
+}
+
+static void
+count(_Atomic(uint64_t) *counter)
+{
+    // relaxed: one writer, and readers only want a recent value.
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static struct task *
+steal(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint32_t start = next_random(self);
+
+    for (unsigned i = 0; i < sched->count; i++) {
+        struct worker *victim = sched->workers[(start + i) % sched->count];
+
+        if (victim == self) {
+            continue;
+        }
+        struct task *task = hark__ring_steal(&victim->ring, &self->ring);
+        if (task != NULL) {
+            count(&self->steals);
+            return task;
+        }
+    }
+    return NULL;
+}
+
+static struct task *
+search(struct worker *self)
+{
+    struct sched *sched = self->sched;
+
+    // seq_cst: pairs with wake_one, which does not wake while we are counted. Whoever
+    // stops searching with nothing looks at every queue once more in park.
+    atomic_fetch_add_explicit(&sched->searching, 1, memory_order_seq_cst);
+    struct task *task = steal(self);
+    if (task == NULL) {
+        task = take_injected(self);
+    }
+    bool last = atomic_fetch_sub_explicit(&sched->searching, 1, memory_order_seq_cst) == 1;
+    if (task != NULL && last) {
+        wake_one(sched); // there may be more, announced to us alone
+    }
+    return task;
+}
+
+static void
+poll_timers(struct worker *self)
+{
+    self->now_ns = hark__env_now(self->sched->env);
+    if (hark__wheel_next_ns(self->wheel) <= self->now_ns) {
+        hark__wheel_poll(self->wheel, self->now_ns, self);
+    }
+}
+
+static struct task *
+find(struct worker *self)
+{
+    // relaxed: our own counter.
+    uint64_t turns = atomic_load_explicit(&self->turns, memory_order_relaxed);
+    struct task *task = NULL;
+
+    if (turns % CLOCK_EVERY == 0) {
+        poll_timers(self);
+    }
+    if (turns % INJECTION_EVERY == 0) {
+        task = take_injected(self);
+    }
+    if (task == NULL) {
+        task = take_local(self);
+    }
+    if (task == NULL) {
+        task = take_injected(self);
+    }
+    if (task == NULL) {
+        task = search(self);
+    }
+    return task;
+}
+
+// ---- parking ----
+
+static bool
+work_is_visible(struct sched *sched)
+{
+    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0
+        || atomic_load_explicit(&sched->stopping, memory_order_seq_cst)) {
+        return true;
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        if (!hark__ring_is_empty(&sched->workers[i]->ring)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+others_work(const struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint64_t all = sched->count == 64 ? UINT64_MAX : (UINT64_C(1) << sched->count) - 1;
+    uint64_t mine = UINT64_C(1) << self->index;
+
+    // relaxed: a hint, looked at again at the next tick.
+    return ((atomic_load_explicit(&sched->idle, memory_order_relaxed) | mine) & all) != all;
+}
+
+// What a watcher saw at its last tick.
+struct sighting {
+    struct task *task;
+    uint64_t turns;
+};
+
+// Takes a run-next that has stood still for a tick, and fires others' late timers.
+static struct task *
+watch(struct worker *self, struct sighting *seen)
+{
+    struct sched *sched = self->sched;
+
+    for (unsigned i = 0; i < sched->count; i++) {
+        struct worker *other = sched->workers[i];
+
+        if (other == self) {
+            continue;
+        }
+        if (hark__wheel_next_ns(other->wheel) + WATCH_TICK_NS < self->now_ns) {
+            hark__wheel_poll(other->wheel, self->now_ns, self);
+        }
+        // relaxed: the compare-and-swap below decides; turns only tells that it moved.
+        struct task *task = atomic_load_explicit(&other->run_next, memory_order_relaxed);
+        uint64_t turns = atomic_load_explicit(&other->turns, memory_order_relaxed);
+        if (task != NULL && seen[i].task == task && seen[i].turns == turns
+            // acquire: pairs with submit's release; what the task needs is seen.
+            && atomic_compare_exchange_strong_explicit(&other->run_next, &task, NULL,
+                                                       memory_order_acquire,
+                                                       memory_order_relaxed)) {
+            count(&self->steals);
+            return task;
+        }
+        seen[i] = (struct sighting){task, turns};
+    }
+    return NULL;
+}
+
+// Sleeps until woken or until_ns. True: a waker has cleared our bit.
+static bool
+sleep_until(struct worker *self, int64_t until_ns)
+{
+    struct sched *sched = self->sched;
+    uint64_t bit = UINT64_C(1) << self->index;
+
+    // seq_cst: written before the wheel is read, and an armer writes the wheel before it
+    // reads this; so a timer that is set now wakes us, or we see it.
+    atomic_store_explicit(&self->sleep_until_ns, until_ns, memory_order_seq_cst);
+    if (hark__wheel_next_ns(self->wheel) >= until_ns) {
+        // acquire: pairs with unpark's release of token.
+        while (atomic_load_explicit(&self->token, memory_order_acquire) == 0
+               && hark__env_now(sched->env) < until_ns) {
+            sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
+        }
+    }
+    // relaxed: only says that nobody need wake us for a timer any more.
+    atomic_store_explicit(&self->sleep_until_ns, INT64_MIN, memory_order_relaxed);
+    // acq_rel: we or a waker get the bit, not both.
+    if (atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit) {
+        return false;
+    }
+    // A waker has it and will set token, if it has not yet.
+    while (atomic_load_explicit(&self->token, memory_order_acquire) == 0) {
+        sched->env->ops->wait(sched->env, &self->token, 0, INT64_MAX);
+    }
+    // relaxed: nobody writes it until our bit is set again.
+    atomic_store_explicit(&self->token, 0, memory_order_relaxed);
+    return true;
+}
+
+// One sleep, announced. Gives a task that only a watcher finds, else NULL.
+static struct task *
+park_once(struct worker *self, bool watcher, struct sighting *seen, bool *out_woken)
+{
+    struct sched *sched = self->sched;
+    int64_t until = hark__wheel_next_ns(self->wheel);
+    int64_t tick = hark__env_now(sched->env) + WATCH_TICK_NS;
+
+    // seq_cst: announce, then look; a producer queues, then looks for announced ones.
+    atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
+                             memory_order_seq_cst);
+    if (work_is_visible(sched)) {
+        until = INT64_MIN; // takes the announcement back
+    } else if (watcher && tick < until) {
+        until = tick;
+    }
+    *out_woken = sleep_until(self, until) || until == INT64_MIN;
+    poll_timers(self);
+    return watcher ? watch(self, seen) : NULL;
+}
+
+static struct task *
+park(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    struct sighting seen[SCHED_MAX_WORKERS] = {{NULL, 0}};
+    struct task *task = NULL;
+    unsigned idle_ticks = 0;
+    bool woken = false;
+    // relaxed: an election among parked workers; nothing is handed over through it.
+    bool watcher = sched->count > 1
+                   && !atomic_exchange_explicit(&sched->watched, true,
+                                                memory_order_relaxed);
+
+    count(&self->parks);
+    while (task == NULL && !woken) {
+        task = park_once(self, watcher, seen, &woken);
+        // relaxed: our own place; a timer may have put a task there.
+        if (atomic_load_explicit(&self->run_next, memory_order_relaxed) != NULL
+            || !hark__ring_is_empty(&self->ring)) {
+            break;
+        }
+        idle_ticks = others_work(self) ? 0 : idle_ticks + 1;
+        if (watcher && idle_ticks > WATCH_IDLE_TICKS) {
+            watcher = false;
+            atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
+        }
+    }
+    if (watcher) {
+        atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
+    }
+    return task;
+}
+
+// ---- the workers ----
+
+static void
+worker_loop(struct worker *self)
+{
+    struct sched *sched = self->sched;
+
+    // relaxed: a worker that sees it late parks, and is woken by stop.
+    while (!atomic_load_explicit(&sched->stopping, memory_order_relaxed)) {
+        struct task *task = find(self);
+
+        if (task == NULL) {
+            task = park(self);
+        }
+        if (task != NULL) {
+            count(&self->turns);
+            task->run(task, self);
+        }
+    }
+}
+
+static void
+worker_main(void *arg)
+{
+    worker_loop(arg);
+}
+
+static struct worker *
+worker_new(struct sched *sched, unsigned index, void *local)
+{
+    struct worker *worker = aligned_alloc(64, (sizeof *worker + 63) / 64 * 64);
+
+    if (worker == NULL) {
+        return NULL;
+    }
+    *worker = (struct worker){.sched = sched, .index = index, .local = local};
+    worker->random = (uint32_t)sched->env->ops->random(sched->env) | 1;
+    worker->now_ns = hark__env_now(sched->env);
+    atomic_init(&worker->sleep_until_ns, INT64_MIN);
+    worker->wheel = hark__wheel_open(worker->now_ns);
+    if (worker->wheel == NULL) {
+        free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+static bool
+start_workers(struct sched *sched)
+{
+    for (unsigned i = 0; i < sched->count; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "hark-worker-%u", i % 100);
+        struct worker *worker = sched->workers[i];
+        worker->thread =
+            sched->env->ops->thread_start(sched->env, name, worker_main, worker);
+        if (worker->thread == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+hark_err
+hark__sched_open(const struct sched_options *options, struct sched **out_sched)
+{
+    struct sched *sched = aligned_alloc(64, (sizeof *sched + 63) / 64 * 64);
+    bool ok = true;
+
+    if (sched == NULL) {
+        return HARK_ENOMEM;
+    }
+    *sched = (struct sched){
+        .env = options->env,
+        .count = options->workers,
+    };
+    pthread_mutex_init(&sched->lock, NULL);
+    for (unsigned i = 0; i < sched->count && ok; i++) {
+        sched->workers[i] = worker_new(sched, i, options->locals[i]);
+        ok = sched->workers[i] != NULL;
+    }
+    if (ok && start_workers(sched)) {
+        *out_sched = sched;
+        return HARK_OK;
+    }
+    hark__sched_stop(sched);
+    hark__sched_free(sched, NULL, NULL);
+    return HARK_ENOMEM;
+}
+
+void
+hark__sched_stop(struct sched *sched)
+{
+    // seq_cst: pairs with work_is_visible; a worker that parks sees it, or is woken.
+    atomic_store_explicit(&sched->stopping, true, memory_order_seq_cst);
+    for (unsigned i = 0; i < sched->count; i++) {
+        if (sched->workers[i] != NULL && sched->workers[i]->thread != NULL) {
+            unpark(sched, i);
+        }
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        struct worker *worker = sched->workers[i];
+
+        if (worker != NULL && worker->thread != NULL) {
+            sched->env->ops->thread_join(sched->env, worker->thread);
+            worker->thread = NULL;
+        }
+    }
+}
+
+void
+hark__sched_free(struct sched *sched, void (*dropped)(void *arg, struct timer_action *),
+                 void *arg)
+{
+    for (unsigned i = 0; i < sched->count; i++) {
+        if (sched->workers[i] != NULL) {
+            hark__wheel_close(sched->workers[i]->wheel, dropped, arg);
+            free(sched->workers[i]);
+        }
+    }
+    pthread_mutex_destroy(&sched->lock);
+    free(sched);
+}
+
+void *
+hark__worker_local(const struct worker *worker)
+{
+    return worker->local;
+}
+
+int64_t
+hark__worker_now(const struct worker *worker)
+{
+    return worker->now_ns;
+}
+
+// ---- timers ----
+
+uint64_t
+hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
+                const struct timer_action *action)
+{
+    struct worker *worker = self != NULL ? self : sched->workers[0];
+    bool earlier = false;
+    uint64_t id = hark__wheel_arm(worker->wheel, deadline_ns, action, &earlier);
+
+    if (id == 0) {
+        return 0;
+    }
+    // seq_cst: see sleep_until.
+    if (earlier && worker != self
+        && atomic_load_explicit(&worker->sleep_until_ns, memory_order_seq_cst)
+               > deadline_ns) {
+        unpark(sched, worker->index);
+    }
+    return (id & ((UINT64_C(1) << WHEEL_SHIFT) - 1))
+           | (uint64_t)worker->index << WHEEL_SHIFT;
+}
+
+bool
+hark__sched_cancel(struct sched *sched, uint64_t timer, struct timer_action *out_action)
+{
+    unsigned index = (unsigned)(timer >> WHEEL_SHIFT);
+
+    if (timer == 0 || index >= sched->count) {
+        return false;
+    }
+    return hark__wheel_cancel(sched->workers[index]->wheel,
+                              timer & ((UINT64_C(1) << WHEEL_SHIFT) - 1), out_action);
+}
+
+void
+hark__sched_stats_read(struct sched *sched, struct sched_stats *out_stats)
+{
+    *out_stats = (struct sched_stats){0, 0};
+    for (unsigned i = 0; i < sched->count; i++) {
+        struct worker *worker = sched->workers[i];
+
+        // relaxed: counts of the recent past.
+        out_stats->steals += atomic_load_explicit(&worker->steals, memory_order_relaxed);
+        out_stats->parks += atomic_load_explicit(&worker->parks, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,72 @@
+// Sched: workers that run tasks.
+//
+// A worker looks for work in this order: its run-next place (the task it just woke, warm
+// in the cache), its own ring, the injection queue, other workers' rings, timers. With
+// nothing to do it parks; a producer wakes one parked worker when it adds surplus work
+// and nobody is searching already.
+//
+//              submit by this worker          submit by others
+//                       |                            |
+//                  [run-next] --displaced--> [ring]  [injection]
+//                       |                      |         |
+//                       +------> run <---------+---------+
+//                                 ^ steals: ring, and a run-next that stays too long
+//
+// A run-next place is not announced to anyone, so a chatty pair of actors stays on one
+// worker. So that nothing is stuck behind a long turn, one parked worker is the watcher:
+// while others work it looks once a millisecond for a run-next that has not moved.
+
+#ifndef SCHED_SCHED_H
+#define SCHED_SCHED_H
+
+#include <stdint.h>
+
+#include "base/env.h"
+#include "hark/base.h"
+#include "sched/task.h"
+#include "sched/wheel.h"
+
+struct sched;
+
+enum { SCHED_MAX_WORKERS = 64 };
+
+struct sched_options {
+    struct env *env;
+    unsigned workers; // 1 to SCHED_MAX_WORKERS
+    void *const *locals; // one a worker, in order: what hark__worker_local gives
+};
+
+struct sched_stats {
+    uint64_t steals;
+    uint64_t parks;
+};
+
+// Starts the workers. HARK_ENOMEM: no memory, or no threads.
+HARK_CHECKED hark_err hark__sched_open(const struct sched_options *options,
+                                       struct sched **out_sched);
+// Lets the workers finish the turn in hand and ends their threads. Tasks that are still
+// queued are not run.
+void hark__sched_stop(struct sched *sched);
+// After stop. Actions of timers that have not fired go to dropped.
+void hark__sched_free(struct sched *sched,
+                      void (*dropped)(void *arg, struct timer_action *), void *arg);
+
+// Runs task soon. self: the worker whose thread this is, or NULL.
+void hark__sched_submit(struct sched *sched, struct worker *self, struct task *task);
+// Runs task after all that waits on self.
+void hark__sched_yield(struct worker *self, struct task *task);
+
+void *hark__worker_local(const struct worker *worker);
+// The clock as of this worker's last look, at most some turns ago. Worker's thread only.
+int64_t hark__worker_now(const struct worker *worker);
+
+// As hark__wheel_arm, on self's wheel (NULL: any). The action's poll_arg is the worker
+// that fires it. 0: no memory.
+uint64_t hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
+                         const struct timer_action *action);
+bool hark__sched_cancel(struct sched *sched, uint64_t timer,
+                        struct timer_action *out_action);
+
+void hark__sched_stats_read(struct sched *sched, struct sched_stats *out_stats);
+
+#endif // SCHED_SCHED_H

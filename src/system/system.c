@@ -1,0 +1,169 @@
+// The system: opens the rooms upward and closes them downward.
+
+#include "hark/system.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/node.h"
+#include "base/env.h"
+#include "message/registry.h"
+
+enum {
+    DEFAULT_ACTORS = 16 * 1024 * 1024,
+    DEFAULT_ASK_MS = 5000,
+    DEFAULT_FUTURES = 4 * 1024 * 1024,
+    DEFAULT_HEARTBEAT_MS = 3000,
+    DEFAULT_CONNECT_MS = 5000,
+    NAME_LIMIT = 255,
+};
+
+struct hark_system {
+    struct env *env;
+    struct registry *registry;
+    struct node *node;
+    char *name;
+};
+
+static uint32_t
+or_default(uint32_t value, uint32_t preset)
+{
+    return value != 0 ? value : preset;
+}
+
+static bool
+are_sound(const hark_options *options)
+{
+    return options->workers <= SCHED_MAX_WORKERS
+           && (options->name == NULL || strnlen(options->name, NAME_LIMIT + 1) <= NAME_LIMIT)
+           && (options->types != NULL || options->type_count == 0);
+}
+
+static hark_err
+add_types(struct registry *registry, const hark_type *const *begin,
+          const hark_type *const *end)
+{
+    hark_err err = HARK_OK;
+
+    for (const hark_type *const *type = begin; type != end && err == HARK_OK; type++) {
+        err = hark__registry_add(registry, *type);
+    }
+    return err;
+}
+
+static hark_err
+open_registry(hark_system *system, const hark_options *options,
+              const hark_type *const *begin, const hark_type *const *end)
+{
+    system->registry = hark__registry_new();
+    if (system->registry == NULL) {
+        return HARK_ENOMEM;
+    }
+    hark_err err = add_types(system->registry, begin, end);
+    if (err == HARK_OK && options->types != NULL) {
+        err = add_types(system->registry, options->types,
+                        options->types + options->type_count);
+    }
+    return err;
+}
+
+static hark_err
+open_node(hark_system *system, const hark_options *options)
+{
+    struct node_options node = {
+        .env = system->env,
+        .system = system,
+        .registry = system->registry,
+        .name = system->name,
+        .workers = or_default(options->workers, hark__env_processors()),
+        .actor_limit = or_default(options->actor_limit, DEFAULT_ACTORS),
+        .limits = {
+            .mailbox = options->mailbox_limit,
+            .ask_timeout_ms = or_default(options->ask_timeout_ms, DEFAULT_ASK_MS),
+            .futures = or_default(options->future_limit, DEFAULT_FUTURES),
+        },
+    };
+
+    if (node.workers > SCHED_MAX_WORKERS) {
+        node.workers = SCHED_MAX_WORKERS;
+    }
+    return hark__node_open(&node, &system->node);
+}
+
+static void
+close_system(hark_system *system)
+{
+    if (system->node != NULL) {
+        hark__node_close(system->node);
+    }
+    hark__registry_free(system->registry);
+    free(system->name);
+    free(system);
+}
+
+static int
+errno_of(hark_err err)
+{
+    return err == HARK_ENOMEM ? ENOMEM : EINVAL;
+}
+
+hark_system *
+hark_start_with(const hark_options *options, const hark_type *const *types_begin,
+                const hark_type *const *types_end)
+{
+    static const hark_options defaults;
+    hark_system *system = calloc(1, sizeof *system);
+
+    options = options != NULL ? options : &defaults;
+    if (system == NULL || !are_sound(options)) {
+        errno = system == NULL ? ENOMEM : EINVAL;
+        free(system);
+        return NULL;
+    }
+    system->env = hark__env_real();
+    system->name = strdup(options->name != NULL ? options->name : "node");
+    hark_err err = system->name == NULL
+                       ? HARK_ENOMEM
+                       : open_registry(system, options, types_begin, types_end);
+    if (err == HARK_OK) {
+        err = open_node(system, options);
+    }
+    if (err != HARK_OK) {
+        close_system(system);
+        errno = errno_of(err);
+        return NULL;
+    }
+    return system;
+}
+
+hark_err
+hark_stop(hark_system *system, uint32_t timeout_ms)
+{
+    if (system == NULL) {
+        return HARK_OK;
+    }
+    int64_t deadline_ns = timeout_ms == HARK_FOREVER
+                              ? INT64_MAX
+                              : hark__env_now(system->env) + (int64_t)timeout_ms * 1000000;
+    hark_err err = hark__node_stop(system->node, deadline_ns);
+    if (err != HARK_OK) {
+        return err;
+    }
+    hark__node_halt(system->node);
+    close_system(system);
+    return HARK_OK;
+}
+
+hark_ctx *
+hark_attach(hark_system *system)
+{
+    return system != NULL ? hark__thread_attach(system->node) : NULL;
+}
+
+void
+hark_stats_read(hark_system *system, hark_stats *out_stats)
+{
+    *out_stats = (hark_stats){0};
+    hark__node_stats(system->node, out_stats);
+}

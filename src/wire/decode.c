@@ -1,0 +1,445 @@
+// The same walk runs twice, as in message/copy.c: first with no block, to check the
+// input and learn the size, then to fill the block. A flat type's size is known, so it
+// is filled in one walk.
+
+#include <float.h>
+#include <stdio.h>
+
+#include "message/type.h"
+#include "wire/payload.h"
+
+#define LIST_ALIGN 8
+
+struct decoder {
+    struct reader *in;
+    const struct payload_options *options;
+    size_t limit;
+    uint8_t *block; // NULL while measuring
+    size_t used;
+    int depth;
+    hark_err err; // the first one; the walk ends with it
+};
+
+// Where a value stands, for the error's text.
+struct place {
+    const hark_type *type;
+    const hark_field *field; // NULL: the message itself
+    size_t index;            // in a list, or NO_INDEX
+};
+
+#define NO_INDEX SIZE_MAX
+
+// Always false, so that it can be returned.
+static bool
+fail(struct decoder *decoder, const struct place *place, hark_err err, const char *what,
+     const char *found)
+{
+    char index[24] = "";
+
+    decoder->err = err;
+    if (decoder->options->error_size == 0) {
+        return false;
+    }
+    if (place->index != NO_INDEX) {
+        snprintf(index, sizeof index, "[%zu]", place->index);
+    }
+    snprintf(decoder->options->error, decoder->options->error_size, "%s%s%s%s: %s%s",
+             place->type->name, place->field != NULL ? "." : "",
+             place->field != NULL ? place->field->name : "", index, what, found);
+    return false;
+}
+
+static bool
+fail_kind(struct decoder *decoder, const struct place *place, const char *what,
+          const struct item *item)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "expected %s, found ", what);
+    return fail(decoder, place, HARK_EDECODE, text, hark__item_name(item->kind));
+}
+
+// Reserves size bytes in the block; *out_at is NULL while measuring.
+static bool
+take(struct decoder *decoder, const struct place *place, uint64_t size, size_t align,
+     void **out_at)
+{
+    size_t start = (decoder->used + align - 1) & ~(align - 1);
+
+    if (start > decoder->limit || size > decoder->limit - start) {
+        return fail(decoder, place, HARK_ETOOBIG, "the message is over the size limit",
+                    "");
+    }
+    decoder->used = start + (size_t)size;
+    *out_at = decoder->block != NULL ? decoder->block + start : NULL;
+    return true;
+}
+
+// What a field is that the sender did not have. The struct is zero already; but text
+// always points somewhere.
+static void
+set_empty(const hark_type *type, uint8_t *to)
+{
+    if (to == NULL || type->flat) {
+        return;
+    }
+    for (uint16_t i = 0; i < type->count; i++) {
+        const hark_field *field = &type->fields[i];
+        void *at = to + field->offset;
+
+        if (field->kind == HARK_KIND_str) {
+            ((hark_str *)at)->ptr = "";
+        } else if (field->kind == HARK_KIND_bytes) {
+            ((hark_bytes *)at)->ptr = "";
+        } else if (field->kind == HARK_KIND_message) {
+            set_empty(field->type, at);
+        }
+    }
+}
+
+struct range {
+    int64_t min;
+    uint64_t max;
+};
+
+static const struct range ranges[] = {
+    [HARK_KIND_i8] = {INT8_MIN, INT8_MAX},    [HARK_KIND_i16] = {INT16_MIN, INT16_MAX},
+    [HARK_KIND_i32] = {INT32_MIN, INT32_MAX}, [HARK_KIND_i64] = {INT64_MIN, INT64_MAX},
+    [HARK_KIND_u8] = {0, UINT8_MAX},          [HARK_KIND_u16] = {0, UINT16_MAX},
+    [HARK_KIND_u32] = {0, UINT32_MAX},        [HARK_KIND_u64] = {0, UINT64_MAX},
+};
+
+static bool
+is_in_range(uint8_t kind, const struct item *item)
+{
+    const struct range *range = &ranges[kind];
+
+    return item->is_negative ? (int64_t)item->number >= range->min
+                             : item->number <= range->max;
+}
+
+static void
+store_int(uint8_t kind, uint64_t number, void *to)
+{
+    switch (hark__kind_size(kind, NULL)) {
+    case 1:
+        *(uint8_t *)to = (uint8_t)number;
+        break;
+    case 2:
+        *(uint16_t *)to = (uint16_t)number;
+        break;
+    case 4:
+        *(uint32_t *)to = (uint32_t)number;
+        break;
+    default:
+        *(uint64_t *)to = number;
+        break;
+    }
+}
+
+static bool
+get_int(struct decoder *decoder, const struct place *place, uint8_t kind,
+        const struct item *item, void *to)
+{
+    if (item->kind != ITEM_INT) {
+        return fail_kind(decoder, place, "an integer", item);
+    }
+    if (!is_in_range(kind, item)) {
+        return fail(decoder, place, HARK_EDECODE, "the number is out of range for ",
+                    hark__kind_name(kind));
+    }
+    if (to != NULL) {
+        store_int(kind, item->number, to);
+    }
+    return true;
+}
+
+static bool
+get_bool(struct decoder *decoder, const struct place *place, const struct item *item,
+         bool *to)
+{
+    if (item->kind != ITEM_BOOL) {
+        return fail_kind(decoder, place, "a bool", item);
+    }
+    if (to != NULL) {
+        *to = item->number != 0;
+    }
+    return true;
+}
+
+// An integer will do: many languages write 1.0 as 1.
+static bool
+get_float(struct decoder *decoder, const struct place *place, uint8_t kind,
+          const struct item *item, void *to)
+{
+    double value = item->real;
+
+    if (item->kind == ITEM_INT) {
+        value = item->is_negative ? (double)(int64_t)item->number : (double)item->number;
+    } else if (item->kind != ITEM_FLOAT) {
+        return fail_kind(decoder, place, "a number", item);
+    }
+    if (kind == HARK_KIND_f64) {
+        if (to != NULL) {
+            *(double *)to = value;
+        }
+        return true;
+    }
+
+    // Infinity and NaN pass; a finite double may be too large for a float.
+    bool is_finite = value >= -DBL_MAX && value <= DBL_MAX;
+
+    if (is_finite && (value > (double)FLT_MAX || value < -(double)FLT_MAX)) {
+        return fail(decoder, place, HARK_EDECODE, "the number is out of range for ",
+                    "f32");
+    }
+    if (to != NULL) {
+        *(float *)to = (float)value;
+    }
+    return true;
+}
+
+static bool
+get_ref(struct decoder *decoder, const struct place *place, const struct item *item,
+        hark_ref *to)
+{
+    hark_ref ref;
+
+    if (!hark__item_ref(item, &ref)) {
+        return fail_kind(decoder, place, "a ref", item);
+    }
+    if (to != NULL) {
+        *to = ref;
+    }
+    return true;
+}
+
+static bool
+get_str(struct decoder *decoder, const struct place *place, const struct item *item,
+        hark_str *to)
+{
+    size_t size = item->body.len;
+    void *text = NULL;
+
+    if (item->kind != ITEM_STR) {
+        return fail_kind(decoder, place, "a string", item);
+    }
+    if (size > 0 && !take(decoder, place, (uint64_t)size + 1, 1, &text)) {
+        return false;
+    }
+    if (to != NULL) {
+        *to = (hark_str){"", 0};
+    }
+    if (text != NULL) {
+        memcpy(text, item->body.ptr, size);
+        ((char *)text)[size] = '\0';
+        *to = (hark_str){text, size};
+    }
+    return true;
+}
+
+static bool
+get_bytes(struct decoder *decoder, const struct place *place, const struct item *item,
+          hark_bytes *to)
+{
+    size_t size = item->body.len;
+    void *data = NULL;
+
+    if (item->kind != ITEM_BIN) {
+        return fail_kind(decoder, place, "bytes", item);
+    }
+    if (size > 0 && !take(decoder, place, size, 1, &data)) {
+        return false;
+    }
+    if (to != NULL) {
+        *to = (hark_bytes){.ptr = ""};
+    }
+    if (data != NULL) {
+        memcpy(data, item->body.ptr, size);
+        *to = (hark_bytes){.ptr = data, .len = size};
+    }
+    return true;
+}
+
+static bool get_value(struct decoder *decoder, const struct place *place, uint8_t kind,
+                      void *to);
+
+// Enters an array. False: it is none, or too deep.
+static bool
+enter(struct decoder *decoder, const struct place *place, const struct item *item)
+{
+    if (item->kind != ITEM_ARRAY) {
+        return fail_kind(decoder, place, "an array", item);
+    }
+    if (decoder->depth == PAYLOAD_DEPTH) {
+        return fail(decoder, place, HARK_EDECODE, "nested too deep", "");
+    }
+    decoder->depth++;
+    return true;
+}
+
+static bool
+get_list(struct decoder *decoder, const struct place *place, const struct item *item,
+         hark_list *to)
+{
+    const hark_field *field = place->field;
+    size_t stride = hark__kind_size(field->element, field->type);
+    void *items = NULL;
+
+    if (!enter(decoder, place, item)) {
+        return false;
+    }
+    // A count is at most the bytes at hand, and 32 bits; a stride is 32 bits.
+    if (item->number > 0 &&
+        !take(decoder, place, item->number * (uint64_t)stride, LIST_ALIGN, &items)) {
+        return false;
+    }
+    if (to != NULL) {
+        *to = (hark_list){.items = items, .count = (size_t)item->number};
+    }
+    for (size_t i = 0; i < item->number; i++) {
+        struct place at = {place->type, field, i};
+
+        if (!get_value(decoder, &at, field->element,
+                       items != NULL ? (uint8_t *)items + i * stride : NULL)) {
+            return false;
+        }
+    }
+    decoder->depth--;
+    return true;
+}
+
+static bool
+skip_rest(struct decoder *decoder, const hark_type *type, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (!hark__reader_skip(decoder->in)) {
+            return fail(decoder, &(struct place){type, NULL, NO_INDEX}, HARK_EDECODE,
+                        "a field behind the last is cut off", "");
+        }
+    }
+    return true;
+}
+
+static bool
+get_message(struct decoder *decoder, const struct place *place, const hark_type *type,
+            const struct item *item, uint8_t *to)
+{
+    if (!enter(decoder, place, item)) {
+        return false;
+    }
+    if (to != NULL) {
+        memset(to, 0, type->size);
+    }
+    if (item->number < type->count) {
+        set_empty(type, to);
+    }
+
+    uint64_t known = item->number < type->count ? item->number : type->count;
+
+    for (uint64_t i = 0; i < known; i++) {
+        const hark_field *field = &type->fields[i];
+        struct place at = {type, field, NO_INDEX};
+
+        if (!get_value(decoder, &at, field->kind,
+                       to != NULL ? to + field->offset : NULL)) {
+            return false;
+        }
+    }
+    decoder->depth--;
+    return skip_rest(decoder, type, item->number - known);
+}
+
+// Reads one value into `to`, which is NULL while measuring. One arm a kind.
+static bool
+get_value(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
+{
+    struct item item;
+
+    // The end and bad bytes have kinds of their own, which no arm expects.
+    hark__reader_next(decoder->in, &item);
+    switch (kind) {
+    case HARK_KIND_bool:
+        return get_bool(decoder, place, &item, to);
+    case HARK_KIND_f32:
+    case HARK_KIND_f64:
+        return get_float(decoder, place, kind, &item, to);
+    case HARK_KIND_ref:
+        return get_ref(decoder, place, &item, to);
+    case HARK_KIND_str:
+        return get_str(decoder, place, &item, to);
+    case HARK_KIND_bytes:
+        return get_bytes(decoder, place, &item, to);
+    case HARK_KIND_message:
+        return get_message(decoder, place, place->field->type, &item, to);
+    case HARK_KIND_list:
+        return get_list(decoder, place, &item, to);
+    default:
+        return get_int(decoder, place, kind, &item, to);
+    }
+}
+
+// One walk over the payload. `to` is the block, or NULL to measure.
+static hark_err
+walk(struct decoder *decoder, const hark_type *type, uint8_t *to)
+{
+    struct place place = {type, NULL, NO_INDEX};
+    struct item item;
+
+    decoder->block = to;
+    decoder->used = type->size;
+    decoder->depth = 0;
+    decoder->err = HARK_OK;
+    hark__reader_next(decoder->in, &item);
+    get_message(decoder, &place, type, &item, to);
+    return decoder->err;
+}
+
+// The block's size. The reader stands where it was.
+static hark_err
+measure(struct decoder *decoder, const hark_type *type, size_t *out_size)
+{
+    if (type->flat) {
+        *out_size = type->size;
+        return HARK_OK;
+    }
+
+    const uint8_t *start = decoder->in->at;
+    hark_err err = walk(decoder, type, NULL);
+
+    decoder->in->at = start;
+    *out_size = decoder->used;
+    return err;
+}
+
+hark_err
+hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in,
+                     const struct payload_options *options,
+                     struct hark_message **out_message)
+{
+    const uint8_t *start = in->at;
+    struct decoder decoder = {.in = in, .options = options};
+    size_t size;
+
+    decoder.limit = options->limit_bytes < UINT32_MAX ? options->limit_bytes : UINT32_MAX;
+
+    hark_err err = measure(&decoder, type, &size);
+
+    if (err != HARK_OK) {
+        return err;
+    }
+
+    struct hark_message *message = hark__message_alloc(pool, type, size);
+
+    if (message == NULL) {
+        return HARK_ENOMEM;
+    }
+    err = walk(&decoder, type, hark__message_payload(message));
+    if (err != HARK_OK) {
+        hark__message_free(pool, message);
+        in->at = start;
+        return err;
+    }
+    *out_message = message;
+    return HARK_OK;
+}

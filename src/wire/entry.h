@@ -1,0 +1,81 @@
+// Entry: one of the values in a batch.
+//
+//     envelope                                   kinds 1 to 99
+//     [100, first, [[name, hash, [[field, kind, element, nested]...]]...]]   types
+//     [101, incarnation, name, endpoint]                                     a third node
+//
+// Types are numbered by each sender on its own, in the order of its declarations, and
+// must be declared before an envelope names them. Views point into the frame.
+
+#ifndef WIRE_ENTRY_H
+#define WIRE_ENTRY_H
+
+#include "wire/envelope.h"
+
+enum entry_kind {
+    ENTRY_ENVELOPE,
+    ENTRY_TYPES,
+    ENTRY_NODE,
+    ENTRY_UNKNOWN, // a later version's; to be ignored
+};
+
+// Declared types, to be read with hark__types_next.
+struct types {
+    uint32_t first; // number of the first that is left
+    uint32_t left;
+    struct reader in;
+};
+
+// One declared type; its fields are read with hark__fields_next.
+struct type_decl {
+    hark_str name;
+    uint64_t hash;
+    uint32_t left; // fields
+    struct reader in;
+};
+
+struct field_decl {
+    hark_str name;
+    uint8_t kind, element; // hark_kind, or a later version's
+    hark_str nested;       // the message type's name; empty: none
+};
+
+struct node_decl {
+    uint64_t incarnation;
+    hark_str name;
+    hark_str endpoint;
+};
+
+struct entry {
+    enum entry_kind kind;
+    union {
+        struct envelope envelope;
+        struct types types;
+        struct node_decl node;
+    };
+};
+
+// Starts a declaration of `count` types, the first of which gets the number `first`.
+// Exactly that many calls of hark__entry_type must follow.
+void hark__entry_types(struct bytes *out, uint32_t first, uint32_t count);
+void hark__entry_type(struct bytes *out, const hark_type *type);
+void hark__entry_node(struct bytes *out, const struct node_decl *node);
+
+// True while there are entries left: reads the next one. *out_err is HARK_OK; or
+// HARK_EDECODE when this entry is malformed, and then error says how, and the next call
+// goes on behind it (or ends, when its end cannot be found).
+bool hark__entry_next(struct reader *entries, struct entry *out_entry, hark_err *out_err,
+                      char *error, size_t error_size);
+
+// False: none is left. They cannot fail: hark__entry_next has checked the whole entry.
+bool hark__types_next(struct types *types, struct type_decl *out_type);
+bool hark__fields_next(struct type_decl *type, struct field_decl *out_field);
+
+// Tells whether messages of our type and of the peer's declaration can be exchanged: the
+// same name, and the shorter list of fields begins the longer one, by name, kind, element
+// and nested type's name. (Equal hashes say the same at once, nested types included.)
+// The caller must ask for nested types too. False: why says which field differs.
+bool hark__types_compatible(const hark_type *local, const struct type_decl *declared,
+                            char *why, size_t why_size);
+
+#endif // WIRE_ENTRY_H

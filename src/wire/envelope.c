@@ -1,0 +1,184 @@
+#include "wire/envelope.h"
+
+#include <stdio.h>
+
+#define ELEMENTS 10
+#define STAGE_MAX 255 // a later version may know more than we do
+
+void
+hark__envelope_begin(struct bytes *out, const struct envelope *envelope)
+{
+    hark__bytes_put_array(out, ELEMENTS);
+    hark__bytes_put_u64(out, envelope->kind);
+    hark__bytes_put_u64(out, envelope->target);
+    hark__bytes_put_ref(out, envelope->sender);
+    hark__bytes_put_u64(out, envelope->correlation);
+    hark__bytes_put_u64(out, envelope->remaining_ms);
+    hark__bytes_put_u64(out, envelope->trace);
+    hark__bytes_put_u64(out, envelope->cancel);
+    hark__bytes_put_u64(out, envelope->chain);
+    if (envelope->type == TYPE_NONE) {
+        hark__bytes_put_nil(out);
+    } else {
+        hark__bytes_put_u64(out, envelope->type);
+    }
+}
+
+static void
+put_failure(struct bytes *out, const struct envelope *envelope)
+{
+    hark__bytes_put_array(out, 3);
+    hark__bytes_put_i64(out, envelope->code);
+    hark__bytes_put_u64(out, envelope->stage);
+    hark__bytes_put_str(out, envelope->text);
+}
+
+void
+hark__envelope_encode(struct bytes *out, const struct envelope *envelope)
+{
+    hark__envelope_begin(out, envelope);
+    switch (envelope->kind) {
+    case ENVELOPE_FAILURE:
+        put_failure(out, envelope);
+        break;
+    case ENVELOPE_LOOKUP:
+        hark__bytes_put_array(out, 1);
+        hark__bytes_put_str(out, envelope->text);
+        break;
+    case ENVELOPE_FOUND:
+        hark__bytes_put_array(out, 1);
+        hark__bytes_put_ref(out, envelope->found);
+        break;
+    default:
+        if (envelope->payload_size == 0) {
+            hark__bytes_put_nil(out);
+        } else {
+            hark__bytes_append(out, envelope->payload, envelope->payload_size);
+        }
+        break;
+    }
+}
+
+static hark_err
+fail(char *error, size_t error_size, const char *element)
+{
+    snprintf(error, error_size, "envelope: malformed %s", element);
+    return HARK_EDECODE;
+}
+
+static bool
+get_kind(struct reader *in, uint8_t *out_kind)
+{
+    uint64_t kind;
+
+    if (!hark__reader_u64(in, &kind) || kind == 0 || kind > UINT8_MAX) {
+        return false;
+    }
+    *out_kind = (uint8_t)kind;
+    return true;
+}
+
+static bool
+get_type(struct reader *in, uint32_t *out_type)
+{
+    *out_type = TYPE_NONE;
+    return hark__reader_nil(in) || hark__reader_u32(in, out_type);
+}
+
+// What stands before the payload, in order. NULL, or the element that is wrong.
+static const char *
+get_head(struct reader *in, struct envelope *envelope)
+{
+    if (!get_kind(in, &envelope->kind)) {
+        return "kind";
+    }
+    if (!hark__reader_u64(in, &envelope->target)) {
+        return "target";
+    }
+    if (!hark__reader_ref(in, &envelope->sender)) {
+        return "sender";
+    }
+    if (!hark__reader_u64(in, &envelope->correlation)) {
+        return "correlation";
+    }
+    if (!hark__reader_u32(in, &envelope->remaining_ms)) {
+        return "remaining time";
+    }
+    if (!hark__reader_u64(in, &envelope->trace)) {
+        return "trace";
+    }
+    if (!hark__reader_u64(in, &envelope->cancel)) {
+        return "cancel id";
+    }
+    if (!hark__reader_u64(in, &envelope->chain)) {
+        return "chain id";
+    }
+    return get_type(in, &envelope->type) ? NULL : "type";
+}
+
+static bool
+get_failure(struct reader *in, struct envelope *envelope)
+{
+    uint32_t count;
+    uint64_t stage;
+    int64_t code;
+
+    if (!hark__reader_array(in, &count) || count < 3 || !hark__reader_i64(in, &code) ||
+        code < INT32_MIN || code > INT32_MAX || !hark__reader_u64(in, &stage) ||
+        stage > STAGE_MAX || !hark__reader_str(in, &envelope->text)) {
+        return false;
+    }
+    envelope->code = (int32_t)code;
+    envelope->stage = (uint32_t)stage;
+    return true;
+}
+
+// The payloads whose form the protocol itself fixes.
+static bool
+get_own_payload(struct envelope *envelope)
+{
+    struct reader in = hark__reader_of(envelope->payload, envelope->payload_size);
+    uint32_t count;
+
+    switch (envelope->kind) {
+    case ENVELOPE_FAILURE:
+        return get_failure(&in, envelope);
+    case ENVELOPE_LOOKUP:
+        return hark__reader_array(&in, &count) && count >= 1 &&
+               hark__reader_str(&in, &envelope->text);
+    case ENVELOPE_FOUND:
+        return hark__reader_array(&in, &count) && count >= 1 &&
+               hark__reader_ref(&in, &envelope->found) &&
+               !hark_ref_is_null(envelope->found);
+    default:
+        return true;
+    }
+}
+
+hark_err
+hark__envelope_decode(struct reader *in, struct envelope *out_envelope, char *error,
+                      size_t error_size)
+{
+    struct envelope envelope = {0};
+    uint32_t count;
+
+    if (!hark__reader_array(in, &count) || count < ELEMENTS) {
+        return fail(error, error_size, "array");
+    }
+
+    const char *wrong = get_head(in, &envelope);
+
+    if (wrong != NULL) {
+        return fail(error, error_size, wrong);
+    }
+    envelope.payload = in->at;
+    if (!hark__reader_skip(in)) {
+        return fail(error, error_size, "payload");
+    }
+    envelope.payload_size = (size_t)(in->at - envelope.payload);
+    if (!get_own_payload(&envelope)) {
+        return fail(error, error_size, "payload");
+    }
+    *out_envelope = envelope;
+    return HARK_OK;
+}

@@ -1,0 +1,61 @@
+// Envelope: what stands around a payload on its way to another node.
+//
+//     [kind, target, sender, correlation, remaining, trace, cancel, chain, type, payload]
+//
+// The payload is a msgpack value of its own, decoded later (wire/payload.h), when its
+// type is known. Elements behind it are skipped, so a later version may append some.
+// Views point into the frame. One thread at a time.
+
+#ifndef WIRE_ENVELOPE_H
+#define WIRE_ENVELOPE_H
+
+#include "wire/bytes.h"
+#include "wire/reader.h"
+
+// The numbers are part of the protocol.
+enum envelope_kind {
+    ENVELOPE_TELL = 1,
+    ENVELOPE_ASK = 2,
+    ENVELOPE_REPLY = 3,
+    ENVELOPE_FAILURE = 4, // payload [code, stage, text]
+    ENVELOPE_LOOKUP = 5,  // payload [name]
+    ENVELOPE_FOUND = 6,   // payload [ref]: the answer to a LOOKUP
+    ENVELOPE_CANCEL = 7,  // reserved, as are the next two: ignored
+    ENVELOPE_MONITOR = 8,
+    ENVELOPE_DOWN = 9,
+};
+
+#define TYPE_NONE UINT32_MAX
+
+struct envelope {
+    uint8_t kind;          // enum envelope_kind, or a later version's
+    uint32_t remaining_ms; // ASK: until the asker gives up; HARK_FOREVER
+    uint64_t target;       // an actor of the receiver; 0: the node itself
+    hark_ref sender;       // who is answered; null: nobody
+    uint64_t correlation;  // ASK, LOOKUP: chosen by the asker; its answer repeats it
+    uint64_t trace, cancel, chain;
+    uint32_t type;         // index among the sender's declared types, or TYPE_NONE
+    // FAILURE
+    uint32_t stage; // hark_stage
+    int32_t code;
+    // FAILURE: what happened. LOOKUP: the name.
+    hark_str text;
+    hark_ref found; // FOUND
+    // Every other kind: the payload's msgpack, one value. Encoding: nil if the size is 0.
+    const uint8_t *payload;
+    size_t payload_size;
+};
+
+// Appends the envelope with its payload: text and ref for FAILURE, LOOKUP and FOUND, else
+// the bytes at payload.
+void hark__envelope_encode(struct bytes *out, const struct envelope *envelope);
+
+// Appends all but the payload. Exactly one value must follow.
+void hark__envelope_begin(struct bytes *out, const struct envelope *envelope);
+
+// Reads one envelope, which is all that `in` holds (hark__entry_next cuts it out).
+// HARK_EDECODE; error then says which element is wrong.
+HARK_CHECKED hark_err hark__envelope_decode(struct reader *in, struct envelope *out_envelope,
+                                            char *error, size_t error_size);
+
+#endif // WIRE_ENVELOPE_H

@@ -1,0 +1,45 @@
+// Payload: a message's value to msgpack and back, guided by its type.
+//
+// A message is an array of its fields in order. The decoder trusts nothing: it walks the
+// input once to check it and to learn the size, allocates one block, and walks again to
+// fill it. Missing fields at the end are zero or empty; more than the type has are
+// skipped; so a newer and an older program understand each other. One thread at a time.
+
+#ifndef WIRE_PAYLOAD_H
+#define WIRE_PAYLOAD_H
+
+#include "message/message.h"
+#include "wire/bytes.h"
+#include "wire/reader.h"
+
+// How many arrays (messages and lists) may stand inside one another.
+#define PAYLOAD_DEPTH 32
+
+// Sees every ref that a payload holds, so that its node can be introduced to the peer
+// first. The payload may be half-written; the callback must not touch its bytes.
+struct ref_watch {
+    void (*on_ref)(void *arg, hark_ref ref); // never a null ref
+    void *arg;
+};
+
+// Appends value. watch may be NULL. HARK_ETOOBIG: nested too deep, or a part of it is
+// over 4 GiB. HARK_ENOMEM. After an error the caller truncates `out` to what it was.
+HARK_CHECKED hark_err hark__payload_encode(struct bytes *out, const hark_type *type,
+                                           const void *value,
+                                           const struct ref_watch *watch);
+
+// How a payload is decoded and where an error's text goes.
+struct payload_options {
+    size_t limit_bytes; // of the decoded block; at most UINT32_MAX is used
+    char *error;        // one line, such as "deposit.amount: expected an integer, found
+    size_t error_size;  // a string"; untouched on success. NULL, 0: not wanted
+};
+
+// Reads one value as a message of that type and gives it. HARK_EDECODE, HARK_ETOOBIG
+// (over the limit), HARK_ENOMEM.
+HARK_CHECKED hark_err hark__payload_decode(struct pool *pool, const hark_type *type,
+                                           struct reader *in,
+                                           const struct payload_options *options,
+                                           struct hark_message **out_message);
+
+#endif // WIRE_PAYLOAD_H
