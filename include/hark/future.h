@@ -141,7 +141,7 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 #define HARK_THEN(actor, name, reply)                                                  \
     static void actor##_then_##name(hark_ctx *ctx, actor *self, const reply *msg,      \
                                     void *arg);                                        \
-    static void actor##_resume_##name(hark_ctx *ctx, void *self, const void *msg,      \
+    static void actor##_resume_##name##_##reply(hark_ctx *ctx, void *self, const void *msg,      \
                                       void *arg)                                       \
     {                                                                                  \
         actor##_then_##name(ctx, (actor *)self, (const reply *)msg, arg);              \
@@ -166,7 +166,7 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 #define HARK_CONTINUATION(actor, name, reply)                                          \
     static const hark_continuation actor##_##name = {                                  \
         .type = &reply##_type,                                                         \
-        .on_reply = actor##_resume_##name,                                             \
+        .on_reply = actor##_resume_##name##_##reply,                                             \
         .on_failure = actor##_fail_##name,                                             \
         .drop = NULL,                                                                  \
     };

@@ -62,7 +62,12 @@ member_complete(struct waiter *waiter, void *turn, struct future *future)
 static void
 member_drop(struct waiter *waiter, void *turn)
 {
-    fail(member_of(waiter)->all, turn, NULL, HARK_ESTALE, HARK_STAGE_NOT_SENT);
+    struct all *all = member_of(waiter)->all;
+
+    // When the whole table ends, ours is about to be closed too, and only dropped.
+    if (!all->futures->ending) {
+        fail(all, turn, NULL, HARK_ESTALE, HARK_STAGE_NOT_SENT);
+    }
 }
 
 static bool
@@ -103,6 +108,9 @@ hark__all_open(struct futures *futures, struct pool *pool, const hark_future *me
 
     if (count > UINT32_MAX || !are_free(futures, members, count)) {
         return HARK_ESTALE;
+    }
+    if (futures->open_count >= futures->limit) {
+        return HARK_ELIMIT;
     }
     struct all *all = malloc(sizeof *all + count * sizeof all->members[0]);
     struct hark_message *reply = hark__message_new(pool, &hark_all_done_type, &done);

@@ -35,6 +35,7 @@ hark__futures_new(uint32_t limit)
 void
 hark__futures_free(struct futures *futures, struct pool *pool, void *turn)
 {
+    futures->ending = true;
     for (uint32_t i = 0; i < futures->place_count; i++) {
         if (futures->places[i].future != NULL) {
             hark__future_close(futures, pool, turn, futures->places[i].future);

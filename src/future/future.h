@@ -73,6 +73,7 @@ struct futures {
     } lists[FUTURE_TIMEOUT_LISTS]; // the last one also takes all other lengths, sorted
     struct list fresh; // opened in this turn
     struct list ready; // done before they were continued: waiters still to be told
+    bool ending;       // hark__futures_free is at work: waiters are only dropped
 };
 
 // Gives an empty table; NULL: no memory.

@@ -20,6 +20,7 @@
 #include "base/env.h"
 #include "hark/base.h"
 
+struct hark_hub;
 struct net;
 struct pipe;
 
@@ -40,6 +41,7 @@ struct net_options {
     struct sink *sink;
     uint32_t tick_ms;
     size_t frame_limit_bytes; // larger frames from outside are dropped by the transport
+    struct hark_hub *hub;     // for mem:// endpoints; NULL: none
 };
 
 // Gives a net and starts its poller thread lazily, with the first listen or connect.
@@ -48,6 +50,11 @@ struct net *hark__net_open(const struct net_options *options);
 // Closes every pipe and listener and joins the thread; frames that were sent get up to
 // linger_ms to leave. The sink is not called any more once it returns.
 void hark__net_close(struct net *net, uint32_t linger_ms);
+
+// Lets nets of one process reach each other by mem:// endpoints. Counted; any thread.
+struct hark_hub *hark__hub_new(void);
+struct hark_hub *hark__hub_retain(struct hark_hub *hub);
+void hark__hub_release(struct hark_hub *hub);
 
 // Endpoints: "tcp://host:port" (port 0 or * picks one; host * binds all), "ipc://path",
 // "ipc://@abstract", "mem://name" (this process only, across systems).

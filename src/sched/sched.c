@@ -87,6 +87,17 @@ wake_one(struct sched *sched)
     }
 }
 
+// Something may come to wait behind a long turn: somebody should watch.
+static void
+want_watcher(struct sched *sched)
+{
+    if (sched->count > 1
+        // relaxed: a hint; who misses it now is asked again by the next submit.
+        && !atomic_load_explicit(&sched->watched, memory_order_relaxed)) {
+        wake_one(sched);
+    }
+}
+
 // ---- the injection queue ----
 
 static void
@@ -143,6 +154,11 @@ take_injected(struct worker *self)
     // relaxed: guarded by the lock; a reader that sees too many only looks in vain.
     atomic_fetch_sub_explicit(&sched->injected, taken, memory_order_relaxed);
     pthread_mutex_unlock(&sched->lock);
+    if (there > 1) {
+        // Their producers may have woken us alone, and our next turn may be long.
+        // models/parking.pml, BUG_NO_WAKE_FOR_THE_REST.
+        wake_one(sched);
+    }
     return first;
 }
 
@@ -196,10 +212,8 @@ hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
         atomic_exchange_explicit(&self->run_next, task, memory_order_acq_rel);
     if (displaced != NULL) {
         push_ring(self, displaced);
-    } else if (sched->count > 1
-               // relaxed: a hint; who misses it now is asked again by the next submit.
-               && !atomic_load_explicit(&sched->watched, memory_order_relaxed)) {
-        wake_one(sched);
+    } else {
+        want_watcher(sched);
     }
 }
 
@@ -371,7 +385,7 @@ watch(struct worker *self, struct sighting *seen)
         if (other == self) {
             continue;
         }
-        if (hark__wheel_next_ns(other->wheel) + WATCH_TICK_NS < self->now_ns) {
+        if (hark__wheel_next_ns(other->wheel) < self->now_ns - WATCH_TICK_NS) {
             hark__wheel_poll(other->wheel, self->now_ns, self);
         }
         // relaxed: the compare-and-swap below decides; turns only tells that it moved.
@@ -471,7 +485,11 @@ park(struct worker *self)
         }
     }
     if (watcher) {
+        // relaxed: the election again; who is woken next to see it is woken below.
         atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
+        if (others_work(self)) {
+            wake_one(sched); // a sleeper takes over: they may be in long turns
+        }
     }
     return task;
 }
@@ -626,11 +644,15 @@ hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
     if (id == 0) {
         return 0;
     }
-    // seq_cst: see sleep_until.
-    if (earlier && worker != self
-        && atomic_load_explicit(&worker->sleep_until_ns, memory_order_seq_cst)
-               > deadline_ns) {
-        unpark(sched, worker->index);
+    if (earlier) {
+        // seq_cst: see sleep_until.
+        int64_t until =
+            atomic_load_explicit(&worker->sleep_until_ns, memory_order_seq_cst);
+        if (until == INT64_MIN) {
+            want_watcher(sched); // it is awake, perhaps in a long turn
+        } else if (until > deadline_ns) {
+            unpark(sched, worker->index);
+        }
     }
     return (id & ((UINT64_C(1) << WHEEL_SHIFT) - 1))
            | (uint64_t)worker->index << WHEEL_SHIFT;

@@ -211,11 +211,21 @@ publish_next(struct wheel *wheel)
                           memory_order_seq_cst);
 }
 
+// Any deadline will do: a long past one is tick 0.
+static uint64_t
+tick_at_or_after(int64_t deadline_ns)
+{
+    if (deadline_ns <= 0) {
+        return 0;
+    }
+    return (uint64_t)(deadline_ns / TICK_NS) + (deadline_ns % TICK_NS != 0);
+}
+
 uint64_t
 hark__wheel_arm(struct wheel *wheel, int64_t deadline_ns,
                 const struct timer_action *action, bool *out_earlier)
 {
-    uint64_t tick = (uint64_t)((deadline_ns + TICK_NS - 1) / TICK_NS);
+    uint64_t tick = tick_at_or_after(deadline_ns);
 
     pthread_mutex_lock(&wheel->lock);
     if (wheel->free == NONE && !grow(wheel)) {

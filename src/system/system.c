@@ -9,6 +9,8 @@
 #include "actor/node.h"
 #include "base/env.h"
 #include "message/registry.h"
+#include "net/net.h"
+#include "remote/remote.h"
 
 enum {
     DEFAULT_ACTORS = 16 * 1024 * 1024,
@@ -17,12 +19,16 @@ enum {
     DEFAULT_HEARTBEAT_MS = 3000,
     DEFAULT_CONNECT_MS = 5000,
     NAME_LIMIT = 255,
+    DEFAULT_LINK_BYTES = 256 * 1024 * 1024,
+    DEFAULT_FRAME_BYTES = 64 * 1024 * 1024,
+    LEAST_FRAME_BYTES = 64 * 1024,
 };
 
 struct hark_system {
     struct env *env;
     struct registry *registry;
     struct node *node;
+    struct remote *remote;
     char *name;
 };
 
@@ -37,7 +43,10 @@ are_sound(const hark_options *options)
 {
     return options->workers <= SCHED_MAX_WORKERS
            && (options->name == NULL || strnlen(options->name, NAME_LIMIT + 1) <= NAME_LIMIT)
-           && (options->types != NULL || options->type_count == 0);
+           && (options->types != NULL || options->type_count == 0)
+           && (options->frame_limit_bytes == 0
+               || (options->frame_limit_bytes >= LEAST_FRAME_BYTES
+                   && options->frame_limit_bytes <= UINT32_MAX));
 }
 
 static hark_err
@@ -91,10 +100,36 @@ open_node(hark_system *system, const hark_options *options)
     return hark__node_open(&node, &system->node);
 }
 
+static size_t
+bytes_or_default(size_t value, size_t preset)
+{
+    return value != 0 ? value : preset;
+}
+
+static hark_err
+open_remote(hark_system *system, const hark_options *options)
+{
+    struct remote_options remote = {
+        .node = system->node,
+        .hub = options->hub,
+        .heartbeat_ms = or_default(options->heartbeat_ms, DEFAULT_HEARTBEAT_MS),
+        .connect_ms = or_default(options->connect_ms, DEFAULT_CONNECT_MS),
+        .link_limit_bytes = bytes_or_default(options->link_limit_bytes, DEFAULT_LINK_BYTES),
+        .frame_limit_bytes =
+            bytes_or_default(options->frame_limit_bytes, DEFAULT_FRAME_BYTES),
+    };
+
+    return hark__remote_open(&remote, &system->remote);
+}
+
 static void
 close_system(hark_system *system)
 {
+    if (system->remote != NULL) {
+        hark__remote_close(system->remote);
+    }
     if (system->node != NULL) {
+        hark__node_halt(system->node);
         hark__node_close(system->node);
     }
     hark__registry_free(system->registry);
@@ -129,6 +164,9 @@ hark_start_with(const hark_options *options, const hark_type *const *types_begin
     if (err == HARK_OK) {
         err = open_node(system, options);
     }
+    if (err == HARK_OK) {
+        err = open_remote(system, options);
+    }
     if (err != HARK_OK) {
         close_system(system);
         errno = errno_of(err);
@@ -150,7 +188,6 @@ hark_stop(hark_system *system, uint32_t timeout_ms)
     if (err != HARK_OK) {
         return err;
     }
-    hark__node_halt(system->node);
     close_system(system);
     return HARK_OK;
 }
@@ -166,4 +203,19 @@ hark_stats_read(hark_system *system, hark_stats *out_stats)
 {
     *out_stats = (hark_stats){0};
     hark__node_stats(system->node, out_stats);
+    hark__remote_stats(system->remote, out_stats);
+}
+
+hark_hub *
+hark_hub_new(void)
+{
+    return hark__hub_new();
+}
+
+void
+hark_hub_free(hark_hub *hub)
+{
+    if (hub != NULL) {
+        hark__hub_release(hub);
+    }
 }

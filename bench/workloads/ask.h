@@ -1,0 +1,133 @@
+// ask.h - requests and their answers: ask_seq, ask_100, and what the remote workloads
+// share with them.
+//
+// The asker continues each ask with hark_then and keeps `window` of them open. Each has
+// the default timeout, armed.
+
+#ifndef BENCH_WORKLOADS_ASK_H
+#define BENCH_WORKLOADS_ASK_H
+
+#include "bench.h"
+
+enum { ASKS = 2000000 };
+
+HARK_MESSAGE(add, (i64, value))
+HARK_MESSAGE(total, (i64, value))
+HARK_MESSAGE(blob, (bytes, data))
+HARK_MESSAGE(count_blobs)
+HARK_MESSAGE(blobs, (i64, count))
+
+enum { BLOB_BYTES = 30 };
+
+typedef struct {
+    int64_t blobs; // of the right size
+} server;
+
+HARK_ON(server, add) {
+    hark_reply(ctx, total, .value = msg->value + 1);
+}
+
+HARK_ON(server, blob) {
+    self->blobs += msg->data.len == BLOB_BYTES;
+}
+
+HARK_ON(server, count_blobs) {
+    hark_reply(ctx, blobs, .count = self->blobs);
+}
+
+HARK_ACTOR(server, add, blob, count_blobs)
+
+// Tells an asker to do that many asks, `window` at a time.
+HARK_MESSAGE(burst, (i64, asks), (i64, window))
+
+typedef struct {
+    hark_ref server;
+    hark_ref owner;
+    double *latencies_us; // room for a burst with window 1; NULL: not measured
+    double asked_at;
+    int64_t asks;
+    int64_t asked;
+    int64_t answered;
+} asker;
+
+static void ask_next(hark_ctx *ctx, asker *self);
+
+HARK_THEN(asker, added, total) {
+    int64_t asked = (int64_t)(intptr_t)arg;
+
+    expect_count("total", msg->value, asked + 1);
+    if (self->latencies_us != NULL) {
+        self->latencies_us[self->answered] = (measure_now() - self->asked_at) * 1e6;
+    }
+    if (++self->answered == self->asks) {
+        hark_tell(ctx, self->owner, done, .value = self->answered);
+    } else if (self->asked < self->asks) {
+        ask_next(ctx, self);
+    }
+}
+
+HARK_ELSE(asker, added) {
+    fail_with_error(ctx, error, "ask");
+}
+
+HARK_CONTINUATION(asker, added, total)
+
+static void
+ask_next(hark_ctx *ctx, asker *self)
+{
+    int64_t value = self->asked++;
+    hark_future answer;
+
+    if (self->latencies_us != NULL) {
+        self->asked_at = measure_now();
+    }
+    answer = hark_ask(ctx, self->server, add, .value = value);
+    if (hark_then(ctx, answer, asker, added, (void *)(intptr_t)value) != HARK_OK) {
+        fail("cannot continue an ask");
+    }
+}
+
+HARK_ON(asker, burst) {
+    self->asks = msg->asks;
+    self->asked = self->answered = 0;
+    for (int64_t i = 0; i < msg->window; i++) {
+        ask_next(ctx, self);
+    }
+}
+
+HARK_ACTOR(asker, burst)
+
+// Has an asker do a burst and waits for its end.
+static void
+run_burst(struct bench *bench, hark_ref from, int64_t asks, int64_t window)
+{
+    hark_tell(bench->me, from, burst, .asks = asks, .window = window);
+    expect_count("answers", await_done(bench, 1), asks);
+}
+
+static void
+run_local_asks(struct bench *bench, int64_t window)
+{
+    hark_ctx *me = bench->me;
+    hark_ref to = need_actor(me, hark_spawn(me, server));
+    hark_ref from =
+        need_actor(me, hark_spawn(me, asker, .server = to, .owner = hark_self(me)));
+    double began = measure_now();
+
+    run_burst(bench, from, ASKS, window);
+    figure_add_rate(bench->figures, ASKS, began, "ask/s");
+}
+
+static void
+run_ask_seq(struct bench *bench)
+{
+    run_local_asks(bench, 1);
+}
+
+static void
+run_ask_100(struct bench *bench)
+{
+    run_local_asks(bench, 100);
+}
+
+#endif // BENCH_WORKLOADS_ASK_H

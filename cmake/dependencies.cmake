@@ -1,0 +1,16 @@
+# What hark links. Gives HARK_ZMQ, HARK_MSGPACK (target names) and Threads::Threads.
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+pkg_check_modules(hark_libzmq REQUIRED IMPORTED_TARGET libzmq>=4.3)
+set(HARK_ZMQ PkgConfig::hark_libzmq)
+
+# msgpack-c is packaged with a CMake config, or as one of two pkg-config modules.
+find_package(msgpack CONFIG QUIET)
+if(TARGET msgpackc)
+    set(HARK_MSGPACK msgpackc)
+else()
+    pkg_search_module(hark_msgpack REQUIRED IMPORTED_TARGET msgpack msgpack-c)
+    set(HARK_MSGPACK PkgConfig::hark_msgpack)
+endif()

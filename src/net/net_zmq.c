@@ -1,0 +1,883 @@
+// The ZeroMQ transport: a ROUTER for each listener, a DEALER for each connection made.
+//
+// A socket is used by one thread at a time, under its lock, which is also the full fence
+// that libzmq asks for between threads: senders send on their own thread, the poller
+// receives. The poller learns of traffic through the socket's ZMQ_FD. That descriptor
+// says "look at ZMQ_EVENTS", and any call on the socket may consume what it says; so a
+// sender that leaves the socket with something to receive marks it and wakes the poller.
+// Whoever holds the lock last has looked at ZMQ_EVENTS last, so nothing is overlooked.
+//
+// A connection is one pipe. libzmq would connect again by itself when one breaks, and
+// nobody would know what was lost; so each socket is monitored, and a disconnection ends
+// the pipe. A ROUTER's connections are told apart by their descriptor, which libzmq
+// gives with each message (ZMQ_SRCFD) and with each event.
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <zmq.h>
+
+#include "net/transport.h"
+
+enum {
+    ID_LIMIT = 255,
+    FIRST_BUCKETS = 16,
+    RETRY_MS = 100,
+    CLOSE_LINGER_MS = 200,
+    TCP_HOST = 200,
+};
+
+struct zsocket;
+
+struct zpipe {
+    struct pipe pipe; // first
+    struct zsocket *socket;
+    struct zpipe *next; // in its bucket
+    int fd;             // of the connection, as libzmq names it; -1: not known
+    bool gone;          // told, or about to be
+    uint8_t id_size;    // of a ROUTER's pipe; 0: a DEALER's
+    uint8_t id[];
+};
+
+struct zsocket {
+    struct list by_side;
+    struct zmq_side *side;
+    pthread_mutex_t lock; // guards zmq, while it is used
+    void *zmq, *monitor;  // monitor: poller only
+    bool is_listener;
+    bool dead;             // poller only: to be freed when the poll is over
+    _Atomic(bool) waiting; // something to receive that the descriptor may not tell
+    // Poller only:
+    struct zpipe **buckets; // listener: pipes by routing id
+    uint32_t bucket_count, pipe_count;
+    struct zpipe *only; // not a listener: its pipe, or NULL
+};
+
+struct zmq_side {
+    struct net *net;
+    void *context;
+    pthread_mutex_t lock; // guards sockets
+    struct list sockets;
+    struct zsocket **polled; // poller only: the sockets of one poll
+    uint32_t polled_capacity;
+};
+
+// ---- errors ----
+
+static hark_err
+explain(struct net_error *error, const char *endpoint, int code)
+{
+    snprintf(error->text, error->size, "endpoint \"%s\": %s", endpoint, zmq_strerror(code));
+    return code == EADDRINUSE                     ? HARK_EEXIST
+           : code == ENOMEM || code == EMFILE     ? HARK_ENOMEM
+                                                  : HARK_EENDPOINT;
+}
+
+static hark_err
+malformed(struct net_error *error, const char *endpoint, const char *why)
+{
+    snprintf(error->text, error->size, "endpoint \"%s\": %s", endpoint, why);
+    return HARK_EENDPOINT;
+}
+
+// ---- endpoints ----
+
+// Where "tcp://host:port" divides; NULL: error tells.
+static const char *
+find_port(const char *endpoint, bool to_listen, struct net_error *error)
+{
+    const char *host = endpoint + strlen("tcp://");
+    const char *colon = strrchr(host, ':');
+    char *end;
+
+    if (colon == NULL || colon[1] == '\0') {
+        malformed(error, endpoint, "the port is missing");
+        return NULL;
+    }
+    if (colon == host || (size_t)(colon - host) >= TCP_HOST) {
+        malformed(error, endpoint, colon == host ? "the host is missing"
+                                                 : "the host is too long");
+        return NULL;
+    }
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    bool any = to_listen && strcmp(colon + 1, "*") == 0;
+    if (!any && (*end != '\0' || colon[1] < '0' || colon[1] > '9' || port > 65535)) {
+        malformed(error, endpoint, "the port is not a number from 0 to 65535");
+        return NULL;
+    }
+    if (!to_listen && (port == 0 || host[0] == '*')) {
+        malformed(error, endpoint, "that names nobody to connect to");
+        return NULL;
+    }
+    return colon + 1;
+}
+
+static hark_err
+check_ipc(const char *endpoint, struct net_error *error)
+{
+    struct sockaddr_un address;
+    size_t size = strlen(endpoint) - strlen("ipc://");
+
+    if (size == 0) {
+        return malformed(error, endpoint, "the path is missing");
+    }
+    if (size >= sizeof address.sun_path) {
+        return malformed(error, endpoint, "the path is too long for a socket");
+    }
+    return HARK_OK;
+}
+
+// Does a living process listen at that path? libzmq would just take it over.
+static bool
+is_ipc_in_use(const char *endpoint)
+{
+    const char *path = endpoint + strlen("ipc://");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (path[0] == '@' || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0) {
+        return false; // abstract names are refused by the kernel
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    bool in_use = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return in_use;
+}
+
+// The address of this machine that others may use.
+static void
+own_address(char *out, size_t size)
+{
+    struct ifaddrs *all = NULL;
+
+    snprintf(out, size, "127.0.0.1");
+    if (getifaddrs(&all) != 0) {
+        return;
+    }
+    for (const struct ifaddrs *at = all; at != NULL; at = at->ifa_next) {
+        char host[TCP_HOST];
+
+        if (at->ifa_addr != NULL && at->ifa_addr->sa_family == AF_INET
+            && getnameinfo(at->ifa_addr, sizeof(struct sockaddr_in), host, sizeof host,
+                           NULL, 0, NI_NUMERICHOST)
+                   == 0
+            && strncmp(host, "127.", 4) != 0) {
+            snprintf(out, size, "%s", host);
+            break;
+        }
+    }
+    freeifaddrs(all);
+}
+
+// What zmq_bind takes for a tcp endpoint: names of the loopback and "any port" replaced.
+static void
+binding_of(const char *endpoint, const char *port, char *out, size_t size)
+{
+    const char *host = endpoint + strlen("tcp://");
+    int host_size = (int)(port - 1 - host);
+    bool is_localhost = host_size == 9 && strncmp(host, "localhost", 9) == 0;
+
+    snprintf(out, size, "tcp://%.*s:%s", is_localhost ? 9 : host_size,
+             is_localhost ? "127.0.0.1" : host, strcmp(port, "0") == 0 ? "*" : port);
+}
+
+static void
+write_bound(struct zsocket *socket, char *out, size_t size)
+{
+    char last[512] = "";
+    size_t last_size = sizeof last;
+    char host[TCP_HOST];
+
+    zmq_getsockopt(socket->zmq, ZMQ_LAST_ENDPOINT, last, &last_size);
+    if (strncmp(last, "tcp://0.0.0.0:", 14) == 0) {
+        own_address(host, sizeof host);
+        snprintf(out, size, "tcp://%s:%s", host, last + 14);
+    } else {
+        snprintf(out, size, "%s", last);
+    }
+}
+
+// ---- pipes ----
+
+static uint32_t
+hash_id(const uint8_t *id, size_t size)
+{
+    uint32_t hash = UINT32_C(0x811c9dc5); // FNV-1a
+
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ id[i]) * UINT32_C(0x01000193);
+    }
+    return hash;
+}
+
+static struct zpipe **
+find_pipe(struct zsocket *socket, const uint8_t *id, size_t size)
+{
+    struct zpipe **at = &socket->buckets[hash_id(id, size) & (socket->bucket_count - 1)];
+
+    while (*at != NULL && ((*at)->id_size != size || memcmp((*at)->id, id, size) != 0)) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+// More buckets. Without memory the old ones serve on.
+static void
+grow(struct zsocket *socket)
+{
+    struct zpipe **old = socket->buckets;
+    uint32_t old_count = socket->bucket_count;
+    struct zpipe **buckets = calloc((size_t)old_count * 2, sizeof(struct zpipe *));
+
+    if (buckets == NULL) {
+        return;
+    }
+    socket->buckets = buckets;
+    socket->bucket_count = old_count * 2;
+    for (uint32_t i = 0; i < old_count; i++) {
+        while (old[i] != NULL) {
+            struct zpipe *pipe = old[i];
+
+            old[i] = pipe->next;
+            pipe->next = NULL;
+            *find_pipe(socket, pipe->id, pipe->id_size) = pipe;
+        }
+    }
+    free((void *)old);
+}
+
+static struct zpipe *
+pipe_new(struct zsocket *socket, void *user, const uint8_t *id, size_t id_size)
+{
+    struct net *net = socket->side->net;
+    struct zpipe *pipe = calloc(1, sizeof *pipe + id_size);
+
+    if (pipe == NULL) {
+        return NULL;
+    }
+    pipe->pipe = (struct pipe){&hark__transport_tcp, net, user};
+    pipe->socket = socket;
+    pipe->fd = -1;
+    pipe->id_size = (uint8_t)id_size;
+    if (id_size > 0) {
+        memcpy(pipe->id, id, id_size);
+    }
+    hark__net_count(net, 1);
+    return pipe;
+}
+
+static void
+pipe_free(struct zpipe *pipe)
+{
+    hark__net_count(pipe->pipe.net, -1);
+    free(pipe);
+}
+
+// ---- sockets ----
+
+static bool
+set_options(const struct net *net, void *zmq)
+{
+    const int none = 0;
+    const int linger = CLOSE_LINGER_MS;
+    const int retry = RETRY_MS;
+    const int yes = 1;
+    const int64_t largest = (int64_t)net->frame_limit_bytes;
+
+    return zmq_setsockopt(zmq, ZMQ_SNDHWM, &none, sizeof none) == 0
+           && zmq_setsockopt(zmq, ZMQ_RCVHWM, &none, sizeof none) == 0
+           && zmq_setsockopt(zmq, ZMQ_LINGER, &linger, sizeof linger) == 0
+           && zmq_setsockopt(zmq, ZMQ_RECONNECT_IVL, &retry, sizeof retry) == 0
+           && zmq_setsockopt(zmq, ZMQ_IPV6, &yes, sizeof yes) == 0
+           && zmq_setsockopt(zmq, ZMQ_MAXMSGSIZE, &largest, sizeof largest) == 0;
+}
+
+static bool
+open_monitor(struct zsocket *socket)
+{
+    char address[64];
+
+    snprintf(address, sizeof address, "inproc://monitor-%p", (void *)socket);
+    if (zmq_socket_monitor(socket->zmq, address,
+                           ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                               | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        != 0) {
+        return false;
+    }
+    socket->monitor = zmq_socket(socket->side->context, ZMQ_PAIR);
+    return socket->monitor != NULL && zmq_connect(socket->monitor, address) == 0;
+}
+
+static bool
+add_descriptor(struct zmq_side *side, void *zmq)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+    struct epoll_event event = {.events = EPOLLIN};
+
+    return zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0
+           && epoll_ctl(side->net->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void
+remove_descriptor(struct zmq_side *side, void *zmq)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+
+    if (zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0) {
+        (void)epoll_ctl(side->net->epoll, EPOLL_CTL_DEL, fd, NULL);
+    }
+}
+
+// The socket is in no list. Pipes of it are freed too.
+static void
+socket_free(struct zsocket *socket)
+{
+    for (uint32_t i = 0; i < socket->bucket_count; i++) {
+        while (socket->buckets[i] != NULL) {
+            struct zpipe *pipe = socket->buckets[i];
+
+            socket->buckets[i] = pipe->next;
+            pipe_free(pipe);
+        }
+    }
+    if (socket->only != NULL) {
+        pipe_free(socket->only);
+    }
+    if (socket->monitor != NULL) {
+        (void)zmq_socket_monitor(socket->zmq, NULL, 0);
+        remove_descriptor(socket->side, socket->monitor);
+        zmq_close(socket->monitor);
+    }
+    if (socket->zmq != NULL) {
+        remove_descriptor(socket->side, socket->zmq);
+        zmq_close(socket->zmq);
+    }
+    pthread_mutex_destroy(&socket->lock);
+    free((void *)socket->buckets);
+    free(socket);
+}
+
+static struct zsocket *
+socket_new(struct net *net, int type)
+{
+    const int yes = 1;
+    struct zsocket *socket = calloc(1, sizeof *socket);
+
+    if (socket == NULL) {
+        return NULL;
+    }
+    socket->side = net->zmq;
+    socket->is_listener = type == ZMQ_ROUTER;
+    pthread_mutex_init(&socket->lock, NULL);
+    hark__list_init(&socket->by_side);
+    socket->zmq = zmq_socket(net->zmq->context, type);
+    bool ok = socket->zmq != NULL && set_options(net, socket->zmq);
+    if (ok && socket->is_listener) {
+        ok = zmq_setsockopt(socket->zmq, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes) == 0;
+        socket->buckets = calloc(FIRST_BUCKETS, sizeof(struct zpipe *));
+        socket->bucket_count = socket->buckets != NULL ? FIRST_BUCKETS : 0;
+        ok = ok && socket->buckets != NULL;
+    }
+    if (!ok || !open_monitor(socket)) {
+        socket_free(socket);
+        return NULL;
+    }
+    return socket;
+}
+
+// From here on the poller sees it.
+static hark_err
+publish(struct zsocket *socket)
+{
+    struct zmq_side *side = socket->side;
+
+    pthread_mutex_lock(&side->lock);
+    bool ok = add_descriptor(side, socket->zmq) && add_descriptor(side, socket->monitor);
+    if (ok) {
+        hark__list_append(&side->sockets, &socket->by_side);
+    }
+    pthread_mutex_unlock(&side->lock);
+    if (!ok) {
+        return HARK_ENOMEM;
+    }
+    hark__net_wake(side->net); // what came before the descriptors were watched
+    return HARK_OK;
+}
+
+static hark_err
+listen_at(struct net *net, const char *endpoint, const char *binding, char *out_bound,
+          size_t out_bound_size, struct net_error *error)
+{
+    struct zsocket *socket = socket_new(net, ZMQ_ROUTER);
+
+    if (socket == NULL) {
+        return explain(error, endpoint, ENOMEM);
+    }
+    if (zmq_bind(socket->zmq, binding) != 0) {
+        hark_err err = explain(error, endpoint, zmq_errno());
+        socket_free(socket);
+        return err;
+    }
+    write_bound(socket, out_bound, out_bound_size);
+    if (publish(socket) != HARK_OK) {
+        socket_free(socket);
+        return explain(error, endpoint, ENOMEM);
+    }
+    return HARK_OK;
+}
+
+static hark_err
+tcp_listen(struct net *net, const char *endpoint, char *out_bound, size_t out_bound_size,
+           struct net_error *error)
+{
+    const char *port = find_port(endpoint, true, error);
+    char binding[512];
+
+    if (port == NULL) {
+        return HARK_EENDPOINT;
+    }
+    binding_of(endpoint, port, binding, sizeof binding);
+    return listen_at(net, endpoint, binding, out_bound, out_bound_size, error);
+}
+
+static hark_err
+ipc_listen(struct net *net, const char *endpoint, char *out_bound, size_t out_bound_size,
+           struct net_error *error)
+{
+    hark_err err = check_ipc(endpoint, error);
+
+    if (err != HARK_OK) {
+        return err;
+    }
+    if (is_ipc_in_use(endpoint)) {
+        return explain(error, endpoint, EADDRINUSE);
+    }
+    return listen_at(net, endpoint, endpoint, out_bound, out_bound_size, error);
+}
+
+static hark_err
+connect_to(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
+           struct net_error *error)
+{
+    struct zsocket *socket = socket_new(net, ZMQ_DEALER);
+
+    if (socket == NULL) {
+        return explain(error, endpoint, ENOMEM);
+    }
+    socket->only = pipe_new(socket, user, NULL, 0);
+    if (socket->only == NULL || zmq_connect(socket->zmq, endpoint) != 0) {
+        hark_err err = explain(error, endpoint,
+                               socket->only == NULL ? ENOMEM : zmq_errno());
+        socket_free(socket);
+        return err;
+    }
+    *out_pipe = &socket->only->pipe; // before the poller can speak of it
+    if (publish(socket) != HARK_OK) {
+        socket_free(socket);
+        return explain(error, endpoint, ENOMEM);
+    }
+    return HARK_OK;
+}
+
+static hark_err
+tcp_connect(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
+            struct net_error *error)
+{
+    return find_port(endpoint, false, error) == NULL
+               ? HARK_EENDPOINT
+               : connect_to(net, endpoint, user, out_pipe, error);
+}
+
+static hark_err
+ipc_connect(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
+            struct net_error *error)
+{
+    hark_err err = check_ipc(endpoint, error);
+
+    return err != HARK_OK ? err : connect_to(net, endpoint, user, out_pipe, error);
+}
+
+// ---- sending ----
+
+// The lock is held.
+static bool
+has_input(void *zmq)
+{
+    int events = 0;
+    size_t size = sizeof events;
+
+    return zmq_getsockopt(zmq, ZMQ_EVENTS, &events, &size) == 0
+           && (events & ZMQ_POLLIN) != 0;
+}
+
+static int
+send_parts(struct zpipe *pipe, const uint8_t *data, size_t size)
+{
+    void *zmq = pipe->socket->zmq;
+
+    if (pipe->id_size > 0
+        && zmq_send(zmq, pipe->id, pipe->id_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
+        return zmq_errno();
+    }
+    return zmq_send(zmq, data, size, ZMQ_DONTWAIT) < 0 ? zmq_errno() : 0;
+}
+
+static hark_err
+zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
+{
+    struct zpipe *zpipe = (struct zpipe *)pipe;
+    struct zsocket *socket = zpipe->socket;
+
+    pthread_mutex_lock(&socket->lock);
+    int code = send_parts(zpipe, data, size);
+    bool wake = has_input(socket->zmq)
+                // relaxed: the poller clears it under the lock that we hold.
+                && !atomic_exchange_explicit(&socket->waiting, true, memory_order_relaxed);
+    pthread_mutex_unlock(&socket->lock);
+    if (wake) {
+        hark__net_wake(pipe->net);
+    }
+    return code == 0 ? HARK_OK
+           : code == EHOSTUNREACH ? HARK_ENONODE
+           : code == ENOMEM ? HARK_ENOMEM
+                            : HARK_ELIMIT;
+}
+
+// ---- receiving ----
+
+// One message of a socket.
+struct received {
+    zmq_msg_t body;
+    uint8_t id[ID_LIMIT];
+    size_t id_size;
+    bool is_whole; // it has the parts that it should have
+};
+
+static bool
+receive_part(void *zmq, zmq_msg_t *part)
+{
+    zmq_msg_init(part);
+    int size;
+
+    do {
+        size = zmq_msg_recv(part, zmq, ZMQ_DONTWAIT);
+    } while (size < 0 && zmq_errno() == EINTR);
+    if (size < 0) {
+        zmq_msg_close(part);
+    }
+    return size >= 0;
+}
+
+// Throws the parts that follow away.
+static void
+skip_parts(void *zmq)
+{
+    zmq_msg_t part;
+    bool more = true;
+
+    while (more && receive_part(zmq, &part)) {
+        more = zmq_msg_more(&part);
+        zmq_msg_close(&part);
+    }
+}
+
+static void
+read_id(zmq_msg_t *part, struct received *received)
+{
+    received->id_size = zmq_msg_size(part) < ID_LIMIT ? zmq_msg_size(part) : ID_LIMIT;
+    memcpy(received->id, zmq_msg_data(part), received->id_size);
+}
+
+// False: nothing there. body must be closed.
+static bool
+receive_locked(struct zsocket *socket, struct received *received)
+{
+    received->id_size = 0;
+    received->is_whole = true;
+    if (!receive_part(socket->zmq, &received->body)) {
+        return false;
+    }
+    if (socket->is_listener) {
+        read_id(&received->body, received);
+        if (!zmq_msg_more(&received->body)) {
+            received->is_whole = false;
+            return true;
+        }
+        zmq_msg_close(&received->body);
+        if (!receive_part(socket->zmq, &received->body)) {
+            return false;
+        }
+    }
+    if (zmq_msg_more(&received->body)) {
+        received->is_whole = false;
+        skip_parts(socket->zmq);
+    }
+    return true;
+}
+
+static bool
+receive(struct zsocket *socket, struct received *received)
+{
+    pthread_mutex_lock(&socket->lock);
+    // relaxed: set and cleared under the lock.
+    atomic_store_explicit(&socket->waiting, false, memory_order_relaxed);
+    bool got = receive_locked(socket, received);
+    pthread_mutex_unlock(&socket->lock);
+    return got;
+}
+
+static void poll_monitor(struct zsocket *socket);
+
+// The pipe of a message; NULL: no memory.
+static struct zpipe *
+pipe_of(struct zsocket *socket, struct received *received)
+{
+    if (!socket->is_listener) {
+        return socket->only;
+    }
+    struct zpipe *known = *find_pipe(socket, received->id, received->id_size);
+    if (known != NULL) {
+        return known;
+    }
+    // What the monitor says of this descriptor up to now is about an older connection.
+    poll_monitor(socket);
+    struct zpipe *pipe = pipe_new(socket, NULL, received->id, received->id_size);
+    if (pipe != NULL) {
+        pipe->fd = zmq_msg_get(&received->body, ZMQ_SRCFD);
+        if (socket->pipe_count++ >= socket->bucket_count) {
+            grow(socket);
+        }
+        *find_pipe(socket, pipe->id, pipe->id_size) = pipe;
+    }
+    return pipe;
+}
+
+static void
+pass_on(struct zsocket *socket, struct received *received)
+{
+    struct sink *sink = socket->side->net->sink;
+    struct zpipe *pipe = pipe_of(socket, received);
+
+    if (pipe != NULL && !pipe->gone) {
+        // A message of other parts than ours is no frame: an empty one stands for it.
+        size_t size = received->is_whole ? zmq_msg_size(&received->body) : 0;
+
+        sink->frame(sink, &pipe->pipe, zmq_msg_data(&received->body), size);
+    }
+    zmq_msg_close(&received->body);
+}
+
+// True: there may be more.
+static bool
+poll_messages(struct zsocket *socket)
+{
+    struct received received;
+
+    for (unsigned i = 0; i < NET_BATCH; i++) {
+        if (socket->dead || !receive(socket, &received)) {
+            return false;
+        }
+        pass_on(socket, &received);
+    }
+    return true;
+}
+
+// ---- connections that end ----
+
+static void
+tell_gone(struct zpipe *pipe, const char *why)
+{
+    struct sink *sink = pipe->pipe.net->sink;
+
+    if (!pipe->gone) {
+        pipe->gone = true;
+        sink->gone(sink, &pipe->pipe, why);
+    }
+}
+
+static struct zpipe *
+pipe_with_fd(struct zsocket *socket, int fd)
+{
+    for (uint32_t i = 0; i < socket->bucket_count; i++) {
+        for (struct zpipe *pipe = socket->buckets[i]; pipe != NULL; pipe = pipe->next) {
+            if (pipe->fd == fd && !pipe->gone) {
+                return pipe;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void
+take_event(struct zsocket *socket, unsigned event, int fd)
+{
+    struct zpipe *pipe = socket->is_listener ? pipe_with_fd(socket, fd) : socket->only;
+    const char *why = event == ZMQ_EVENT_DISCONNECTED
+                          ? "the connection was lost"
+                          : "the other side does not speak ZeroMQ";
+
+    if (pipe != NULL) {
+        tell_gone(pipe, why);
+    }
+}
+
+static void
+poll_monitor(struct zsocket *socket)
+{
+    zmq_msg_t part;
+
+    while (!socket->dead && receive_part(socket->monitor, &part)) {
+        uint16_t event = 0;
+        int32_t value = -1;
+
+        if (zmq_msg_size(&part) >= 6) {
+            memcpy(&event, zmq_msg_data(&part), sizeof event);
+            memcpy(&value, (const uint8_t *)zmq_msg_data(&part) + 2, sizeof value);
+        }
+        bool more = zmq_msg_more(&part);
+        zmq_msg_close(&part);
+        if (more) {
+            skip_parts(socket->monitor); // the address
+        }
+        take_event(socket, event, value);
+    }
+}
+
+static void
+zmq_close_pipe(struct pipe *pipe)
+{
+    struct zpipe *zpipe = (struct zpipe *)pipe;
+    struct zsocket *socket = zpipe->socket;
+
+    if (!socket->is_listener) {
+        zpipe->gone = true;
+        socket->dead = true; // the poll that we are in still looks at it
+        hark__net_wake(pipe->net);
+        return;
+    }
+    *find_pipe(socket, zpipe->id, zpipe->id_size) = zpipe->next;
+    socket->pipe_count--;
+    pipe_free(zpipe);
+}
+
+// ---- the poll ----
+
+// Copies the sockets, which only the poller frees. Returns how many.
+static uint32_t
+list_sockets(struct zmq_side *side)
+{
+    uint32_t count = 0;
+
+    pthread_mutex_lock(&side->lock);
+    for (struct list *at = side->sockets.next; at != &side->sockets; at = at->next) {
+        if (count == side->polled_capacity) {
+            uint32_t capacity = count == 0 ? 16 : count * 2;
+            struct zsocket **grown =
+                realloc((void *)side->polled, capacity * sizeof(struct zsocket *));
+
+            if (grown == NULL) {
+                break;
+            }
+            side->polled = grown;
+            side->polled_capacity = capacity;
+        }
+        side->polled[count++] = CONTAINER_OF(at, struct zsocket, by_side);
+    }
+    pthread_mutex_unlock(&side->lock);
+    return count;
+}
+
+static void
+bury(struct zmq_side *side, struct zsocket *socket)
+{
+    pthread_mutex_lock(&side->lock);
+    hark__list_remove(&socket->by_side);
+    pthread_mutex_unlock(&side->lock);
+    socket_free(socket);
+}
+
+bool
+hark__zmq_poll(struct zmq_side *side)
+{
+    uint32_t count = list_sockets(side);
+    bool more = false;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct zsocket *socket = side->polled[i];
+
+        // Messages first: what came before a connection ended is not lost with it.
+        more = poll_messages(socket) || more;
+        poll_monitor(socket);
+        if (socket->dead) {
+            bury(side, socket);
+        }
+    }
+    return more;
+}
+
+// ---- a net's side ----
+
+struct zmq_side *
+hark__zmq_open(struct net *net)
+{
+    struct zmq_side *side = calloc(1, sizeof *side);
+
+    if (side == NULL) {
+        return NULL;
+    }
+    side->net = net;
+    side->context = zmq_ctx_new();
+    if (side->context == NULL) {
+        free(side);
+        return NULL;
+    }
+    pthread_mutex_init(&side->lock, NULL);
+    hark__list_init(&side->sockets);
+    return side;
+}
+
+void
+hark__zmq_close(struct zmq_side *side, uint32_t linger_ms)
+{
+    const int linger = (int)linger_ms;
+
+    while (!hark__list_is_empty(&side->sockets)) {
+        struct zsocket *socket =
+            CONTAINER_OF(side->sockets.next, struct zsocket, by_side);
+
+        hark__list_remove(&socket->by_side);
+        zmq_setsockopt(socket->zmq, ZMQ_LINGER, &linger, sizeof linger);
+        socket_free(socket);
+    }
+    while (zmq_ctx_term(side->context) != 0 && zmq_errno() == EINTR) {
+    }
+    pthread_mutex_destroy(&side->lock);
+    free((void *)side->polled);
+    free(side);
+}
+
+const struct transport hark__transport_tcp = {
+    .scheme = "tcp",
+    .listen = tcp_listen,
+    .connect = tcp_connect,
+    .send = zmq_send_frame,
+    .close = zmq_close_pipe,
+};
+
+const struct transport hark__transport_ipc = {
+    .scheme = "ipc",
+    .listen = ipc_listen,
+    .connect = ipc_connect,
+    .send = zmq_send_frame,
+    .close = zmq_close_pipe,
+};

@@ -1,0 +1,486 @@
+// Inbound: frames from other nodes, on the net's poller thread. Nothing here is trusted:
+// a bad entry harms itself, a bad frame its link.
+
+#include "remote/link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/names.h"
+#include "message/failure.h"
+#include "wire/entry.h"
+#include "wire/payload.h"
+
+enum {
+    ACK_EVERY = 1024 * 1024, // bytes received that make us acknowledge at once
+    NOBODY = -1,             // the actor word of a guest that gave no ref
+    EXPANSION = 8,           // a decoded message may be this much larger than a frame
+};
+
+// ---- answers to requests of ours ----
+
+void
+hark__inbound_found(hark_ctx *ctx, const struct pending *pending, hark_ref found)
+{
+    struct hark_message *message = hark__message_new(
+        hark__ctx_pool(ctx), &hark_found_type, &(hark_found){.actor = found});
+
+    if (message != NULL) { // else the asker's clock ends it
+        message->kind = MESSAGE_REPLY;
+        message->correlation = pending->correlation;
+        (void)hark__send(ctx, pending->asker, message);
+    }
+}
+
+// Takes the row that an answer is for, if the answer's peer is the one that was asked.
+static bool
+take_row(struct link *link, const struct envelope *envelope, struct pending *out_pending)
+{
+    struct pendings *pendings = &link->remote->pendings;
+
+    return hark__pending_read(pendings, envelope->correlation, out_pending)
+           && out_pending->link->peer == link->peer
+           && hark__pending_take(pendings, envelope->correlation, out_pending);
+}
+
+static void
+late(struct link *link)
+{
+    hark__letter(link->remote->ctx, (hark_ref){link->remote->node->id, 0},
+                 (hark_ref){link->peer->incarnation, 0}, NULL, HARK_ESTALE,
+                 "an answer came that nobody waits for");
+}
+
+// ---- messages ----
+
+// The type of a payload; NULL: why says why it cannot be read.
+static const hark_type *
+readable_type(struct link *link, const struct envelope *envelope, char *why, size_t size,
+              const char **out_name)
+{
+    const struct type_in *type = hark__types_in_find(&link->types_in, envelope->type);
+
+    *out_name = type != NULL ? type->name : NULL;
+    if (type == NULL) {
+        snprintf(why, size, "type %" PRIu32 " was never declared", envelope->type);
+        return NULL;
+    }
+    if (type->local == NULL) {
+        snprintf(why, size, "message type %.100s at node %.50s: %.100s", type->name,
+                 link->remote->node->name, type->why);
+    }
+    return type->local;
+}
+
+static hark_err
+decode(struct link *link, const struct envelope *envelope, const hark_type *type,
+       struct hark_message **out_message, char *why, size_t size)
+{
+    struct remote *remote = link->remote;
+    struct reader in = hark__reader_of(envelope->payload, envelope->payload_size);
+    struct payload_options options = {
+        .limit_bytes = remote->frame_limit_bytes * EXPANSION,
+        .error = why,
+        .error_size = size,
+    };
+
+    snprintf(why, size, "no memory");
+    return hark__payload_decode(hark__ctx_pool(remote->ctx), type, &in, &options,
+                                out_message);
+}
+
+// Gives the envelope's message, or NULL, when *out_err and why say what is wrong.
+static struct hark_message *
+read_message(struct link *link, const struct envelope *envelope, hark_err *out_err,
+             char *why, size_t size, const char **out_name)
+{
+    struct hark_message *message = NULL;
+    const hark_type *type = readable_type(link, envelope, why, size, out_name);
+
+    *out_err = type == NULL ? HARK_ETYPE
+                            : decode(link, envelope, type, &message, why, size);
+    return *out_err == HARK_OK ? message : NULL;
+}
+
+// The asker of an ASK from this peer. A guest need not have a ref.
+static hark_ref
+asker_of(const struct link *link, const struct envelope *envelope)
+{
+    uint64_t actor = envelope->sender.actor;
+
+    return (hark_ref){link->peer->incarnation, actor != 0 ? actor : (uint64_t)NOBODY};
+}
+
+static void
+take_user(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+    bool is_ask = envelope->kind == ENVELOPE_ASK;
+    hark_ref to = {remote->node->id, envelope->target};
+    hark_ref from = is_ask ? asker_of(link, envelope) : envelope->sender;
+    char why[REMOTE_TEXT];
+    const char *name;
+    hark_err err;
+    struct hark_message *message =
+        read_message(link, envelope, &err, why, sizeof why, &name);
+
+    if (message != NULL) {
+        message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
+        message->from = from;
+        message->correlation = envelope->correlation;
+        message->timeout_ms = envelope->remaining_ms;
+        (void)hark__send(remote->ctx, to, message); // an error is accounted for
+    } else if (is_ask) {
+        hark__fail(remote->ctx, from, envelope->correlation, err, HARK_STAGE_SENT, why);
+    } else {
+        hark__letter(remote->ctx, to, from, name, err, why);
+    }
+}
+
+static void
+take_reply(struct link *link, const struct envelope *envelope)
+{
+    hark_ctx *ctx = link->remote->ctx;
+    struct pending pending;
+    char why[REMOTE_TEXT];
+    const char *name;
+    hark_err err;
+
+    if (!take_row(link, envelope, &pending)) {
+        late(link);
+        return;
+    }
+    struct hark_message *message =
+        read_message(link, envelope, &err, why, sizeof why, &name);
+    if (message == NULL) {
+        hark__fail(ctx, pending.asker, pending.correlation, err, HARK_STAGE_REPLY_LOST,
+                   why);
+        return;
+    }
+    message->kind = MESSAGE_REPLY;
+    message->from = envelope->sender;
+    message->correlation = pending.correlation;
+    (void)hark__send(ctx, pending.asker, message);
+}
+
+static void
+take_failure(struct link *link, const struct envelope *envelope)
+{
+    hark_ctx *ctx = link->remote->ctx;
+    struct pending pending;
+    char text[1001];
+    hark_stage stage = envelope->stage <= HARK_STAGE_REPLY_LOST
+                           ? (hark_stage)envelope->stage
+                           : HARK_STAGE_SENT;
+    int code = envelope->code > 0 ? envelope->code : HARK_EPROTO;
+
+    if (!take_row(link, envelope, &pending)) {
+        return; // too late; a failure says nothing new
+    }
+    snprintf(text, sizeof text, "%.*s",
+             (int)(envelope->text.len < sizeof text ? envelope->text.len : sizeof text - 1),
+             envelope->text.len > 0 ? envelope->text.ptr : "");
+    hark__fail(ctx, pending.asker, pending.correlation, code, stage, text);
+}
+
+// ---- names ----
+
+static void
+take_lookup(struct link *link, const struct envelope *envelope)
+{
+    hark_ref found = hark__names_find(link->remote->node->names, envelope->text.ptr,
+                                      envelope->text.len);
+
+    if (!hark_ref_is_null(found)) {
+        hark__link_found(link, envelope->correlation, found);
+    } else {
+        char text[REMOTE_TEXT];
+
+        snprintf(text, sizeof text, "no actor is named \"%.*s\" at node %s",
+                 (int)(envelope->text.len < 200 ? envelope->text.len : 200),
+                 envelope->text.len > 0 ? envelope->text.ptr : "",
+                 link->remote->node->name);
+        hark__link_fail(link, envelope->correlation, HARK_ENONAME, HARK_STAGE_RUNNING,
+                        text);
+    }
+    hark__link_flush(link);
+}
+
+static void
+take_found(struct link *link, const struct envelope *envelope)
+{
+    struct pending pending;
+
+    if (take_row(link, envelope, &pending) && pending.kind == PENDING_LOOKUP) {
+        hark__inbound_found(link->remote->ctx, &pending, envelope->found);
+    }
+}
+
+static void
+take_node(struct link *link, const struct node_decl *node)
+{
+    struct remote *remote = link->remote;
+
+    if (node->incarnation == 0 || node->incarnation == remote->node->id) {
+        return;
+    }
+    pthread_mutex_lock(&remote->lock);
+    bool is_new = hark__peer_find(remote, node->incarnation) == NULL;
+    struct peer *peer =
+        hark__peer_get(remote, node->incarnation, node->name, node->endpoint);
+    if (peer != NULL && is_new && node->endpoint.len > 0) {
+        pthread_mutex_lock(&peer->lock);
+        peer->may_dial = true;
+        pthread_mutex_unlock(&peer->lock);
+    }
+    pthread_mutex_unlock(&remote->lock);
+}
+
+// ---- batches ----
+
+static void
+take_envelope(struct link *link, const struct envelope *envelope)
+{
+    switch (envelope->kind) {
+    case ENVELOPE_TELL:
+    case ENVELOPE_ASK:
+        take_user(link, envelope);
+        break;
+    case ENVELOPE_REPLY:
+        take_reply(link, envelope);
+        break;
+    case ENVELOPE_FAILURE:
+        take_failure(link, envelope);
+        break;
+    case ENVELOPE_LOOKUP:
+        take_lookup(link, envelope);
+        break;
+    case ENVELOPE_FOUND:
+        take_found(link, envelope);
+        break;
+    default: // reserved, or of a later version
+        break;
+    }
+}
+
+// HARK_OK, or why the link must end.
+static hark_err
+take_entry(struct link *link, struct entry *entry)
+{
+    switch (entry->kind) {
+    case ENTRY_ENVELOPE:
+        take_envelope(link, &entry->envelope);
+        return HARK_OK;
+    case ENTRY_TYPES:
+        return hark__types_in_declare(&link->types_in, link->remote->node->registry,
+                                      &entry->types);
+    case ENTRY_NODE:
+        take_node(link, &entry->node);
+        return HARK_OK;
+    default:
+        return HARK_OK;
+    }
+}
+
+// NULL: all is well. Else why the link must end.
+static const char *
+take_entries(struct link *link, struct reader *entries)
+{
+    struct entry entry;
+    char error[REMOTE_TEXT];
+    hark_err err;
+
+    while (hark__entry_next(entries, &entry, &err, error, sizeof error)) {
+        if (err != HARK_OK) {
+            hark__inbound_reject(link->remote, err, error);
+        } else if (take_entry(link, &entry) != HARK_OK) {
+            return "its declarations of types are out of order, or too many";
+        }
+    }
+    return NULL;
+}
+
+static bool
+take_batch(struct link *link, struct frame *frame, size_t size)
+{
+    const char *why = NULL;
+
+    if (frame->seq <= link->seq_in) {
+        return true; // we have it already
+    }
+    if (frame->seq != link->seq_in + 1) {
+        why = "frames are missing";
+    } else {
+        link->seq_in = frame->seq;
+        link->unacked_in += size;
+        pthread_mutex_lock(&link->lock);
+        link->ack_out = frame->seq;
+        pthread_mutex_unlock(&link->lock);
+        why = take_entries(link, &frame->entries);
+    }
+    if (why != NULL) {
+        hark__link_down(link, HARK_EPROTO, why, true);
+        return false;
+    }
+    if (link->unacked_in > ACK_EVERY) {
+        link->unacked_in = 0;
+        hark__link_heartbeat(link);
+    }
+    return true;
+}
+
+// ---- the session ----
+
+static void
+refuse(struct pipe *pipe, int code, const char *text)
+{
+    struct bytes frame;
+
+    hark__bytes_init(&frame);
+    hark__frame_goodbye(&frame, 0, 0, code, hark_str_of(text));
+    if (!frame.failed) {
+        (void)hark__pipe_send(pipe, frame.data, frame.size);
+    }
+    hark__bytes_fini(&frame);
+    hark__pipe_close(pipe);
+}
+
+void
+hark__inbound_reject(struct remote *remote, int code, const char *text)
+{
+    // relaxed: a count with one writer.
+    atomic_fetch_add_explicit(&remote->frames_rejected, 1, memory_order_relaxed);
+    hark__letter(remote->ctx, (hark_ref){remote->node->id, 0}, (hark_ref){0, 0}, NULL, code,
+                 text);
+}
+
+// NULL: we can talk. Else why not.
+static const char *
+find_fault(struct remote *remote, const struct hello *hello, char *text, size_t size)
+{
+    const struct hello ours = {.version_min = WIRE_VERSION, .version_max = WIRE_VERSION};
+
+    if (hello->incarnation == remote->node->id) {
+        return "a node cannot link to itself";
+    }
+    if (hark__version_choose(&ours, hello) == 0) {
+        snprintf(text, size, "no common protocol version: %s speaks %u to %u, the other "
+                             "side %" PRIu32 " to %" PRIu32,
+                 remote->node->name, WIRE_VERSION, WIRE_VERSION, hello->version_min,
+                 hello->version_max);
+        return text;
+    }
+    return NULL;
+}
+
+static void
+take_stranger(struct remote *remote, struct pipe *pipe, const struct frame *frame)
+{
+    char text[REMOTE_TEXT];
+
+    if (frame->kind != FRAME_HELLO) {
+        if (frame->kind != FRAME_GOODBYE) { // its last word after we had forgotten it
+            hark__inbound_reject(remote, HARK_EPROTO, "a stranger did not say HELLO first");
+            refuse(pipe, HARK_EPROTO, "say HELLO first");
+        } else {
+            hark__pipe_close(pipe);
+        }
+        return;
+    }
+    const char *fault = find_fault(remote, &frame->hello, text, sizeof text);
+    if (fault != NULL) {
+        hark__inbound_reject(remote, HARK_EPROTO, fault);
+        refuse(pipe, HARK_EPROTO, fault);
+        return;
+    }
+    struct link *link = hark__link_accept(remote, pipe);
+    if (link == NULL) {
+        refuse(pipe, HARK_ENOMEM, "no memory");
+        return;
+    }
+    hark_err err = hark__link_up(link, &frame->hello);
+    if (err != HARK_OK) {
+        hark__link_down(link, err, hark_err_text(err), true);
+    }
+}
+
+static void
+take_welcome(struct link *link, const struct frame *frame)
+{
+    char text[REMOTE_TEXT];
+    const char *fault = find_fault(link->remote, &frame->hello, text, sizeof text);
+
+    if (fault == NULL && link->expected != 0
+        && link->expected != frame->hello.incarnation) {
+        fault = "another node answers there now";
+    }
+    if (fault != NULL) {
+        hark__link_down(link, HARK_EPROTO, fault, true);
+        return;
+    }
+    hark_err err = hark__link_up(link, &frame->hello);
+    if (err != HARK_OK) {
+        hark__link_down(link, err, hark_err_text(err), true);
+    }
+}
+
+static void
+take_goodbye(struct link *link, const struct frame *frame)
+{
+    char text[REMOTE_TEXT];
+    int code = frame->code == HARK_EPROTO ? HARK_EPROTO : HARK_ENONODE;
+
+    snprintf(text, sizeof text, "the other side said goodbye: %.*s",
+             (int)(frame->text.len < 200 ? frame->text.len : 200),
+             frame->text.len > 0 ? frame->text.ptr : "");
+    hark__link_down(link, code, text, false);
+}
+
+static void
+take_frame(struct link *link, struct frame *frame, size_t size)
+{
+    bool is_up = link->peer != NULL;
+
+    link->heard_ns = hark__env_now(link->remote->node->env);
+    if (frame->kind == FRAME_GOODBYE) {
+        take_goodbye(link, frame);
+    } else if (frame->kind == FRAME_WELCOME && !is_up && link->is_initiator) {
+        take_welcome(link, frame);
+    } else if (!is_up || frame->kind <= FRAME_WELCOME) {
+        hark__link_down(link, HARK_EPROTO, "a frame came out of order", true);
+    } else if (!hark__link_acked(link, frame->ack)) {
+        hark__link_down(link, HARK_EPROTO, "it acknowledges what was never sent", true);
+    } else if (frame->kind == FRAME_BATCH) {
+        (void)take_batch(link, frame, size);
+    }
+}
+
+void
+hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
+{
+    struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
+    struct link *link = hark__pipe_user(pipe);
+    struct frame frame;
+    char error[REMOTE_TEXT];
+    hark_err err = hark__frame_decode(data, size, &frame, error, sizeof error);
+
+    if (link != NULL && link->peer == NULL) {
+        // Whoever dialled holds the lock until the link is whole.
+        pthread_mutex_lock(&remote->lock);
+        pthread_mutex_unlock(&remote->lock);
+    }
+    if (err != HARK_OK) {
+        hark__inbound_reject(remote, err, error);
+        if (link != NULL) {
+            hark__link_down(link, HARK_EPROTO, error, true);
+        } else {
+            refuse(pipe, HARK_EPROTO, error);
+        }
+    } else if (link != NULL) {
+        take_frame(link, &frame, size);
+    } else {
+        take_stranger(remote, pipe, &frame);
+    }
+    hark__ctx_flush(remote->ctx);
+}

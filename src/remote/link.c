@@ -1,0 +1,441 @@
+#include "remote/link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NS_PER_MS INT64_C(1000000)
+
+enum { FIRST_SENT = 64, LEAST_HEARTBEAT_MS = 20 };
+
+// ---- making and freeing ----
+
+static void
+start_outbox(struct link *link)
+{
+    hark__bytes_truncate(&link->outbox, 0);
+    hark__frame_batch(&link->outbox, 0, 0); // stamped when it leaves
+    link->outbox_tells = 0;
+}
+
+static struct link *
+link_new(struct remote *remote)
+{
+    struct link *link = calloc(1, sizeof *link);
+
+    if (link == NULL) {
+        return NULL;
+    }
+    link->remote = remote;
+    link->heartbeat_ms = remote->heartbeat_ms;
+    link->max_frame_bytes = remote->frame_limit_bytes;
+    link->opened_ns = link->heard_ns = link->sent_ns = hark__env_now(remote->node->env);
+    pthread_mutex_init(&link->lock, NULL);
+    hark__list_init(&link->by_remote);
+    hark__bytes_init(&link->outbox);
+    start_outbox(link);
+    return link;
+}
+
+static void
+link_free(struct link *link)
+{
+    hark__bytes_fini(&link->outbox);
+    hark__types_in_fini(&link->types_in);
+    hark__types_out_fini(&link->types_out);
+    free(link->sent);
+    pthread_mutex_destroy(&link->lock);
+    free(link);
+}
+
+// ---- opening ----
+
+struct hello
+hark__link_hello(struct remote *remote)
+{
+    return (struct hello){
+        .version_min = WIRE_VERSION,
+        .version_max = WIRE_VERSION,
+        .node_name = hark_str_of(remote->node->name),
+        .incarnation = remote->node->id,
+        .flags = remote->endpoint[0] == '\0' ? HELLO_GUEST : 0,
+        .heartbeat_ms = remote->heartbeat_ms,
+        .endpoint = hark_str_of(remote->endpoint),
+        .max_frame_bytes = remote->frame_limit_bytes,
+    };
+}
+
+// remote's lock is held: our endpoint may become known just now.
+static hark_err
+say_hello(struct link *link, enum frame_kind kind)
+{
+    struct hello hello = hark__link_hello(link->remote);
+    struct bytes frame;
+    hark_err err = HARK_ENOMEM;
+
+    hark__bytes_init(&frame);
+    hark__frame_hello(&frame, kind, &hello);
+    if (!frame.failed) {
+        err = hark__pipe_send(link->pipe, frame.data, frame.size);
+    }
+    hark__bytes_fini(&frame);
+    return err;
+}
+
+struct link *
+hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
+                hark_err *out_err, char *error, size_t error_size)
+{
+    struct link *link = link_new(remote);
+
+    *out_err = HARK_ENOMEM;
+    if (link == NULL) {
+        snprintf(error, error_size, "link to %s: no memory", endpoint);
+        return NULL;
+    }
+    link->is_initiator = true;
+    link->expected = expected;
+    link->state = LINK_CONNECTING;
+    snprintf(link->endpoint, sizeof link->endpoint, "%s", endpoint);
+    *out_err = hark__net_connect(remote->net, endpoint, link, &link->pipe, error,
+                                 error_size);
+    if (*out_err != HARK_OK) {
+        link_free(link);
+        return NULL;
+    }
+    hark__list_append(&remote->links, &link->by_remote);
+    *out_err = say_hello(link, FRAME_HELLO);
+    if (*out_err != HARK_OK) {
+        pthread_mutex_lock(&link->lock);
+        link->broken = true; // the poller takes it down
+        pthread_mutex_unlock(&link->lock);
+        hark__net_kick(remote->net);
+    }
+    return link;
+}
+
+struct link *
+hark__link_accept(struct remote *remote, struct pipe *pipe)
+{
+    struct link *link = link_new(remote);
+
+    if (link != NULL) {
+        link->pipe = pipe;
+        link->state = LINK_CONNECTING;
+        hark__pipe_set_user(pipe, link);
+        pthread_mutex_lock(&remote->lock);
+        hark__list_append(&remote->links, &link->by_remote);
+        pthread_mutex_unlock(&remote->lock);
+    }
+    return link;
+}
+
+// Tells who waits only for the link that it is up.
+static void
+end_connects(struct link *link)
+{
+    struct remote *remote = link->remote;
+    struct pending_filter connects = {.link = link, .connects_only = true};
+    struct pending pending;
+    uint32_t cursor = 0;
+
+    while (hark__pending_take_next(&remote->pendings, &cursor, &connects, &pending)) {
+        hark__inbound_found(remote->ctx, &pending, (hark_ref){link->peer->incarnation, 0});
+    }
+}
+
+hark_err
+hark__link_up(struct link *link, const struct hello *hello)
+{
+    struct remote *remote = link->remote;
+
+    pthread_mutex_lock(&remote->lock);
+    struct peer *peer =
+        hark__peer_get(remote, hello->incarnation, hello->node_name, hello->endpoint);
+    hark_err err = peer == NULL             ? HARK_ENOMEM
+                   : link->is_initiator     ? HARK_OK
+                                            : say_hello(link, FRAME_WELCOME);
+    pthread_mutex_unlock(&remote->lock);
+    if (err != HARK_OK) {
+        return err;
+    }
+    pthread_mutex_lock(&link->lock);
+    link->peer = peer;
+    link->state = LINK_UP;
+    link->max_frame_bytes = hello->max_frame_bytes;
+    if (hello->heartbeat_ms < link->heartbeat_ms) {
+        link->heartbeat_ms = hello->heartbeat_ms > LEAST_HEARTBEAT_MS
+                                 ? hello->heartbeat_ms
+                                 : LEAST_HEARTBEAT_MS;
+    }
+    pthread_mutex_unlock(&link->lock);
+    // relaxed: a count with one writer.
+    atomic_fetch_add_explicit(&remote->links_up, 1, memory_order_relaxed);
+    hark__peer_gain(peer, link);
+    hark__link_flush(link);
+    end_connects(link);
+    return HARK_OK;
+}
+
+// ---- sending frames ----
+
+// Remembers a frame until it is acknowledged. The link's lock is held.
+static bool
+remember(struct link *link, uint32_t bytes, uint32_t tells)
+{
+    uint32_t count = (uint32_t)(link->seq_out - link->seq_acked);
+
+    if (count == link->sent_capacity) {
+        uint32_t capacity = count == 0 ? FIRST_SENT : count * 2;
+        struct sent_frame *sent = malloc(capacity * sizeof *sent);
+
+        if (sent == NULL) {
+            return false;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            sent[i] = link->sent[(link->sent_first + i) % link->sent_capacity];
+        }
+        free(link->sent);
+        link->sent = sent;
+        link->sent_capacity = capacity;
+        link->sent_first = 0;
+    }
+    link->sent[(link->sent_first + count) % link->sent_capacity] =
+        (struct sent_frame){bytes, tells};
+    return true;
+}
+
+// A frame has left, or could not. The link's lock is held.
+static void
+note_sent(struct link *link, hark_err err)
+{
+    if (err != HARK_OK) {
+        link->broken = true;
+        hark__net_kick(link->remote->net);
+        return;
+    }
+    link->sent_ns = hark__env_now(link->remote->node->env);
+}
+
+void
+hark__link_flush_locked(struct link *link)
+{
+    struct bytes *outbox = &link->outbox;
+
+    if (link->state != LINK_UP || link->broken || outbox->size <= FRAME_HEAD_SIZE) {
+        return;
+    }
+    if (!remember(link, (uint32_t)outbox->size, link->outbox_tells)) {
+        note_sent(link, HARK_ENOMEM);
+        return;
+    }
+    link->seq_out++;
+    link->unacked_bytes += outbox->size;
+    hark__frame_stamp(outbox->data, link->seq_out, link->ack_out);
+    note_sent(link, hark__pipe_send(link->pipe, outbox->data, outbox->size));
+    start_outbox(link);
+}
+
+void
+hark__link_flush(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    hark__link_flush_locked(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void
+hark__link_heartbeat(struct link *link)
+{
+    struct bytes frame;
+
+    hark__bytes_init(&frame);
+    pthread_mutex_lock(&link->lock);
+    if (link->state == LINK_UP && !link->broken) {
+        hark__frame_heartbeat(&frame, link->seq_out, link->ack_out);
+        note_sent(link, frame.failed
+                            ? HARK_ENOMEM
+                            : hark__pipe_send(link->pipe, frame.data, frame.size));
+    }
+    pthread_mutex_unlock(&link->lock);
+    hark__bytes_fini(&frame);
+}
+
+bool
+hark__link_acked(struct link *link, uint64_t ack)
+{
+    bool had_no_room;
+
+    pthread_mutex_lock(&link->lock);
+    if (ack > link->seq_out) {
+        pthread_mutex_unlock(&link->lock);
+        return false;
+    }
+    had_no_room = link->unacked_bytes + link->outbox.size > link->remote->link_limit_bytes / 2;
+    while (link->seq_acked < ack) {
+        link->unacked_bytes -= link->sent[link->sent_first].bytes;
+        link->sent_first = (link->sent_first + 1) % link->sent_capacity;
+        link->seq_acked++;
+    }
+    pthread_mutex_unlock(&link->lock);
+    if (had_no_room && link->peer != NULL) {
+        hark__peer_has_room(link->peer);
+    }
+    return true;
+}
+
+// ---- going down ----
+
+static void
+say_goodbye_to(struct link *link, int code, const char *why)
+{
+    struct bytes frame;
+
+    hark__bytes_init(&frame);
+    hark__frame_goodbye(&frame, link->seq_out, link->ack_out, code, hark_str_of(why));
+    if (!frame.failed) {
+        (void)hark__pipe_send(link->pipe, frame.data, frame.size);
+    }
+    hark__bytes_fini(&frame);
+}
+
+void
+hark__link_goodbye(struct link *link, int code, const char *why)
+{
+    pthread_mutex_lock(&link->lock);
+    hark__link_flush_locked(link);
+    say_goodbye_to(link, code, why);
+    link->state = LINK_DOWN;
+    pthread_mutex_unlock(&link->lock);
+}
+
+void
+hark__link_discard(struct link *link)
+{
+    hark__list_remove(&link->by_remote);
+    link_free(link);
+}
+
+// Messages in frames that the peer has not acknowledged, or that never left.
+static uint32_t
+count_lost(const struct link *link)
+{
+    uint32_t count = (uint32_t)(link->seq_out - link->seq_acked);
+    uint32_t lost = link->outbox_tells;
+
+    for (uint32_t i = 0; i < count; i++) {
+        lost += link->sent[(link->sent_first + i) % link->sent_capacity].tells;
+    }
+    return lost;
+}
+
+static void
+report_lost(struct link *link, uint32_t lost, int code, const char *text)
+{
+    hark_ref to = {link->peer != NULL ? link->peer->incarnation : 0, 0};
+
+    for (uint32_t i = 0; i < lost; i++) {
+        hark__letter(link->remote->ctx, to, (hark_ref){0, 0}, NULL, code, text);
+    }
+}
+
+static void
+fail_pendings(struct link *link, int code, hark_stage stage, const char *text)
+{
+    struct remote *remote = link->remote;
+    struct pending_filter all = {.link = link};
+    struct pending pending;
+    uint32_t cursor = 0;
+
+    while (hark__pending_take_next(&remote->pendings, &cursor, &all, &pending)) {
+        hark__fail(remote->ctx, pending.asker, pending.correlation, code, stage, text);
+    }
+}
+
+static void
+unlink_all(struct link *link)
+{
+    struct remote *remote = link->remote;
+
+    pthread_mutex_lock(&remote->lock);
+    hark__list_remove(&link->by_remote);
+    pthread_mutex_unlock(&remote->lock);
+    if (link->peer != NULL) {
+        hark__peer_lose(link->peer, link); // no sender reaches it any more
+        // relaxed: a count with one writer.
+        atomic_fetch_sub_explicit(&remote->links_up, 1, memory_order_relaxed);
+    } else if (link->expected != 0) {
+        hark__peer_lose(hark__peer_find(remote, link->expected), link);
+    }
+}
+
+static void
+describe(const struct link *link, const char *why, char *out, size_t size)
+{
+    if (link->peer != NULL) {
+        snprintf(out, size, "link to %s: %s", link->peer->name, why);
+    } else {
+        snprintf(out, size, "link to %s: %s",
+                 link->endpoint[0] != '\0' ? link->endpoint : "a stranger", why);
+    }
+}
+
+void
+hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
+{
+    bool was_up = link->peer != NULL;
+    char text[REMOTE_TEXT + NODE_NAME + ENDPOINT_SIZE];
+
+    describe(link, why, text, sizeof text);
+    unlink_all(link);
+    pthread_mutex_lock(&link->lock);
+    link->state = LINK_DOWN;
+    uint32_t lost = count_lost(link);
+    pthread_mutex_unlock(&link->lock);
+    if (say_goodbye) {
+        say_goodbye_to(link, code, why);
+    }
+    hark__pipe_close(link->pipe);
+    fail_pendings(link, code, was_up ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT, text);
+    report_lost(link, lost, code, text);
+    link_free(link);
+}
+
+// ---- clocks ----
+
+bool
+hark__link_tick(struct link *link, int64_t now_ns)
+{
+    char why[REMOTE_TEXT];
+    int64_t limit_ns = (int64_t)link->heartbeat_ms * NS_PER_MS;
+
+    pthread_mutex_lock(&link->lock);
+    enum link_state state = link->state;
+    bool broken = link->broken;
+    bool is_quiet = now_ns - link->sent_ns > limit_ns / 3;
+    pthread_mutex_unlock(&link->lock);
+    if (broken) {
+        hark__link_down(link, HARK_ENONODE, "the transport gave up", false);
+        return false;
+    }
+    if (state == LINK_CONNECTING) {
+        if (now_ns - link->opened_ns <= (int64_t)link->remote->connect_ms * NS_PER_MS) {
+            return true;
+        }
+        snprintf(why, sizeof why, "nobody answered within %" PRIu32 " ms",
+                 link->remote->connect_ms);
+        hark__link_down(link, HARK_ENONODE, why, false);
+        return false;
+    }
+    if (now_ns - link->heard_ns > limit_ns) {
+        snprintf(why, sizeof why, "silent for %" PRIu32 " ms", link->heartbeat_ms);
+        hark__link_down(link, HARK_ENONODE, why, true);
+        return false;
+    }
+    hark__link_flush(link);
+    if (is_quiet) {
+        hark__link_heartbeat(link);
+    }
+    return true;
+}

@@ -1,0 +1,184 @@
+// Link: one connection to another node, in both directions.
+//
+//              HELLO sent                 WELCOME came
+//   connect ---------------> CONNECTING --------------> UP ----+
+//   a stranger's HELLO came: WELCOME sent -------------> UP ----+--> DOWN (freed)
+//                            CONNECTING ----------------------- +
+//        silence, gap, GOODBYE, the transport's end, stop
+//
+// Senders append envelopes to the outbox, a batch in the making, and send it off at the
+// end of their turn; so one frame carries what a turn has sent. Batches are numbered;
+// a gap ends the link, since order and delivery cannot be promised any more.
+//
+// Peer: a node, known by its incarnation. It outlives its links, as refs to it do.
+//
+// Locks, in this order: remote, peer, link, pendings. Nothing is sent to actors while one
+// is held, since that may lead to another peer.
+
+#ifndef REMOTE_LINK_H
+#define REMOTE_LINK_H
+
+#include <pthread.h>
+
+#include "actor/actor.h"
+#include "base/list.h"
+#include "net/net.h"
+#include "remote/pending.h"
+#include "remote/remote.h"
+#include "remote/types.h"
+#include "wire/bytes.h"
+#include "wire/frame.h"
+
+enum {
+    REMOTE_TEXT = 300,    // bytes of an error's text
+    NODE_NAME = 256,      // with its NUL
+    ENDPOINT_SIZE = 300,  // with its NUL
+    NODES_INTRODUCED = 64 // remembered by a link; more are introduced again
+};
+
+struct remote {
+    struct node *node;
+    struct net *net;
+    struct sink sink;
+    hark_ctx *ctx; // the poller's; only its thread uses it (or close, after it)
+    uint32_t heartbeat_ms, connect_ms;
+    size_t link_limit_bytes, frame_limit_bytes;
+    struct pendings pendings;
+    pthread_mutex_t lock; // guards links, peers and endpoint
+    struct list links;    // struct link, by_remote
+    struct peer *peers;   // by next; never shrinks
+    uint32_t peer_count;
+    char endpoint[ENDPOINT_SIZE]; // of our first listener; empty: we are a guest
+    int64_t next_sweep_ns;        // poller only, as the next two
+    struct link **ticking;        // the links of one tick
+    uint32_t ticking_capacity;
+    _Atomic(uint64_t) links_up;        // poller writes; statistics read
+    _Atomic(uint64_t) frames_rejected; // poller writes; statistics read
+};
+
+struct peer {
+    struct target target; // what senders see
+    struct remote *remote;
+    struct peer *next;
+    uint64_t incarnation;    // constant
+    char name[NODE_NAME];    // constant once target is registered
+    char endpoint[ENDPOINT_SIZE]; // constant likewise; empty: a guest
+    pthread_mutex_t lock;    // guards link, may_dial; held while link is used
+    struct link *link;       // where messages go out; NULL: none
+    bool may_dial;           // introduced, and never tried
+    _Atomic(uint32_t) room;    // moves when a full link has room again; senders wait on it
+    _Atomic(uint32_t) waiting; // for room
+};
+
+enum link_state { LINK_CONNECTING, LINK_UP, LINK_DOWN };
+
+// A frame that is not acknowledged.
+struct sent_frame {
+    uint32_t bytes;
+    uint32_t tells; // messages in it that would be lost in silence
+};
+
+struct link {
+    struct remote *remote;
+    struct list by_remote;
+    struct pipe *pipe;
+    bool is_initiator;
+    char endpoint[ENDPOINT_SIZE]; // that we connected to; empty: it came to us
+    uint64_t expected;  // incarnation of the introduced node we dialled; 0: any
+    struct peer *peer;  // NULL before HELLO or WELCOME; poller writes under lock
+    // Poller only.
+    int64_t opened_ns, heard_ns;
+    uint64_t seq_in;
+    size_t unacked_in; // bytes received since we last sent an ack
+    struct types_in types_in;
+
+    pthread_mutex_t lock; // guards all below
+    enum link_state state;
+    bool broken;        // the transport refused a frame; the poller takes it down
+    uint32_t heartbeat_ms;
+    uint64_t max_frame_bytes; // of the peer
+    uint64_t seq_out, ack_out, seq_acked;
+    int64_t sent_ns;
+    struct bytes outbox;      // a batch in the making; FRAME_HEAD_SIZE bytes at least
+    uint32_t outbox_tells;
+    size_t unacked_bytes;     // sent and not acknowledged
+    struct sent_frame *sent;  // of seq_acked + 1 ... seq_out; a circular queue
+    uint32_t sent_capacity, sent_first;
+    struct types_out types_out;
+    uint64_t introduced[NODES_INTRODUCED];
+    uint32_t introduced_count;
+};
+
+// ---- link.c ----
+
+// Opens a connection and says HELLO. remote's lock is held. NULL: error tells.
+struct link *hark__link_dial(struct remote *remote, const char *endpoint,
+                             uint64_t expected, hark_err *out_err, char *error,
+                             size_t error_size);
+// A stranger said HELLO. Poller. NULL: no memory.
+struct link *hark__link_accept(struct remote *remote, struct pipe *pipe);
+// The HELLO or WELCOME that came: the link is up. Poller.
+hark_err hark__link_up(struct link *link, const struct hello *hello);
+// Ends the link, with a GOODBYE if say_goodbye, fails what waits on it, frees it. Poller.
+void hark__link_down(struct link *link, int code, const char *why, bool say_goodbye);
+// Sends the outbox and a GOODBYE; nothing leaves after it. Any thread, while remote's lock
+// is held.
+void hark__link_goodbye(struct link *link, int code, const char *why);
+// Frees a link whose pipe the net has closed already. The poller has ended.
+void hark__link_discard(struct link *link);
+// Sends what the outbox holds, if the link is up. The second: the link's lock is held.
+void hark__link_flush(struct link *link);
+void hark__link_flush_locked(struct link *link);
+// Sends a HEARTBEAT with the latest acknowledgement.
+void hark__link_heartbeat(struct link *link);
+// The peer has all up to ack. Poller. False: it acknowledges what we never sent.
+bool hark__link_acked(struct link *link, uint64_t ack);
+// One look at a link's clocks. Poller. False: it went down, and is gone.
+bool hark__link_tick(struct link *link, int64_t now_ns);
+// Our side of HELLO and WELCOME. remote's lock is held.
+struct hello hark__link_hello(struct remote *remote);
+
+// ---- outbound.c ----
+
+// Encodes message for actor `to` of the peer into the outbox. Borrows. Nothing is left
+// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells.
+hark_err hark__link_put(struct link *link, hark_ref to, const struct hark_message *message,
+                        char *error, size_t error_size);
+// Adds a row that waits for the link, unless it is up already: *out_is_up.
+hark_err hark__link_await(struct link *link, const struct pending *pending,
+                          bool *out_is_up);
+// Adds a row, and sends a LOOKUP of name.
+hark_err hark__link_lookup(struct link *link, const struct pending *pending,
+                           hark_str name);
+// A FOUND, the answer to a LOOKUP.
+void hark__link_found(struct link *link, uint64_t correlation, hark_ref found);
+// A FAILURE, the answer to an ASK or LOOKUP.
+void hark__link_fail(struct link *link, uint64_t correlation, int code, hark_stage stage,
+                     const char *text);
+
+// ---- peer.c ----
+
+// Gives the peer of that incarnation, new if need be. remote's lock is held. NULL: no
+// memory, or too many.
+struct peer *hark__peer_get(struct remote *remote, uint64_t incarnation, hark_str name,
+                            hark_str endpoint);
+// Without making one.
+struct peer *hark__peer_find(struct remote *remote, uint64_t incarnation);
+void hark__peer_free(struct peer *peer);
+// A link is up, or has gone: messages go out another way. Poller.
+void hark__peer_gain(struct peer *peer, struct link *link);
+void hark__peer_lose(struct peer *peer, struct link *link);
+// Ends all waits for room.
+void hark__peer_has_room(struct peer *peer);
+
+// ---- inbound.c ----
+
+// The sink's frame function.
+void hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data,
+                         size_t size);
+// Counts a frame that was no good, and makes a dead letter of it.
+void hark__inbound_reject(struct remote *remote, int code, const char *text);
+// Answers a lookup of this node's own.
+void hark__inbound_found(hark_ctx *ctx, const struct pending *pending, hark_ref found);
+
+#endif // REMOTE_LINK_H

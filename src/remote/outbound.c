@@ -1,0 +1,384 @@
+// Outbound: messages into a link's outbox.
+
+#include "remote/link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "message/failure.h"
+#include "wire/entry.h"
+#include "wire/payload.h"
+
+#define NS_PER_MS INT64_C(1000000)
+
+enum {
+    SEND_AT = 64 * 1024,     // bytes in the outbox that leave without waiting for the turn
+    CONNECTING_LIMIT = 1024 * 1024, // bytes that wait for a link to open
+    PENDING_EXTRA_MS = 2000, // a row outlives its asker's clock by this
+    NODES_MOST = 16,         // new third nodes in one message; others need a link of their own
+};
+
+// ---- going back ----
+
+// What to return to when an envelope cannot be finished.
+struct mark {
+    size_t size;
+    uint32_t types;
+    uint32_t introduced;
+};
+
+static struct mark
+mark(const struct link *link)
+{
+    return (struct mark){link->outbox.size, link->types_out.count, link->introduced_count};
+}
+
+static void
+go_back(struct link *link, struct mark to)
+{
+    hark__bytes_truncate(&link->outbox, to.size);
+    hark__types_out_truncate(&link->types_out, to.types);
+    link->introduced_count = to.introduced;
+}
+
+// ---- third nodes ----
+
+// Nodes of refs in one message that the peer may not know.
+struct strangers {
+    const struct link *link;
+    uint64_t nodes[NODES_MOST];
+    uint32_t count;
+};
+
+static bool
+is_known(const struct strangers *strangers, uint64_t node)
+{
+    const struct link *link = strangers->link;
+
+    if (node == 0 || node == link->remote->node->id
+        || (link->peer != NULL && node == link->peer->incarnation)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < link->introduced_count; i++) {
+        if (link->introduced[i] == node) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < strangers->count; i++) {
+        if (strangers->nodes[i] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+on_ref(void *arg, hark_ref ref)
+{
+    struct strangers *strangers = arg;
+
+    if (strangers->count < NODES_MOST && !is_known(strangers, ref.node)) {
+        strangers->nodes[strangers->count++] = ref.node;
+    }
+}
+
+static void
+introduce(struct link *link, const struct peer *peer)
+{
+    hark__entry_node(&link->outbox, &(struct node_decl){
+                                        .incarnation = peer->incarnation,
+                                        .name = hark_str_of(peer->name),
+                                        .endpoint = hark_str_of(peer->endpoint),
+                                    });
+    if (link->introduced_count < NODES_INTRODUCED) {
+        link->introduced[link->introduced_count++] = peer->incarnation;
+    }
+}
+
+// A peer is a target, and targets stay: no lock but theirs is needed to find one.
+static void
+introduce_all(struct link *link, const struct strangers *strangers)
+{
+    for (uint32_t i = 0; i < strangers->count; i++) {
+        struct target *target =
+            hark__targets_find(&link->remote->node->targets, strangers->nodes[i]);
+
+        if (target != NULL) {
+            introduce(link, CONTAINER_OF(target, struct peer, target));
+        }
+    }
+}
+
+// ---- envelopes ----
+
+static hark_err
+put_payload(struct link *link, const struct envelope *envelope,
+            const struct hark_message *message, struct strangers *strangers)
+{
+    struct ref_watch watch = {on_ref, strangers};
+
+    hark__envelope_begin(&link->outbox, envelope);
+    return hark__payload_encode(&link->outbox, message->type, message + 1, &watch);
+}
+
+// An envelope with a typed payload, behind what it needs to be understood.
+static hark_err
+put_typed(struct link *link, struct envelope *envelope, const struct hark_message *message)
+{
+    struct strangers strangers = {.link = link};
+    hark_err err = hark__types_out_number(&link->types_out, &link->outbox, message->type,
+                                          &envelope->type);
+    size_t start = link->outbox.size;
+
+    if (err == HARK_OK) {
+        err = put_payload(link, envelope, message, &strangers);
+    }
+    if (err == HARK_OK && strangers.count > 0) { // introduce them first, and write it again
+        hark__bytes_truncate(&link->outbox, start);
+        introduce_all(link, &strangers);
+        err = put_payload(link, envelope, message, &strangers);
+    }
+    return err;
+}
+
+static void
+set_failure(struct envelope *envelope, const struct hark_message *message)
+{
+    const struct failure *failure = hark__failure_of(message);
+
+    envelope->kind = ENVELOPE_FAILURE;
+    envelope->code = failure->code;
+    envelope->stage = failure->stage;
+    envelope->text = (hark_str){failure->text, failure->size};
+}
+
+static hark_err
+put_envelope(struct link *link, hark_ref to, const struct hark_message *message,
+             uint64_t number)
+{
+    static const uint8_t kinds[] = {
+        [MESSAGE_TELL] = ENVELOPE_TELL,
+        [MESSAGE_ASK] = ENVELOPE_ASK,
+        [MESSAGE_REPLY] = ENVELOPE_REPLY,
+        [MESSAGE_FAILURE] = ENVELOPE_FAILURE,
+    };
+    struct envelope envelope = {
+        .kind = kinds[message->kind],
+        .target = message->kind <= MESSAGE_ASK ? to.actor : 0,
+        .sender = message->from,
+        .correlation = message->kind == MESSAGE_ASK ? number : message->correlation,
+        .remaining_ms = message->timeout_ms,
+        .type = TYPE_NONE,
+    };
+
+    if (message->kind == MESSAGE_FAILURE) {
+        set_failure(&envelope, message);
+        hark__envelope_encode(&link->outbox, &envelope);
+        return HARK_OK;
+    }
+    return put_typed(link, &envelope, message);
+}
+
+// ---- the outbox ----
+
+// The envelope from `start` on does not fit into one frame with what is before it: that
+// leaves first.
+static void
+split(struct link *link, size_t start)
+{
+    struct bytes *outbox = &link->outbox;
+    size_t size = outbox->size - start;
+    struct bytes rest;
+
+    hark__bytes_init(&rest);
+    hark__bytes_append(&rest, outbox->data + start, size);
+    hark__bytes_truncate(outbox, start);
+    hark__link_flush_locked(link);
+    hark__bytes_append(outbox, rest.data, size);
+    outbox->failed = outbox->failed || rest.failed;
+    hark__bytes_fini(&rest);
+}
+
+static bool
+is_full(const struct link *link)
+{
+    if (link->state == LINK_CONNECTING && link->outbox.size > CONNECTING_LIMIT) {
+        return true;
+    }
+    return link->unacked_bytes + link->outbox.size > link->remote->link_limit_bytes;
+}
+
+// What was encoded since `from` stays, or goes: then an error. The lock is held.
+static hark_err
+keep_entry(struct link *link, struct mark from, hark_err err, char *error, size_t error_size)
+{
+    size_t size = link->outbox.size - from.size;
+
+    if (err == HARK_OK && link->outbox.failed) {
+        err = HARK_ENOMEM;
+    }
+    if (err == HARK_OK && size + FRAME_HEAD_SIZE > link->max_frame_bytes) {
+        err = HARK_ETOOBIG;
+    }
+    if (err != HARK_OK) {
+        if (err == HARK_ETOOBIG) {
+            snprintf(error, error_size, "%zu bytes are more than the peer's limit of %" PRIu64,
+                     size, link->max_frame_bytes);
+        } else {
+            snprintf(error, error_size, "%s", hark_err_text(err));
+        }
+        go_back(link, from);
+        return err;
+    }
+    if (link->outbox.size > link->max_frame_bytes && from.size > FRAME_HEAD_SIZE) {
+        split(link, from.size);
+    }
+    if (link->outbox.size >= SEND_AT) {
+        hark__link_flush_locked(link);
+    }
+    return HARK_OK;
+}
+
+static int64_t
+expiry_ns(const struct link *link, uint32_t timeout_ms)
+{
+    return timeout_ms == HARK_FOREVER
+               ? INT64_MAX
+               : hark__env_now(link->remote->node->env)
+                     + ((int64_t)timeout_ms + PENDING_EXTRA_MS) * NS_PER_MS;
+}
+
+static uint64_t
+add_ask(struct link *link, const struct hark_message *message)
+{
+    return hark__pending_add(&link->remote->pendings,
+                             &(struct pending){
+                                 .kind = PENDING_ASK,
+                                 .link = link,
+                                 .asker = message->from,
+                                 .correlation = message->correlation,
+                                 .expiry_ns = expiry_ns(link, message->timeout_ms),
+                             });
+}
+
+// The lock is held.
+static hark_err
+put_locked(struct link *link, hark_ref to, const struct hark_message *message, char *error,
+           size_t error_size)
+{
+    bool is_ask = message->kind == MESSAGE_ASK;
+    struct pending dropped;
+    uint64_t number = 0;
+
+    if (message->kind <= MESSAGE_ASK && is_full(link)) {
+        snprintf(error, error_size, "%zu bytes to this node are not acknowledged yet",
+                 link->unacked_bytes + link->outbox.size);
+        return HARK_ELIMIT;
+    }
+    if (is_ask && (number = add_ask(link, message)) == 0) {
+        snprintf(error, error_size, "%s", hark_err_text(HARK_ENOMEM));
+        return HARK_ENOMEM;
+    }
+    struct mark from = mark(link);
+    hark_err err = keep_entry(link, from, put_envelope(link, to, message, number), error,
+                              error_size);
+    if (err != HARK_OK && is_ask) {
+        (void)hark__pending_take(&link->remote->pendings, number, &dropped);
+    } else if (err == HARK_OK && message->kind == MESSAGE_TELL) {
+        link->outbox_tells++;
+    }
+    return err;
+}
+
+hark_err
+hark__link_put(struct link *link, hark_ref to, const struct hark_message *message,
+               char *error, size_t error_size)
+{
+    pthread_mutex_lock(&link->lock);
+    hark_err err = put_locked(link, to, message, error, error_size);
+    pthread_mutex_unlock(&link->lock);
+    return err;
+}
+
+// ---- the runtime's own envelopes ----
+
+static hark_err
+put_plain(struct link *link, const struct envelope *envelope)
+{
+    char error[REMOTE_TEXT];
+
+    pthread_mutex_lock(&link->lock);
+    struct mark from = mark(link);
+    hark__envelope_encode(&link->outbox, envelope);
+    hark_err err = keep_entry(link, from, HARK_OK, error, sizeof error);
+    pthread_mutex_unlock(&link->lock);
+    return err;
+}
+
+hark_err
+hark__link_await(struct link *link, const struct pending *pending, bool *out_is_up)
+{
+    hark_err err = HARK_OK;
+
+    // Under the lock, so that the link does not come up between the look and the row.
+    pthread_mutex_lock(&link->lock);
+    *out_is_up = link->state == LINK_UP;
+    if (!*out_is_up && hark__pending_add(&link->remote->pendings, pending) == 0) {
+        err = HARK_ENOMEM;
+    }
+    pthread_mutex_unlock(&link->lock);
+    return err;
+}
+
+hark_err
+hark__link_lookup(struct link *link, const struct pending *pending, hark_str name)
+{
+    uint64_t number = hark__pending_add(&link->remote->pendings, pending);
+    struct pending dropped;
+
+    if (number == 0) {
+        return HARK_ENOMEM;
+    }
+    hark_err err = put_plain(link, &(struct envelope){
+                                       .kind = ENVELOPE_LOOKUP,
+                                       .sender = pending->asker,
+                                       .correlation = number,
+                                       .remaining_ms = HARK_FOREVER,
+                                       .type = TYPE_NONE,
+                                       .text = name,
+                                   });
+    if (err != HARK_OK) {
+        (void)hark__pending_take(&link->remote->pendings, number, &dropped);
+    } else {
+        hark__link_flush(link);
+    }
+    return err;
+}
+
+void
+hark__link_found(struct link *link, uint64_t correlation, hark_ref found)
+{
+    // Without memory the asker's clock ends it.
+    (void)put_plain(link, &(struct envelope){
+                              .kind = ENVELOPE_FOUND,
+                              .correlation = correlation,
+                              .type = TYPE_NONE,
+                              .found = found,
+                          });
+}
+
+void
+hark__link_fail(struct link *link, uint64_t correlation, int code, hark_stage stage,
+                const char *text)
+{
+    // As above.
+    (void)put_plain(link, &(struct envelope){
+                              .kind = ENVELOPE_FAILURE,
+                              .correlation = correlation,
+                              .type = TYPE_NONE,
+                              .code = code,
+                              .stage = stage,
+                              .text = hark_str_of(text),
+                          });
+}

@@ -1,0 +1,250 @@
+// Peer: the target that stands for all actors of one other node.
+
+#include "remote/link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PEERS_LIMIT = 65536 };
+
+#define ROOM_WAIT_NS INT64_C(100000000)
+
+// ---- sending ----
+
+// Opens the link to a node that was introduced to us and never tried. False: that is not
+// so, or it cannot be done.
+static bool
+dial(struct peer *peer)
+{
+    struct remote *remote = peer->remote;
+    char error[REMOTE_TEXT];
+    hark_err err;
+
+    pthread_mutex_lock(&remote->lock);
+    pthread_mutex_lock(&peer->lock);
+    bool wanted = peer->may_dial && peer->link == NULL;
+    peer->may_dial = false;
+    if (wanted) {
+        peer->link = hark__link_dial(remote, peer->endpoint, peer->incarnation, &err, error,
+                                     sizeof error);
+    }
+    bool done = peer->link != NULL;
+    pthread_mutex_unlock(&peer->lock);
+    pthread_mutex_unlock(&remote->lock);
+    return done;
+}
+
+static hark_err
+try_put(struct peer *peer, hark_ref to, const struct hark_message *message, char *error,
+        size_t error_size, bool *out_may_dial)
+{
+    hark_err err = HARK_ENONODE;
+
+    pthread_mutex_lock(&peer->lock);
+    *out_may_dial = peer->link == NULL && peer->may_dial;
+    if (peer->link != NULL) {
+        err = hark__link_put(peer->link, to, message, error, error_size);
+    } else {
+        snprintf(error, error_size, "node %s is down", peer->name);
+    }
+    pthread_mutex_unlock(&peer->lock);
+    return err;
+}
+
+// An attached thread waits for room on a full link.
+static void
+wait_for_room(struct peer *peer, uint32_t seen)
+{
+    struct env *env = peer->remote->node->env;
+
+    // relaxed: a hint of how many to wake; the clock wakes who was overlooked.
+    atomic_fetch_add_explicit(&peer->waiting, 1, memory_order_relaxed);
+    env->ops->wait(env, &peer->room, seen, hark__env_now(env) + ROOM_WAIT_NS);
+    atomic_fetch_sub_explicit(&peer->waiting, 1, memory_order_relaxed); // as above
+}
+
+static hark_err
+put(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct hark_message *message,
+    char *error, size_t error_size)
+{
+    for (;;) {
+        // acquire: pairs with has_room; read before we find the link full.
+        uint32_t seen = atomic_load_explicit(&peer->room, memory_order_acquire);
+        bool may_dial;
+        hark_err err = try_put(peer, to, message, error, error_size, &may_dial);
+
+        if (err == HARK_ENONODE && may_dial && dial(peer)) {
+            continue;
+        }
+        if (err != HARK_ELIMIT || !hark__ctx_is_thread(ctx)) {
+            return err;
+        }
+        wait_for_room(peer, seen);
+    }
+}
+
+static hark_err
+deliver(struct target *target, hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    struct peer *peer = CONTAINER_OF(target, struct peer, target);
+    char error[REMOTE_TEXT];
+    hark_err err = put(peer, ctx, to, message, error, sizeof error);
+
+    if (err != HARK_OK) {
+        hark__bounce(ctx, to, message, err, HARK_STAGE_NOT_SENT, error);
+        if (message->kind == MESSAGE_REPLY && err != HARK_ENONODE) {
+            hark__fail(ctx, to, message->correlation, err, HARK_STAGE_REPLY_LOST, error);
+        }
+    }
+    hark__message_free(hark__ctx_pool(ctx), message);
+    return err;
+}
+
+static void
+flush(struct target *target, hark_ctx *ctx)
+{
+    struct peer *peer = CONTAINER_OF(target, struct peer, target);
+
+    (void)ctx;
+    pthread_mutex_lock(&peer->lock);
+    if (peer->link != NULL) {
+        hark__link_flush(peer->link);
+    }
+    pthread_mutex_unlock(&peer->lock);
+}
+
+static bool
+is_up(struct target *target)
+{
+    struct peer *peer = CONTAINER_OF(target, struct peer, target);
+
+    pthread_mutex_lock(&peer->lock);
+    bool up = peer->link != NULL || peer->may_dial;
+    pthread_mutex_unlock(&peer->lock);
+    return up;
+}
+
+// ---- the directory ----
+
+struct peer *
+hark__peer_find(struct remote *remote, uint64_t incarnation)
+{
+    struct target *target = hark__targets_find(&remote->node->targets, incarnation);
+
+    return target != NULL ? CONTAINER_OF(target, struct peer, target) : NULL;
+}
+
+static void
+copy_text(char *out, size_t size, hark_str text)
+{
+    snprintf(out, size, "%.*s", (int)(text.len < size ? text.len : size - 1), text.ptr);
+}
+
+static struct peer *
+peer_new(struct remote *remote, uint64_t incarnation, hark_str name, hark_str endpoint)
+{
+    struct peer *peer = calloc(1, sizeof *peer);
+
+    if (peer == NULL) {
+        return NULL;
+    }
+    peer->target.deliver = deliver;
+    peer->target.flush = flush;
+    peer->target.is_up = is_up;
+    peer->remote = remote;
+    peer->incarnation = incarnation;
+    copy_text(peer->name, sizeof peer->name, name);
+    copy_text(peer->endpoint, sizeof peer->endpoint, endpoint);
+    pthread_mutex_init(&peer->lock, NULL);
+    return peer;
+}
+
+struct peer *
+hark__peer_get(struct remote *remote, uint64_t incarnation, hark_str name,
+               hark_str endpoint)
+{
+    struct peer *peer = hark__peer_find(remote, incarnation);
+
+    if (peer != NULL || remote->peer_count == PEERS_LIMIT) {
+        return peer;
+    }
+    peer = peer_new(remote, incarnation, name, endpoint);
+    if (peer == NULL
+        || !hark__targets_add(&remote->node->targets, incarnation, &peer->target)) {
+        hark__peer_free(peer);
+        return NULL;
+    }
+    peer->next = remote->peers;
+    remote->peers = peer;
+    remote->peer_count++;
+    return peer;
+}
+
+void
+hark__peer_free(struct peer *peer)
+{
+    if (peer != NULL) {
+        pthread_mutex_destroy(&peer->lock);
+        free(peer);
+    }
+}
+
+// ---- links that come and go ----
+
+void
+hark__peer_gain(struct peer *peer, struct link *link)
+{
+    pthread_mutex_lock(&peer->lock);
+    if (peer->link == NULL) { // one way out at a time keeps the order
+        peer->link = link;
+    }
+    peer->may_dial = false;
+    pthread_mutex_unlock(&peer->lock);
+}
+
+// Another link to the same peer that is up; remote's lock is held.
+static struct link *
+other_link(const struct peer *peer, const struct link *gone)
+{
+    struct remote *remote = peer->remote;
+
+    for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
+        struct link *link = CONTAINER_OF(at, struct link, by_remote);
+
+        if (link != gone && link->peer == peer && link->state == LINK_UP) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+void
+hark__peer_lose(struct peer *peer, struct link *link)
+{
+    struct remote *remote = peer->remote;
+
+    pthread_mutex_lock(&remote->lock);
+    pthread_mutex_lock(&peer->lock);
+    if (peer->link == link) {
+        peer->link = other_link(peer, link);
+    }
+    pthread_mutex_unlock(&peer->lock);
+    pthread_mutex_unlock(&remote->lock);
+    hark__peer_has_room(peer); // who waits for it must look again
+}
+
+void
+hark__peer_has_room(struct peer *peer)
+{
+    struct env *env = peer->remote->node->env;
+
+    // release: pairs with the acquire in put.
+    atomic_fetch_add_explicit(&peer->room, 1, memory_order_release);
+    // relaxed: see wait_for_room.
+    for (uint32_t i = atomic_load_explicit(&peer->waiting, memory_order_relaxed); i > 0;
+         i--) {
+        env->ops->wake(env, &peer->room);
+    }
+}

@@ -1,0 +1,63 @@
+// Pending: requests that went to other nodes and are not answered yet.
+//
+// A request's number on the wire names its row here; whatever ends it takes the row out:
+// the answer, the link's end, or the sweep long after the asker's own clock. Rows are of
+// one table for all links, since an answer may come over another link to the same peer.
+// Any thread; locked.
+
+#ifndef REMOTE_PENDING_H
+#define REMOTE_PENDING_H
+
+#include <pthread.h>
+
+#include "hark/base.h"
+
+struct link;
+
+enum pending_kind {
+    PENDING_ASK,     // ends with REPLY or FAILURE
+    PENDING_LOOKUP,  // ends with FOUND or FAILURE
+    PENDING_CONNECT, // ends when the link is up; never on the wire
+};
+
+struct pending {
+    enum pending_kind kind;
+    struct link *link;    // NULL: the row is free
+    hark_ref asker;       // an actor or thread of this node
+    uint64_t correlation; // its future
+    int64_t expiry_ns;    // after this nobody waits
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct pendings {
+    pthread_mutex_t lock; // guards all below
+    struct pending *rows;
+    uint32_t count;
+    uint32_t free;
+};
+
+void hark__pendings_init(struct pendings *pendings);
+void hark__pendings_fini(struct pendings *pendings);
+
+// Adds a row; pending's generation and next_free are not looked at. 0: no memory.
+uint64_t hark__pending_add(struct pendings *pendings, const struct pending *pending);
+// Takes a row out. False: there is none of that number.
+bool hark__pending_take(struct pendings *pendings, uint64_t number,
+                        struct pending *out_pending);
+// Looks at a row without taking it.
+bool hark__pending_read(struct pendings *pendings, uint64_t number,
+                        struct pending *out_pending);
+// Which rows are meant.
+struct pending_filter {
+    const struct link *link; // of this link; NULL: of any, if expired
+    int64_t now_ns;          // link NULL: what expired before
+    bool connects_only;
+};
+
+// Takes the next such row, from *cursor on (which starts at 0). False: no more.
+bool hark__pending_take_next(struct pendings *pendings, uint32_t *cursor,
+                             const struct pending_filter *filter,
+                             struct pending *out_pending);
+
+#endif // REMOTE_PENDING_H

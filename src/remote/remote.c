@@ -1,0 +1,180 @@
+#include "remote/remote.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remote/link.h"
+
+#define NS_PER_MS INT64_C(1000000)
+
+enum { TICKS_A_HEARTBEAT = 8, MOST_TICK_MS = 250, SWEEP_MS = 1000, LINGER_MS = 200 };
+
+static uint32_t
+tick_ms(uint32_t heartbeat_ms)
+{
+    uint32_t tick = heartbeat_ms / TICKS_A_HEARTBEAT;
+
+    return tick < 5 ? 5 : tick > MOST_TICK_MS ? MOST_TICK_MS : tick;
+}
+
+// ---- the sink ----
+
+static void
+on_gone(struct sink *sink, struct pipe *pipe, const char *why)
+{
+    struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
+
+    // Whoever dialled holds the lock until the link is whole.
+    pthread_mutex_lock(&remote->lock);
+    pthread_mutex_unlock(&remote->lock);
+    struct link *link = hark__pipe_user(pipe);
+    if (link != NULL) {
+        hark__link_down(link, HARK_ENONODE, why, false);
+        hark__ctx_flush(remote->ctx);
+    } else {
+        hark__pipe_close(pipe);
+    }
+}
+
+// Copies the links, which only this thread frees. Returns how many.
+static uint32_t
+list_links(struct remote *remote)
+{
+    uint32_t count = 0;
+
+    pthread_mutex_lock(&remote->lock);
+    for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
+        if (count == remote->ticking_capacity) {
+            uint32_t capacity = count == 0 ? 16 : count * 2;
+            struct link **grown =
+                realloc((void *)remote->ticking, capacity * sizeof(struct link *));
+
+            if (grown == NULL) {
+                break; // the others have their tick when there is memory again
+            }
+            remote->ticking = grown;
+            remote->ticking_capacity = capacity;
+        }
+        remote->ticking[count++] = CONTAINER_OF(at, struct link, by_remote);
+    }
+    pthread_mutex_unlock(&remote->lock);
+    return count;
+}
+
+// Rows whose asker's own clock has ended the request long ago.
+static void
+sweep(struct remote *remote, int64_t now_ns)
+{
+    struct pending_filter expired = {.now_ns = now_ns};
+    struct pending pending;
+    uint32_t cursor = 0;
+
+    if (now_ns < remote->next_sweep_ns) {
+        return;
+    }
+    remote->next_sweep_ns = now_ns + SWEEP_MS * NS_PER_MS;
+    while (hark__pending_take_next(&remote->pendings, &cursor, &expired, &pending)) {
+        hark__fail(remote->ctx, pending.asker, pending.correlation, HARK_ETIMEOUT,
+                   HARK_STAGE_SENT, NULL);
+    }
+}
+
+static void
+on_tick(struct sink *sink)
+{
+    struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
+    int64_t now_ns = hark__env_now(remote->node->env);
+    uint32_t count = list_links(remote);
+
+    for (uint32_t i = 0; i < count; i++) {
+        (void)hark__link_tick(remote->ticking[i], now_ns);
+    }
+    sweep(remote, now_ns);
+    hark__ctx_flush(remote->ctx);
+}
+
+// ---- opening and closing ----
+
+hark_err
+hark__remote_open(const struct remote_options *options, struct remote **out_remote)
+{
+    struct remote *remote = calloc(1, sizeof *remote);
+
+    if (remote == NULL) {
+        return HARK_ENOMEM;
+    }
+    remote->node = options->node;
+    remote->sink = (struct sink){hark__inbound_frame, on_gone, on_tick};
+    remote->heartbeat_ms = options->heartbeat_ms;
+    remote->connect_ms = options->connect_ms;
+    remote->link_limit_bytes = options->link_limit_bytes;
+    remote->frame_limit_bytes = options->frame_limit_bytes;
+    pthread_mutex_init(&remote->lock, NULL);
+    hark__list_init(&remote->links);
+    hark__pendings_init(&remote->pendings);
+    remote->ctx = hark__service_open(options->node);
+    struct net_options net = {
+        .env = options->node->env,
+        .sink = &remote->sink,
+        .tick_ms = tick_ms(options->heartbeat_ms),
+        .frame_limit_bytes = options->frame_limit_bytes,
+        .hub = options->hub,
+    };
+    remote->net = remote->ctx != NULL ? hark__net_open(&net) : NULL;
+    options->node->remote = remote;
+    if (remote->net == NULL) {
+        hark__remote_close(remote);
+        return HARK_ENOMEM;
+    }
+    *out_remote = remote;
+    return HARK_OK;
+}
+
+// Ends every link from outside the poller, and then the poller.
+static void
+close_links(struct remote *remote)
+{
+    pthread_mutex_lock(&remote->lock); // no link is freed meanwhile
+    for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
+        hark__link_goodbye(CONTAINER_OF(at, struct link, by_remote), HARK_ESTOPPED,
+                           "it stops");
+    }
+    pthread_mutex_unlock(&remote->lock);
+    hark__net_close(remote->net, LINGER_MS);
+    while (!hark__list_is_empty(&remote->links)) {
+        hark__link_discard(CONTAINER_OF(remote->links.next, struct link, by_remote));
+    }
+}
+
+void
+hark__remote_close(struct remote *remote)
+{
+    remote->node->remote = NULL;
+    if (remote->net != NULL) {
+        close_links(remote);
+    }
+    while (remote->peers != NULL) {
+        struct peer *peer = remote->peers;
+
+        remote->peers = peer->next;
+        hark__peer_free(peer);
+    }
+    if (remote->ctx != NULL) {
+        hark__service_close(remote->ctx);
+    }
+    hark__pendings_fini(&remote->pendings);
+    pthread_mutex_destroy(&remote->lock);
+    free((void *)remote->ticking);
+    free(remote);
+}
+
+void
+hark__remote_stats(struct remote *remote, hark_stats *out_stats)
+{
+    // relaxed, both: counts of the recent past.
+    out_stats->links = atomic_load_explicit(&remote->links_up, memory_order_relaxed);
+    out_stats->frames_rejected =
+        atomic_load_explicit(&remote->frames_rejected, memory_order_relaxed);
+}

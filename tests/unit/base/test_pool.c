@@ -1,0 +1,253 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/pool.h"
+
+enum { MAGAZINE = 128 }; // blocks that a pool and the depot trade at once
+
+// Fixture: a depot and two pools, as of two threads.
+struct fixture {
+    struct depot *depot;
+    struct pool *here, *there;
+};
+
+struct held {
+    unsigned char *block;
+    uint8_t size_class;
+};
+
+static int
+setup(void **state)
+{
+    struct fixture *f = test_calloc(1, sizeof *f);
+
+    f->depot = hark__depot_open();
+    f->here = hark__pool_open(f->depot);
+    f->there = hark__pool_open(f->depot);
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    hark__pool_close(f->here);
+    hark__pool_close(f->there);
+    hark__depot_close(f->depot);
+    test_free(f);
+    return 0;
+}
+
+static unsigned char
+pattern(size_t i)
+{
+    return (unsigned char)(i * 31 + 7);
+}
+
+// Allocates count blocks of size and fills each with a pattern of its own.
+static void
+fill(struct pool *pool, struct held *held, size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        held[i].block = hark__pool_alloc(pool, size, &held[i].size_class);
+        assert_non_null(held[i].block);
+        memset(held[i].block, pattern(i), size);
+    }
+}
+
+static void
+assert_untouched(const struct held *held, size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t at = 0; at < size; at++) {
+            if (held[i].block[at] != pattern(i)) {
+                fail_msg("block %zu of size %zu changed at %zu", i, size, at);
+            }
+        }
+    }
+}
+
+static void
+free_all(struct pool *pool, const struct held *held, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        hark__pool_free(pool, held[i].block, held[i].size_class);
+    }
+}
+
+static void
+blocks_of_every_size_are_aligned_and_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct held held[8];
+
+    for (size_t size = 1; size <= 1100; size++) {
+        fill(f->here, held, 8, size);
+        for (size_t i = 0; i < 8; i++) {
+            assert_int_equal((uintptr_t)held[i].block % 16, 0);
+        }
+        assert_untouched(held, 8, size);
+        free_all(f->here, held, 8);
+    }
+}
+
+static void
+a_block_of_no_bytes_can_be_had_and_freed(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t size_class;
+    void *block = hark__pool_alloc(f->here, 0, &size_class);
+
+    assert_non_null(block);
+    hark__pool_free(f->here, block, size_class);
+}
+
+static void
+a_large_block_is_whole_and_freed_by_either_pool(void **state)
+{
+    struct fixture *f = *state;
+    struct held held[2];
+
+    fill(f->here, held, 2, 1 << 20);
+    assert_untouched(held, 2, 1 << 20);
+    free_all(f->here, &held[0], 1);
+    free_all(f->there, &held[1], 1);
+}
+
+static void
+blocks_survive_while_magazines_rotate(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 5 * MAGAZINE + 3 };
+    struct held *held = test_calloc(COUNT, sizeof *held);
+
+    for (int round = 0; round < 6; round++) {
+        // Freed elsewhere and in part, so that magazines go through the depot.
+        fill(f->here, held, COUNT, 96);
+        assert_untouched(held, COUNT, 96);
+        free_all(f->there, held, COUNT / 2);
+        free_all(f->here, held + COUNT / 2, COUNT - COUNT / 2);
+    }
+    test_free(held);
+}
+
+static void
+live_blocks_stay_apart_while_others_come_and_go(void **state)
+{
+    struct fixture *f = *state;
+    enum { KEPT = 2 * MAGAZINE, PASSING = 3 * MAGAZINE };
+    struct held *kept = test_calloc(KEPT, sizeof *kept);
+    struct held *passing = test_calloc(PASSING, sizeof *passing);
+
+    fill(f->here, kept, KEPT, 64);
+    for (int round = 0; round < 4; round++) {
+        fill(f->there, passing, PASSING, 64);
+        free_all(f->here, passing, PASSING);
+        fill(f->here, passing, PASSING, 64);
+        free_all(f->there, passing, PASSING);
+    }
+    assert_untouched(kept, KEPT, 64);
+    free_all(f->there, kept, KEPT);
+    test_free(kept);
+    test_free(passing);
+}
+
+static int
+by_address(const void *a, const void *b)
+{
+    uintptr_t left = (uintptr_t)((const struct held *)a)->block;
+    uintptr_t right = (uintptr_t)((const struct held *)b)->block;
+
+    return (left > right) - (left < right);
+}
+
+static uint8_t
+class_of(struct pool *pool, size_t size)
+{
+    uint8_t size_class = 0;
+    void *block = hark__pool_alloc(pool, size, &size_class);
+
+    hark__pool_free(pool, block, size_class);
+    return size_class;
+}
+
+// False in sanitizer builds, where every block is malloc's (pool_malloc.c).
+static bool
+has_classes(struct pool *pool)
+{
+    return class_of(pool, 1) != class_of(pool, 900);
+}
+
+static void
+an_impossible_size_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    // Volatile: the compiler would warn of such a malloc.
+    volatile size_t impossible = PTRDIFF_MAX;
+    uint8_t size_class;
+
+    if (has_classes(f->here)) { // a sanitizer's malloc ends the program instead
+        assert_null(hark__pool_alloc(f->here, impossible, &size_class));
+    }
+}
+
+static void
+what_a_closed_pool_held_serves_another(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 4 * MAGAZINE };
+    struct held *first = test_calloc(COUNT, sizeof *first);
+    struct held *second = test_calloc(COUNT, sizeof *second);
+    struct pool *passing = hark__pool_open(f->depot);
+    bool reuses = has_classes(f->there);
+
+    fill(passing, first, COUNT, 200);
+    qsort(first, COUNT, sizeof *first, by_address);
+    free_all(passing, first, COUNT);
+    hark__pool_close(passing);
+    fill(f->there, second, COUNT, 200);
+    for (size_t i = 0; reuses && i < COUNT; i++) {
+        assert_non_null(bsearch(&second[i], first, COUNT, sizeof *first, by_address));
+    }
+    free_all(f->there, second, COUNT);
+    test_free(first);
+    test_free(second);
+}
+
+static void
+sizes_of_one_class_share_their_blocks(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(class_of(f->here, 65), class_of(f->here, 96));
+    if (has_classes(f->here)) {
+        assert_int_not_equal(class_of(f->here, 96), class_of(f->here, 97));
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(blocks_of_every_size_are_aligned_and_apart),
+        TEST(a_block_of_no_bytes_can_be_had_and_freed),
+        TEST(a_large_block_is_whole_and_freed_by_either_pool),
+        TEST(an_impossible_size_is_refused),
+        TEST(blocks_survive_while_magazines_rotate),
+        TEST(live_blocks_stay_apart_while_others_come_and_go),
+        TEST(what_a_closed_pool_held_serves_another),
+        TEST(sizes_of_one_class_share_their_blocks),
+    };
+    return cmocka_run_group_tests_name("base/pool", tests, NULL, NULL);
+}
