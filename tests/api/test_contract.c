@@ -28,7 +28,7 @@ enum { MOST = 4096 };
 typedef struct {
     int64_t numbers[MOST];
     size_t count;
-    hark_promise promises[8];
+    hark_promise promises[32];
     size_t promise_count;
 } target;
 
