@@ -27,7 +27,8 @@ enum {
     ENDPOINT_BYTES = 128,
 };
 
-// Messages in each queue: libzmq's own default. More, or no mark, was no faster.
+// Messages in each queue: libzmq's own default. Larger marks, and none, were faster in
+// some runs and slower in others.
 #define TELL_HWM 1000
 // A ROUTER drops what passes its mark, so it must have none.
 #define ASK_HWM 0

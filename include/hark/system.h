@@ -23,7 +23,8 @@ HARK_API void hark_hub_free(hark_hub *hub);
 typedef struct hark_options {
     uint32_t workers;               // threads that run actors; 0: one a processor; at most 64
     const char *name;               // of this node, in errors; NULL: "node"
-    uint32_t actor_limit;           // actors alive at once; 0: 16 million
+    uint32_t actor_limit;           // actors and attached threads alive at once; above 1,024
+                                    // a thread may hold back 0.2 %. 0: 16 million
     uint32_t mailbox_limit;         // default of each actor; 0: no limit
     uint32_t ask_timeout_ms;        // default of each ask; 0: 5 s
     uint32_t future_limit;          // open futures an actor or thread; 0: 4 million

@@ -4,11 +4,16 @@
 #include <string.h>
 #include <sys/mman.h>
 
+// A thread's stock is a small part of the limit, or nothing: what it holds, others lack.
+enum { STOCK_SHARE = 1024 };
+
 bool
 hark__slots_init(struct slots *slots, uint32_t limit)
 {
     *slots = (struct slots){.limit = limit};
     slots->chunk_limit = (limit + SLOT_CHUNK - 1) / SLOT_CHUNK;
+    slots->batch = limit / STOCK_SHARE < SLOT_CACHE / 2 ? limit / STOCK_SHARE
+                                                        : SLOT_CACHE / 2;
     slots->chunks = calloc(slots->chunk_limit, sizeof(struct slot *));
     if (slots->chunks == NULL) {
         return false;
@@ -99,7 +104,7 @@ take_free(struct slots *slots)
     return index;
 }
 
-// Fills the cache half, from the oldest free slots, or from new ones.
+// Fills the cache by a batch, from the oldest free slots, or from new ones.
 static void
 refill(struct slots *slots, struct slot_cache *cache)
 {
@@ -114,8 +119,9 @@ refill(struct slots *slots, struct slot_cache *cache)
         }
     }
     uint32_t taken[SLOT_CACHE / 2];
+    uint32_t wanted = slots->batch > 0 ? slots->batch : 1;
     uint32_t count = 0;
-    while (count < SLOT_CACHE / 2 && slots->free_count > 0) {
+    while (count < wanted && slots->free_count > 0) {
         taken[count++] = take_free(slots);
     }
     pthread_mutex_unlock(&slots->lock);
@@ -145,6 +151,16 @@ spill(struct slots *slots, struct slot_cache *cache)
     pthread_mutex_unlock(&slots->lock);
 }
 
+static void
+give_back(struct slots *slots, const struct slot *slot)
+{
+    pthread_mutex_lock(&slots->lock);
+    if (reserve_free(slots, 1)) { // else it is lost until the node closes
+        put_free(slots, slot->index);
+    }
+    pthread_mutex_unlock(&slots->lock);
+}
+
 struct slot *
 hark__slot_claim(struct slots *slots, struct slot_cache *cache)
 {
@@ -160,11 +176,7 @@ hark__slot_claim(struct slots *slots, struct slot_cache *cache)
         if (hark__mailbox_claim(&slot->box)) {
             return slot;
         }
-        pthread_mutex_lock(&slots->lock);
-        if (reserve_free(slots, 1)) {
-            put_free(slots, slot->index);
-        }
-        pthread_mutex_unlock(&slots->lock);
+        give_back(slots, slot);
     }
     return NULL;
 }
@@ -176,7 +188,11 @@ hark__slot_free(struct slots *slots, struct slot_cache *cache, struct slot *slot
     if (atomic_load_explicit(&slot->generation, memory_order_relaxed) == UINT32_MAX) {
         return; // the next generation would wrap: the slot retires
     }
-    if (cache->count == SLOT_CACHE) {
+    if (slots->batch == 0) {
+        give_back(slots, slot);
+        return;
+    }
+    if (cache->count >= 2 * slots->batch) {
         spill(slots, cache);
     }
     cache->indices[cache->count++] = slot->index;

@@ -60,6 +60,7 @@ struct slots {
     struct slot **chunks; // of SLOT_CHUNK slots; grows under lock, never moves
     uint32_t chunk_limit;
     uint32_t limit;            // slots at most
+    uint32_t batch;            // slots that a cache trades at once; 0: none is kept there
     pthread_mutex_t lock;      // guards growth and the free list
     _Atomic(uint32_t) count;   // slots that exist; written under lock
     uint32_t *free;            // indices, a circular queue
