@@ -13,7 +13,7 @@
 #include "wire/payload.h"
 
 enum {
-    ACK_EVERY = 1024 * 1024, // bytes received that make us acknowledge at once
+    ACK_EVERY = 256 * 1024, // bytes received that make us acknowledge at once
     NOBODY = -1,             // the actor word of a guest that gave no ref
     EXPANSION = 8,           // a decoded message may be this much larger than a frame
 };
@@ -301,6 +301,16 @@ take_entries(struct link *link, struct reader *entries)
     return NULL;
 }
 
+// Acknowledges what has come if it is more than that.
+static void
+acknowledge(struct link *link, size_t most_bytes)
+{
+    if (link->unacked_in > most_bytes) {
+        link->unacked_in = 0;
+        hark__link_heartbeat(link);
+    }
+}
+
 static bool
 take_batch(struct link *link, struct frame *frame, size_t size)
 {
@@ -323,10 +333,7 @@ take_batch(struct link *link, struct frame *frame, size_t size)
         hark__link_down(link, HARK_EPROTO, why, true);
         return false;
     }
-    if (link->unacked_in > ACK_EVERY) {
-        link->unacked_in = 0;
-        hark__link_heartbeat(link);
-    }
+    acknowledge(link, ACK_EVERY);
     return true;
 }
 
@@ -453,6 +460,8 @@ take_frame(struct link *link, struct frame *frame, size_t size)
         hark__link_down(link, HARK_EPROTO, "it acknowledges what was never sent", true);
     } else if (frame->kind == FRAME_BATCH) {
         (void)take_batch(link, frame, size);
+    } else if (frame->kind == FRAME_HEARTBEAT) {
+        acknowledge(link, 0);
     }
 }
 

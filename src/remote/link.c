@@ -246,33 +246,38 @@ hark__link_flush(struct link *link)
 }
 
 void
-hark__link_heartbeat(struct link *link)
+hark__link_heartbeat_locked(struct link *link)
 {
     struct bytes frame;
 
     hark__bytes_init(&frame);
-    pthread_mutex_lock(&link->lock);
     if (link->state == LINK_UP && !link->broken) {
         hark__frame_heartbeat(&frame, link->seq_out, link->ack_out);
         note_sent(link, frame.failed
                             ? HARK_ENOMEM
                             : hark__pipe_send(link->pipe, frame.data, frame.size));
     }
-    pthread_mutex_unlock(&link->lock);
     hark__bytes_fini(&frame);
+}
+
+void
+hark__link_heartbeat(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    hark__link_heartbeat_locked(link);
+    pthread_mutex_unlock(&link->lock);
 }
 
 bool
 hark__link_acked(struct link *link, uint64_t ack)
 {
-    bool had_no_room;
-
     pthread_mutex_lock(&link->lock);
     if (ack > link->seq_out) {
         pthread_mutex_unlock(&link->lock);
         return false;
     }
-    had_no_room = link->unacked_bytes + link->outbox.size > link->remote->link_limit_bytes / 2;
+    bool had_no_room = link->ack_wanted && ack > link->seq_acked;
+    link->ack_wanted = link->ack_wanted && !had_no_room;
     while (link->seq_acked < ack) {
         link->unacked_bytes -= link->sent[link->sent_first].bytes;
         link->sent_first = (link->sent_first + 1) % link->sent_capacity;

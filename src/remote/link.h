@@ -98,6 +98,7 @@ struct link {
     uint32_t heartbeat_ms;
     uint64_t max_frame_bytes; // of the peer
     uint64_t seq_out, ack_out, seq_acked;
+    bool ack_wanted; // it was full: a HEARTBEAT has asked for an acknowledgement
     int64_t sent_ns;
     struct bytes outbox;      // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
@@ -129,8 +130,10 @@ void hark__link_discard(struct link *link);
 // Sends what the outbox holds, if the link is up. The second: the link's lock is held.
 void hark__link_flush(struct link *link);
 void hark__link_flush_locked(struct link *link);
-// Sends a HEARTBEAT with the latest acknowledgement.
+// Sends a HEARTBEAT with the latest acknowledgement, which also asks for one. The second:
+// the link's lock is held.
 void hark__link_heartbeat(struct link *link);
+void hark__link_heartbeat_locked(struct link *link);
 // The peer has all up to ack. Poller. False: it acknowledges what we never sent.
 bool hark__link_acked(struct link *link, uint64_t ack);
 // One look at a link's clocks. Poller. False: it went down, and is gone.

@@ -209,6 +209,17 @@ is_full(const struct link *link)
     return link->unacked_bytes + link->outbox.size > link->remote->link_limit_bytes;
 }
 
+// The link is full. The peer answers a HEARTBEAT when it has something to acknowledge.
+static void
+want_ack(struct link *link)
+{
+    if (!link->ack_wanted) {
+        link->ack_wanted = true;
+        hark__link_flush_locked(link);
+        hark__link_heartbeat_locked(link);
+    }
+}
+
 // What was encoded since `from` stays, or goes: then an error. The lock is held.
 static hark_err
 keep_entry(struct link *link, struct mark from, hark_err err, char *error, size_t error_size)
@@ -274,6 +285,7 @@ put_locked(struct link *link, hark_ref to, const struct hark_message *message, c
     if (message->kind <= MESSAGE_ASK && is_full(link)) {
         snprintf(error, error_size, "%zu bytes to this node are not acknowledged yet",
                  link->unacked_bytes + link->outbox.size);
+        want_ack(link);
         return HARK_ELIMIT;
     }
     if (is_ask && (number = add_ask(link, message)) == 0) {
