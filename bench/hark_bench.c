@@ -45,7 +45,8 @@ fail_with_usage(void)
 {
     fputs("usage: hark_bench WORKLOAD|all [--workers N] [--rounds N]\n"
           "       hark_bench serve ENDPOINT [--workers N]\n"
-          "workloads:", stderr);
+          "workloads:",
+          stderr);
     for (int i = 0; i < WORKLOADS; i++) {
         fprintf(stderr, " %s", workloads[i].name);
     }

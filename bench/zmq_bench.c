@@ -190,8 +190,8 @@ open_server(const char *what, int workers)
     char number[16];
 
     snprintf(number, sizeof number, "%d", workers);
-    return child_open((const char *const[]){"zmq_bench", "serve", what, "--workers",
-                                            number, NULL});
+    return child_open(
+        (const char *const[]){"zmq_bench", "serve", what, "--workers", number, NULL});
 }
 
 // Gives a socket that is connected to the endpoint on the child's next line.

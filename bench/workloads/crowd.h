@@ -139,8 +139,8 @@ run_spawn(struct bench *bench)
 {
     hark_ctx *me = bench->me;
     struct brood brood = {.owner = hark_self(me)};
-    hark_ref source = need_actor(
-        me, hark_spawn(me, breeder, .brood = &brood, .unborn = SPAWNS));
+    hark_ref source =
+        need_actor(me, hark_spawn(me, breeder, .brood = &brood, .unborn = SPAWNS));
     double began;
 
     atomic_init(&brood.left, SPAWNS);
@@ -294,9 +294,9 @@ run_chameneos(struct bench *bench)
 {
     hark_ctx *me = bench->me;
     double began = measure_now();
-    hark_ref place = need_actor(
-        me, hark_spawn(me, mall, .owner = hark_self(me), .meetings_left = MEETINGS,
-                       .creatures_left = CREATURES));
+    hark_ref place = need_actor(me, hark_spawn(me, mall, .owner = hark_self(me),
+                                               .meetings_left = MEETINGS,
+                                               .creatures_left = CREATURES));
 
     for (int32_t i = 0; i < CREATURES; i++) {
         hark_ref guest = need_actor(

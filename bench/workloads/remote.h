@@ -69,9 +69,9 @@ run_remote_ask_seq(struct bench *bench)
     struct child child = open_server(bench->workers);
     double *latencies_us = new_array(REMOTE_ASKS, sizeof *latencies_us);
     hark_ref to = find_server(me, &child);
-    hark_ref from = need_actor(me, hark_spawn(me, asker, .server = to,
-                                              .owner = hark_self(me),
-                                              .latencies_us = latencies_us));
+    hark_ref from =
+        need_actor(me, hark_spawn(me, asker, .server = to, .owner = hark_self(me),
+                                  .latencies_us = latencies_us));
     double began;
 
     run_burst(bench, from, REMOTE_WARM_UP, 1);
@@ -222,9 +222,9 @@ run_remote_tell(struct bench *bench)
     hark_ctx *me = bench->me;
     struct child child = open_server(bench->workers);
     hark_ref to = find_server(me, &child);
-    hark_ref from = need_actor(me, hark_spawn(me, teller, .server = to,
-                                              .owner = hark_self(me),
-                                              .unsent = REMOTE_TELLS));
+    hark_ref from =
+        need_actor(me, hark_spawn(me, teller, .server = to, .owner = hark_self(me),
+                                  .unsent = REMOTE_TELLS));
     double began = measure_now();
 
     hark_tell(me, from, go);

@@ -50,8 +50,8 @@ run_pingpong(struct bench *bench)
 {
     hark_ctx *me = bench->me;
     hark_ref other = need_actor(me, hark_spawn(me, ponger));
-    hark_ref first = need_actor(
-        me, hark_spawn(me, pinger, .other = other, .owner = hark_self(me)));
+    hark_ref first =
+        need_actor(me, hark_spawn(me, pinger, .other = other, .owner = hark_self(me)));
     double began = measure_now();
 
     hark_tell(me, first, go);

@@ -1,8 +1,8 @@
 // hark/actor.h - what an actor is; spawn it, tell it, name it, stop it.
 //
 // Each function takes the hark_ctx of its caller: an actor in its handler, or an
-// attached thread. A ctx is used by one thread at a time; refs are plain values. None of
-// these functions blocks, except hark_lookup of a remote name.
+// attached thread. A ctx is used by one thread at a time; refs are plain values. None
+// of these functions blocks, except hark_lookup of a remote name.
 
 #ifndef HARK_ACTOR_H
 #define HARK_ACTOR_H
@@ -27,7 +27,7 @@ typedef struct hark_clause {
 
 // What an actor is. Static data; one behavior serves many actors.
 typedef struct hark_behavior {
-    const char *name; // shown in errors, dead letters and logs
+    const char *name;    // shown in errors, dead letters and logs
     uint32_t state_size; // bytes; 0 is allowed
     uint32_t clause_count;
     const hark_clause *clauses;
@@ -41,8 +41,8 @@ typedef struct hark_spawn_options {
     uint32_t mailbox_limit; // waiting user messages; 0: the system's default
 } hark_spawn_options;
 
-// HARK_ON(actor, message) { ... } is the handler of that message. In scope: `ctx`, `self`
-// (the actor's struct) and `msg` (the message's struct, constant).
+// HARK_ON(actor, message) { ... } is the handler of that message. In scope: `ctx`,
+// `self` (the actor's struct) and `msg` (the message's struct, constant).
 #define HARK_ON(actor, message)                                                        \
     static void actor##_on_##message(hark_ctx *ctx, actor *self, const message *msg);  \
     static void actor##_run_##message(hark_ctx *ctx, void *self, const void *msg)      \
@@ -72,7 +72,7 @@ typedef struct hark_spawn_options {
 // for each message named here. Gives the static hark_behavior `actor_behavior`.
 #define HARK_ACTOR(actor, ...)                                                         \
     static const hark_clause actor##_clauses_[] = {                                    \
-        HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                              \
+        HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                             \
     static const hark_behavior actor##_behavior = {                                    \
         .name = #actor,                                                                \
         .state_size = sizeof(actor),                                                   \
@@ -85,7 +85,7 @@ typedef struct hark_spawn_options {
 // The same with hooks: HARK_ACTOR_WITH(actor, (start, stop), message, ...).
 #define HARK_ACTOR_WITH(actor, hooks, ...)                                             \
     static const hark_clause actor##_clauses_[] = {                                    \
-        HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                              \
+        HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                             \
     static const hark_behavior actor##_behavior = {                                    \
         .name = #actor,                                                                \
         .state_size = sizeof(actor),                                                   \
@@ -94,9 +94,9 @@ typedef struct hark_spawn_options {
         HARK_PP_HOOKS(actor, HARK_PP_UNPAREN hooks)};
 
 // Spawns an actor whose state starts as a copy of state (state_size bytes; NULL: all
-// zero). options may be NULL. Gives its ref in *out_ref. HARK_EINVAL: a null argument, or
-// a malformed behavior. HARK_EEXIST: the name is taken. HARK_ETYPE: a message type of
-// that name but with other fields is in use. HARK_ELIMIT: the system's actor limit.
+// zero). options may be NULL. Gives its ref in *out_ref. HARK_EINVAL: a null argument,
+// or a malformed behavior. HARK_EEXIST: the name is taken. HARK_ETYPE: a message type
+// of that name but with other fields is in use. HARK_ELIMIT: the system's actor limit.
 // HARK_ESTOPPED: the system stops. HARK_ENOMEM. hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_spawn_value(hark_ctx *ctx, const hark_behavior *behavior,
                                        const void *state,
@@ -115,23 +115,23 @@ HARK_API hark_ref hark_spawn_ref(hark_ctx *ctx, const hark_behavior *behavior,
 // hark_spawn_with(ctx, options, actor, .field = value, ...), options as
 // &(hark_spawn_options){.name = "till"}.
 #define hark_spawn_with(ctx, options, ...)                                             \
-    hark_spawn_ref(ctx, HARK_BEHAVIOR_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__),     \
-                   options)
+    hark_spawn_ref(ctx, HARK_BEHAVIOR_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__), options)
 
 // The caller's own ref. An attached thread has one too: what is told to it waits for
 // hark_receive.
 HARK_API hark_ref hark_self(const hark_ctx *ctx);
 
-// Who sent the message in hand; a null ref outside a handler, or if nobody can be answered.
+// Who sent the message in hand; a null ref outside a handler, or if nobody can be
+// answered.
 HARK_API hark_ref hark_sender(const hark_ctx *ctx);
 
 // The system that ctx belongs to.
 HARK_API hark_system *hark_system_of(const hark_ctx *ctx);
 
 // Tells value (a struct of type) to an actor; it is copied. Messages from one sender to
-// one receiver arrive in order. An error means that it became a dead letter: HARK_EINVAL,
-// HARK_ENOACTOR, HARK_ENONODE, HARK_ELIMIT (its mailbox, or the link, is full),
-// HARK_ENOMEM. HARK_OK does not mean that it was handled.
+// one receiver arrive in order. An error means that it became a dead letter:
+// HARK_EINVAL, HARK_ENOACTOR, HARK_ENONODE, HARK_ELIMIT (its mailbox, or the link, is
+// full), HARK_ENOMEM. HARK_OK does not mean that it was handled.
 HARK_API hark_err hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type,
                                   const void *value);
 
@@ -147,10 +147,10 @@ HARK_API hark_err hark_send(hark_ctx *ctx, hark_ref to, hark_message *message);
 // runtime can hand over the block. NULL: no message in hand, or no memory.
 HARK_CHECKED hark_message *hark_message_keep(hark_ctx *ctx);
 
-// Asks an actor to stop: its current handler ends, its stop hook runs, what waits in its
-// mailbox becomes dead letters, and asks there fail with HARK_ESTOPPED. Another's stop
-// overtakes waiting messages. HARK_ENOACTOR, HARK_ENONODE, HARK_ENOTSUP (on another
-// node), HARK_EINVAL. Stopping a stopped actor is HARK_ENOACTOR.
+// Asks an actor to stop: its current handler ends, its stop hook runs, what waits in
+// its mailbox becomes dead letters, and asks there fail with HARK_ESTOPPED. Another's
+// stop overtakes waiting messages. HARK_ENOACTOR, HARK_ENONODE, HARK_ENOTSUP (on
+// another node), HARK_EINVAL. Stopping a stopped actor is HARK_ENOACTOR.
 HARK_API hark_err hark_actor_stop(hark_ctx *ctx, hark_ref actor);
 
 // Stops the actor in whose handler this is called, when the handler returns.
@@ -159,17 +159,17 @@ HARK_API void hark_exit(hark_ctx *ctx);
 // True while the actor lives. On another node: while its link is up.
 HARK_API bool hark_is_alive(hark_ctx *ctx, hark_ref actor);
 
-// Names actor on this node, until it ends or is unregistered. HARK_EEXIST, HARK_ENOACTOR,
-// HARK_EINVAL (empty, over 255 bytes, or with a slash), HARK_ENOMEM.
+// Names actor on this node, until it ends or is unregistered. HARK_EEXIST,
+// HARK_ENOACTOR, HARK_EINVAL (empty, over 255 bytes, or with a slash), HARK_ENOMEM.
 HARK_CHECKED hark_err hark_register(hark_ctx *ctx, const char *name, hark_ref actor);
 // Frees the name. HARK_ENONAME.
 HARK_API hark_err hark_unregister(hark_ctx *ctx, const char *name);
 
-// Finds an actor by name: "account" on this node, or "tcp://host:port/account" on another
-// (opens the link if there is none; an ipc path ends at its last slash). A null ref on
-// error, with the reason in hark_error_of(ctx): HARK_ENONAME, HARK_EENDPOINT,
-// HARK_ENONODE, HARK_EPROTO, HARK_ETIMEOUT. A remote name blocks the calling thread for up
-// to 5 s, so only an attached thread may ask for one; an actor uses hark_lookup_ask
+// Finds an actor by name: "account" on this node, or "tcp://host:port/account" on
+// another (opens the link if there is none; an ipc path ends at its last slash). A null
+// ref on error, with the reason in hark_error_of(ctx): HARK_ENONAME, HARK_EENDPOINT,
+// HARK_ENONODE, HARK_EPROTO, HARK_ETIMEOUT. A remote name blocks the calling thread for
+// up to 5 s, so only an attached thread may ask for one; an actor uses hark_lookup_ask
 // (else HARK_ENOTSUP).
 HARK_API hark_ref hark_lookup(hark_ctx *ctx, const char *name);
 
@@ -198,8 +198,8 @@ HARK_API void *hark_alloc(hark_ctx *ctx, size_t size);
 // A string made like printf's, in hark_alloc's memory. The empty string without memory.
 HARK_API hark_str hark_format(hark_ctx *ctx, const char *format, ...) HARK_PRINTF(2, 3);
 
-// Writes "account<1.17.3>" (behavior, node, slot, generation) and a NUL; the behavior is
-// "actor" where it is not known. Returns the whole length.
+// Writes "account<3f9a.17.4>" (behavior, the node's first digits, slot, generation) and
+// a NUL; the behavior is "actor" where it is not known. Returns the whole length.
 HARK_API size_t hark_ref_print(hark_ctx *ctx, hark_ref ref, char *out, size_t size);
 
 HARK_END_DECLS

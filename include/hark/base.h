@@ -28,7 +28,7 @@
 #define HARK_HERE __FILE__ ":" HARK_STRINGIFY(__LINE__)
 
 // Durations are given in milliseconds.
-#define HARK_SECONDS(n) ((uint32_t)((n) * 1000))
+#define HARK_SECONDS(n) ((uint32_t)((n)*1000))
 #define HARK_MILLISECONDS(n) ((uint32_t)(n))
 // Waits without limit.
 #define HARK_FOREVER UINT32_MAX
@@ -62,7 +62,8 @@ typedef enum hark_err {
     HARK_EUSER = 1000,    // the first code free for an application's own refusals
 } hark_err;
 
-// The symbolic name, such as "HARK_ETIMEOUT"; codes from HARK_EUSER on give "HARK_EUSER".
+// The symbolic name, such as "HARK_ETIMEOUT"; codes from HARK_EUSER on give
+// "HARK_EUSER".
 HARK_API const char *hark_err_name(int code);
 
 // One short English phrase, such as "timed out". Never NULL.

@@ -1,8 +1,8 @@
 // hark/future.h - ask, and get the answer: by continuation, or by waiting.
 //
-// A future belongs to the ctx that asked, and only that ctx may use it. Its continuation
-// runs as a turn of that actor, so a handler and a continuation never run at once. Every
-// ask ends exactly once: reply, refusal, timeout, or the target's end.
+// A future belongs to the ctx that asked, and only that ctx may use it. Its
+// continuation runs as a turn of that actor, so a handler and a continuation never run
+// at once. Every ask ends exactly once: reply, refusal, timeout, or the target's end.
 
 #ifndef HARK_FUTURE_H
 #define HARK_FUTURE_H
@@ -38,7 +38,8 @@ typedef struct hark_error {
 } hark_error;
 
 // Writes one line such as
-//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<1.17.3> at bank.c:61, stage: queued
+//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4> at
+//   bank.c:61, stage: queued
 // and a NUL; returns the whole length.
 HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *out,
                                  size_t size);
@@ -53,23 +54,24 @@ typedef struct hark_ask_options {
     const char *site;    // shown in errors; NULL: unknown
 } hark_ask_options;
 
-// Asks an actor: value (a struct of type) is copied and sent. Always gives a future that
-// ends; if the ask could not even be sent, it fails with the reason. {0} only if there
-// is no memory, or ctx is NULL.
-HARK_CHECKED hark_future hark_ask_value(hark_ctx *ctx, hark_ref to, const hark_type *type,
-                                        const void *value,
+// Asks an actor: value (a struct of type) is copied and sent. Always gives a future
+// that ends; if the ask could not even be sent, it fails with the reason. {0} only if
+// there is no memory, or ctx is NULL.
+HARK_CHECKED hark_future hark_ask_value(hark_ctx *ctx, hark_ref to,
+                                        const hark_type *type, const void *value,
                                         const hark_ask_options *options);
 // Takes message, also on error; else as hark_ask_value.
 HARK_CHECKED hark_future hark_request(hark_ctx *ctx, hark_ref to, hark_message *message,
                                       const hark_ask_options *options);
 // As hark_ask_value with a timeout (0: default) and a site.
-HARK_CHECKED hark_future hark_ask_at(hark_ctx *ctx, const char *site, uint32_t timeout_ms,
-                                     hark_ref to, const hark_type *type,
-                                     const void *value);
+HARK_CHECKED hark_future hark_ask_at(hark_ctx *ctx, const char *site,
+                                     uint32_t timeout_ms, hark_ref to,
+                                     const hark_type *type, const void *value);
 
 // hark_ask(ctx, to, message, .field = value, ...)
 #define hark_ask(ctx, to, ...)                                                         \
-    hark_ask_at(ctx, HARK_HERE, 0, to, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
+    hark_ask_at(ctx, HARK_HERE, 0, to, HARK_TYPE_(__VA_ARGS__),                        \
+                HARK_VALUE_(__VA_ARGS__))
 // hark_ask_within(ctx, timeout_ms, to, message, .field = value, ...)
 #define hark_ask_within(ctx, timeout_ms, to, ...)                                      \
     hark_ask_at(ctx, HARK_HERE, timeout_ms, to, HARK_TYPE_(__VA_ARGS__),               \
@@ -84,8 +86,8 @@ HARK_CHECKED hark_future hark_lookup_ask(hark_ctx *ctx, const char *name,
 
 // ---- the answering side ----
 
-// Answers the ask in hand; value is copied. Once a turn. HARK_ENOASK: what is in hand was
-// told and not asked, or is answered already: nothing is sent.
+// Answers the ask in hand; value is copied. Once a turn. HARK_ENOASK: what is in hand
+// was told and not asked, or is answered already: nothing is sent.
 HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
                                    const void *value);
 // hark_reply(ctx, message, .field = value, ...)
@@ -136,13 +138,13 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
                                       const hark_continuation *continuation, void *arg);
 
 // HARK_THEN(actor, name, reply) { ... } and HARK_ELSE(actor, name) { ... } are the two
-// ends of a continuation, and HARK_CONTINUATION(actor, name, reply) joins them. In scope:
-// `ctx`, `self`, `arg`, and `msg` (the reply) or `error`.
+// ends of a continuation, and HARK_CONTINUATION(actor, name, reply) joins them. In
+// scope: `ctx`, `self`, `arg`, and `msg` (the reply) or `error`.
 #define HARK_THEN(actor, name, reply)                                                  \
     static void actor##_then_##name(hark_ctx *ctx, actor *self, const reply *msg,      \
                                     void *arg);                                        \
-    static void actor##_resume_##name##_##reply(hark_ctx *ctx, void *self, const void *msg,      \
-                                      void *arg)                                       \
+    static void actor##_resume_##name##_##reply(hark_ctx *ctx, void *self,             \
+                                                const void *msg, void *arg)            \
     {                                                                                  \
         actor##_then_##name(ctx, (actor *)self, (const reply *)msg, arg);              \
     }                                                                                  \
@@ -158,20 +160,21 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
     {                                                                                  \
         actor##_else_##name(ctx, (actor *)self, error, arg);                           \
     }                                                                                  \
-    static void actor##_else_##name(                                                   \
-        __attribute__((unused)) hark_ctx *ctx, __attribute__((unused)) actor *self,    \
-        __attribute__((unused)) const hark_error *error,                               \
-        __attribute__((unused)) void *arg)
+    static void actor##_else_##name(__attribute__((unused)) hark_ctx *ctx,             \
+                                    __attribute__((unused)) actor *self,               \
+                                    __attribute__((unused)) const hark_error *error,   \
+                                    __attribute__((unused)) void *arg)
 
 #define HARK_CONTINUATION(actor, name, reply)                                          \
     static const hark_continuation actor##_##name = {                                  \
         .type = &reply##_type,                                                         \
-        .on_reply = actor##_resume_##name##_##reply,                                             \
+        .on_reply = actor##_resume_##name##_##reply,                                   \
         .on_failure = actor##_fail_##name,                                             \
         .drop = NULL,                                                                  \
     };
 
-// hark_then(ctx, future, actor, name, arg): continues with HARK_CONTINUATION(actor, name).
+// hark_then(ctx, future, actor, name, arg): continues with HARK_CONTINUATION(actor,
+// name).
 #define hark_then(ctx, future, actor, name, arg)                                       \
     hark_then_value(ctx, future, &actor##_##name, arg)
 
@@ -179,16 +182,17 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // Waits until the future ends; its continuations and those of other futures of this
 // thread run meanwhile. Gives the reply, borrowed until the future is dropped or the
-// thread detaches; NULL if it failed (hark_error_of(ctx) says why), or with HARK_ETYPE if
-// the reply is of another type. Only in an attached thread: in an actor HARK_ENOTSUP.
+// thread detaches; NULL if it failed (hark_error_of(ctx) says why), or with HARK_ETYPE
+// if the reply is of another type. Only in an attached thread: in an actor
+// HARK_ENOTSUP.
 HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
                                           const hark_type *type);
 // hark_await(ctx, future, message): the same, typed.
 #define hark_await(ctx, future, message)                                               \
     ((const message *)hark_await_value(ctx, future, &message##_type))
 
-// The reply of a future that has succeeded, without waiting; else NULL (HARK_ETIMEOUT in
-// hark_error_of if it is still open). For the futures behind hark_all.
+// The reply of a future that has succeeded, without waiting; else NULL (HARK_ETIMEOUT
+// in hark_error_of if it is still open). For the futures behind hark_all.
 HARK_API const void *hark_future_value(hark_ctx *ctx, hark_future future,
                                        const hark_type *type);
 #define hark_future_get(ctx, future, message)                                          \
@@ -207,11 +211,12 @@ HARK_API void hark_future_drop(hark_ctx *ctx, hark_future future);
 // The answer of hark_all: how many succeeded.
 HARK_MESSAGE(hark_all_done, (u32, count))
 
-// A future over many of the same ctx: it succeeds when all have, and fails as soon as one
-// fails, with that one's error. It keeps them until it is dropped itself, so that
+// A future over many of the same ctx: it succeeds when all have, and fails as soon as
+// one fails, with that one's error. It keeps them until it is dropped itself, so that
 // hark_future_get reaches each reply; none of them may be continued otherwise. count 0
 // succeeds at once. {0}: no memory, or one was stale or continued (hark_error_of).
-HARK_CHECKED hark_future hark_all(hark_ctx *ctx, const hark_future *futures, size_t count);
+HARK_CHECKED hark_future hark_all(hark_ctx *ctx, const hark_future *futures,
+                                  size_t count);
 
 HARK_END_DECLS
 

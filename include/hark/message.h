@@ -20,7 +20,9 @@ typedef struct hark_str {
 } hark_str;
 
 // A constant: HARK_STR("abc").
+// clang-format off
 #define HARK_STR(literal) HARK_INIT_(hark_str){("" literal ""), sizeof(literal) - 1}
+// clang-format on
 
 // Borrows text, which is NUL-terminated or NULL (the empty string).
 HARK_API hark_str hark_str_of(const char *text);
@@ -45,13 +47,14 @@ HARK_API void hark_buffer_release(hark_buffer *buffer);
 // shares the buffer instead (meant for more than 64 KiB).
 typedef struct hark_bytes {
     const void *ptr;
-    size_t len; // bytes
+    size_t len;          // bytes
     hark_buffer *buffer; // NULL: ptr is copied into the message
 } hark_bytes;
 
 // All of a buffer. Borrows it; the message built from the value shares it.
 HARK_API hark_bytes hark_bytes_of_buffer(hark_buffer *buffer);
 
+// clang-format off
 // Lists of the plain kinds. items may be NULL when count is 0.
 typedef struct hark_list_bool { const bool *items; size_t count; } hark_list_bool;
 typedef struct hark_list_i8 { const int8_t *items; size_t count; } hark_list_i8;
@@ -65,10 +68,14 @@ typedef struct hark_list_u64 { const uint64_t *items; size_t count; } hark_list_
 typedef struct hark_list_f32 { const float *items; size_t count; } hark_list_f32;
 typedef struct hark_list_f64 { const double *items; size_t count; } hark_list_f64;
 typedef struct hark_list_str { const hark_str *items; size_t count; } hark_list_str;
-typedef struct hark_list_bytes { const hark_bytes *items; size_t count; } hark_list_bytes;
+typedef struct hark_list_bytes {
+    const hark_bytes *items;
+    size_t count;
+} hark_list_bytes;
 typedef struct hark_list_ref { const hark_ref *items; size_t count; } hark_list_ref;
 // The layout that every list has, lists of messages included.
 typedef struct hark_list { const void *items; size_t count; } hark_list;
+// clang-format on
 
 // What a field holds. The numbers are part of the wire protocol.
 typedef enum hark_kind {
@@ -84,7 +91,7 @@ typedef enum hark_kind {
     HARK_KIND_f32 = 10,
     HARK_KIND_f64 = 11,
     HARK_KIND_ref = 12,
-    HARK_KIND_str = 13,     // from here on a field points outside the struct
+    HARK_KIND_str = 13, // from here on a field points outside the struct
     HARK_KIND_bytes = 14,
     HARK_KIND_message = 15, // a nested message, by value
     HARK_KIND_list = 16,    // of element's kind
@@ -95,19 +102,20 @@ struct hark_type;
 // One field of a message.
 typedef struct hark_field {
     const char *name;
-    uint8_t kind;                  // hark_kind
-    uint8_t element;               // hark_kind of a list's elements, else 0
-    uint32_t offset;               // bytes from the start of the struct
-    const struct hark_type *type;  // of a nested message or of a list's messages
+    uint8_t kind;                 // hark_kind
+    uint8_t element;              // hark_kind of a list's elements, else 0
+    uint32_t offset;              // bytes from the start of the struct
+    const struct hark_type *type; // of a nested message or of a list's messages
 } hark_field;
 
 // A type of message. Static data. Its identity is its name and its fields: descriptors
-// at other addresses (in another shared object) with the same content are the same type.
+// at other addresses (in another shared object) with the same content are the same
+// type.
 typedef struct hark_type {
     const char *name;
-    uint32_t size;   // of the struct, bytes
-    uint16_t count;  // fields
-    bool flat;       // no field points outside the struct
+    uint32_t size;  // of the struct, bytes
+    uint16_t count; // fields
+    bool flat;      // no field points outside the struct
     const hark_field *fields;
 } hark_type;
 
@@ -116,7 +124,8 @@ typedef struct hark_type {
 // behind it (ISO C has no stray semicolons there, and -Wpedantic says so). A field is
 // one of
 //
-//     (i64, amount)              bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 str bytes ref
+//     (i64, amount)              bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64
+//                                str bytes ref
 //     (list, str, names)         a list of any of these
 //     (message, point, origin)   a nested message declared before
 //     (list, message, point, outline)
@@ -131,8 +140,8 @@ typedef struct hark_type {
 // A message on its way: header and payload in one block. Opaque.
 typedef struct hark_message hark_message;
 
-// Gives a message: value (a struct of that type, everything it points to) is copied into
-// one block; buffers are shared. NULL: no memory, or over the size limit of 4 GiB.
+// Gives a message: value (a struct of that type, everything it points to) is copied
+// into one block; buffers are shared. NULL: no memory, or over the size limit of 4 GiB.
 HARK_CHECKED hark_message *hark_message_new(hark_ctx *ctx, const hark_type *type,
                                             const void *value);
 // Takes a message that is not sent after all. NULL is allowed.
@@ -141,13 +150,14 @@ HARK_API const hark_type *hark_message_type(const hark_message *message);
 // Borrows the payload: a struct of the message's type.
 HARK_API const void *hark_message_value(const hark_message *message);
 // The payload if the message is of that type, else NULL.
-HARK_API const void *hark_message_as(const hark_message *message, const hark_type *type);
+HARK_API const void *hark_message_as(const hark_message *message,
+                                     const hark_type *type);
 // Who sent it; a null ref if nobody can be answered.
 HARK_API hark_ref hark_message_sender(const hark_message *message);
 
 // Writes value as text, like `deposit{amount: 42, memo: "x"}`, and ends it with NUL if
-// size > 0. Long strings, bytes and lists are cut with `...`. Returns the length that the
-// whole text has, as snprintf does.
+// size > 0. Long strings, bytes and lists are cut with `...`. Returns the length that
+// the whole text has, as snprintf does.
 HARK_API size_t hark_print(char *out, size_t size, const hark_type *type,
                            const void *value);
 

@@ -21,19 +21,19 @@ HARK_API void hark_hub_free(hark_hub *hub);
 
 // How a system is set up. All zero is a good default.
 typedef struct hark_options {
-    uint32_t workers;               // threads that run actors; 0: one a processor; at most 64
-    const char *name;               // of this node, in errors; NULL: "node"
-    uint32_t actor_limit;           // actors and attached threads alive at once; above 1,024
-                                    // a thread may hold back 0.2 %. 0: 16 million
-    uint32_t mailbox_limit;         // default of each actor; 0: no limit
-    uint32_t ask_timeout_ms;        // default of each ask; 0: 5 s
-    uint32_t future_limit;          // open futures an actor or thread; 0: 4 million
-    uint32_t heartbeat_ms;          // silence after which a node is down; 0: 3 s
-    uint32_t connect_ms;            // wait for a new link to open; 0: 5 s
-    size_t link_limit_bytes;        // unacknowledged bytes to one peer; 0: 256 MiB
-    size_t frame_limit_bytes;       // largest frame from a peer; 0: 64 MiB
-    hark_hub *hub;                  // for mem:// endpoints; NULL: none
-    const hark_type *const *types;  // further message types to know; NULL: none
+    uint32_t workers;         // threads that run actors; 0: one a processor; at most 64
+    const char *name;         // of this node, in errors; NULL: "node"
+    uint32_t actor_limit;     // actors and attached threads alive at once; above 1,024
+                              // a thread may hold back 0.2 %. 0: 16 million
+    uint32_t mailbox_limit;   // default of each actor; 0: no limit
+    uint32_t ask_timeout_ms;  // default of each ask; 0: 5 s
+    uint32_t future_limit;    // open futures an actor or thread; 0: 4 million
+    uint32_t heartbeat_ms;    // silence after which a node is down; 0: 3 s
+    uint32_t connect_ms;      // wait for a new link to open; 0: 5 s
+    size_t link_limit_bytes;  // unacknowledged bytes to one peer; 0: 256 MiB
+    size_t frame_limit_bytes; // largest frame from a peer; 0: 64 MiB
+    hark_hub *hub;            // for mem:// endpoints; NULL: none
+    const hark_type *const *types; // further message types to know; NULL: none
     size_t type_count;
 } hark_options;
 
@@ -48,20 +48,20 @@ extern const hark_type *const __stop_hark_types[]
     __attribute__((weak, visibility("hidden")));
 
 // Gives a running system that knows every message type of the calling program or shared
-// object. options may be NULL. NULL: no memory or threads, or an invalid option; a line on
-// errno's usual ground: errno is ENOMEM, EAGAIN or EINVAL.
+// object. options may be NULL. NULL: no memory or threads, or an invalid option; a line
+// on errno's usual ground: errno is ENOMEM, EAGAIN or EINVAL.
 static inline hark_system *
 hark_start(const hark_options *options)
 {
     return hark_start_with(options, __start_hark_types, __stop_hark_types);
 }
 
-// Stops every actor, ends every open ask with HARK_ESTOPPED, closes links, joins threads
-// and frees all memory. Detaches the calling thread if it is attached; other attached
-// threads find their waits ended with HARK_ESTOPPED and must detach themselves. Must not
-// be called in an actor. HARK_ETIMEOUT: a handler did not return, or a thread did not
-// detach, within timeout_ms; then the system is left stopping and may be stopped again.
-// NULL is allowed.
+// Stops every actor, ends every open ask with HARK_ESTOPPED, closes links, joins
+// threads and frees all memory. Detaches the calling thread if it is attached; other
+// attached threads find their waits ended with HARK_ESTOPPED and must detach
+// themselves. Must not be called in an actor. HARK_ETIMEOUT: a handler did not return,
+// or a thread did not detach, within timeout_ms; then the system is left stopping and
+// may be stopped again. NULL is allowed.
 HARK_API hark_err hark_stop(hark_system *system, uint32_t timeout_ms);
 
 // Gives a ctx for the calling thread. NULL: no memory, the actor limit, or stopping.
@@ -72,20 +72,21 @@ HARK_API void hark_detach(hark_ctx *ctx);
 
 // Waits for a message that was told to this thread (hark_self). Gives it: the caller
 // frees it with hark_message_free. Continuations of the thread's futures run meanwhile.
-// NULL: timeout_ms passed (0: do not wait), or the system stops (hark_error_of(ctx)). An
-// ask to a thread fails with HARK_ENOHANDLER.
+// NULL: timeout_ms passed (0: do not wait), or the system stops (hark_error_of(ctx)).
+// An ask to a thread fails with HARK_ENOHANDLER.
 HARK_CHECKED hark_message *hark_receive(hark_ctx *ctx, uint32_t timeout_ms);
 
 // Lets other nodes reach this one at "tcp://host:port", "ipc://path" or "mem://name".
-// out_bound (of size bytes, may be NULL) gets the endpoint that others use: port 0 becomes
-// the port chosen. Off loopback the link is neither encrypted nor authenticated.
-// HARK_EENDPOINT, HARK_EEXIST, HARK_ENOMEM, HARK_EINVAL; hark_error_of(ctx) tells more.
+// out_bound (of size bytes, may be NULL) gets the endpoint that others use: port 0
+// becomes the port chosen. Off loopback the link is neither encrypted nor
+// authenticated. HARK_EENDPOINT, HARK_EEXIST, HARK_ENOMEM, HARK_EINVAL;
+// hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_listen(hark_ctx *ctx, const char *endpoint, char *out_bound,
                                   size_t size);
 
-// Opens the link to the node at endpoint, or finds the one that is open. Blocks for up to
-// connect_ms; only in an attached thread. HARK_EENDPOINT, HARK_ENONODE (nobody answered),
-// HARK_EPROTO (it does not speak hark, or no version of ours), HARK_ENOTSUP;
+// Opens the link to the node at endpoint, or finds the one that is open. Blocks for up
+// to connect_ms; only in an attached thread. HARK_EENDPOINT, HARK_ENONODE (nobody
+// answered), HARK_EPROTO (it does not speak hark, or no version of ours), HARK_ENOTSUP;
 // hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_connect(hark_ctx *ctx, const char *endpoint);
 
@@ -99,14 +100,14 @@ HARK_CHECKED hark_err hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscr
 
 // Counts since the start. Each is exact once the system is quiet.
 typedef struct hark_stats {
-    uint64_t actors;           // alive now, attached threads included
-    uint64_t spawned;          // ever
-    uint64_t dead_letters;     // messages that nobody got
-    uint64_t failures_unseen;  // futures that failed with nobody looking
-    uint64_t links;            // up now
-    uint64_t frames_rejected;  // from outside: malformed, foreign or out of order
-    uint64_t steals;           // tasks that moved between workers
-    uint64_t parks;            // times that a worker went to sleep
+    uint64_t actors;          // alive now, attached threads included
+    uint64_t spawned;         // ever
+    uint64_t dead_letters;    // messages that nobody got
+    uint64_t failures_unseen; // futures that failed with nobody looking
+    uint64_t links;           // up now
+    uint64_t frames_rejected; // from outside: malformed, foreign or out of order
+    uint64_t steals;          // tasks that moved between workers
+    uint64_t parks;           // times that a worker went to sleep
 } hark_stats;
 
 // Fills *out_stats. Borrows; any thread.

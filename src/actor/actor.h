@@ -1,7 +1,7 @@
 // Actor: what the rooms above may ask of this one beside the public API.
 //
-// A service thread (the link's poller) speaks with a ctx of its own, which has no actor:
-// it sends for others, and is told nothing.
+// A service thread (the link's poller) speaks with a ctx of its own, which has no
+// actor: it sends for others, and is told nothing.
 
 #ifndef ACTOR_ACTOR_H
 #define ACTOR_ACTOR_H
@@ -29,8 +29,8 @@ hark_err hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message);
 
 // Borrows message, which could not be delivered to `to`: an ask fails with code at its
 // asker, anything else becomes a dead letter. text may be NULL.
-void hark__bounce(hark_ctx *ctx, hark_ref to, const struct hark_message *message, int code,
-                  hark_stage stage, const char *text);
+void hark__bounce(hark_ctx *ctx, hark_ref to, const struct hark_message *message,
+                  int code, hark_stage stage, const char *text);
 
 // Tells the subscribers of dead letters of one that has no message any more (what came
 // over a link and could not be read), and counts it.

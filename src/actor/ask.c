@@ -143,7 +143,8 @@ hark_request(hark_ctx *ctx, hark_ref to, hark_message *message,
     if (message == NULL) {
         return hark_ask_value(ctx, to, NULL, NULL, options);
     }
-    return ask(ctx, to, message->type, message, options != NULL ? options->timeout_ms : 0,
+    return ask(ctx, to, message->type, message,
+               options != NULL ? options->timeout_ms : 0,
                options != NULL ? options->site : NULL);
 }
 
@@ -180,8 +181,8 @@ hark__futures_expire(hark_ctx *ctx)
     int64_t now_ns = hark__env_now(ctx->node->env);
     while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
         // On this node it is in the mailbox at least; of others we know nothing.
-        hark_stage stage = future->target.node == ctx->node->id ? HARK_STAGE_QUEUED
-                                                                 : HARK_STAGE_SENT;
+        hark_stage stage =
+            future->target.node == ctx->node->id ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
         hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT, stage, now_ns);
     }
 }
@@ -224,10 +225,11 @@ timer_due(void *poll_arg, struct timer_action *action)
     hark_ctx ctx = {.node = node, .seat = seat, .worker = worker};
     hark_ref owner = {node->id, action->word};
 
-    if (!hark__send_system(&ctx, owner, SYSTEM_TIMEOUTS) && hark_is_alive(&ctx, owner)) {
+    if (!hark__send_system(&ctx, owner, SYSTEM_TIMEOUTS)
+        && hark_is_alive(&ctx, owner)) {
         // No memory: the record of this timer is free again, so arming cannot fail.
-        (void)hark__sched_arm(node->sched, worker,
-                              hark__env_now(node->env) + RETRY_NS, action);
+        (void)hark__sched_arm(node->sched, worker, hark__env_now(node->env) + RETRY_NS,
+                              action);
     }
 }
 
@@ -307,8 +309,8 @@ run_reply(hark_ctx *ctx, const struct continuation *continuation,
         char text[ERROR_TEXT];
         hark_error error = hark__future_error(ctx_futures(ctx), future);
 
-        snprintf(text, sizeof text, "the reply is %s, not %s", future->message->type->name,
-                 expected->name);
+        snprintf(text, sizeof text, "the reply is %s, not %s",
+                 future->message->type->name, expected->name);
         error.code = HARK_ETYPE;
         error.stage = HARK_STAGE_REPLY_LOST;
         error.text = text;
@@ -322,7 +324,8 @@ static void
 continuation_complete(struct waiter *waiter, void *turn, struct future *future)
 {
     hark_ctx *ctx = turn;
-    struct continuation *continuation = CONTAINER_OF(waiter, struct continuation, waiter);
+    struct continuation *continuation =
+        CONTAINER_OF(waiter, struct continuation, waiter);
     uint64_t id = future->id;
 
     if (future->code == HARK_OK) {
@@ -363,7 +366,8 @@ drop_arg(const hark_continuation *what, void *arg)
 }
 
 hark_err
-hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what, void *arg)
+hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what,
+                void *arg)
 {
     struct future *future = find(ctx, name);
     uint8_t size_class;
@@ -374,9 +378,10 @@ hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what, 
     }
     if (future == NULL || future->waiter != NULL) {
         drop_arg(what, arg);
-        return hark__ctx_error(ctx, HARK_ESTALE,
-                               "hark_then: the future has ended, is continued already, or "
-                               "is not this actor's");
+        return hark__ctx_error(
+            ctx, HARK_ESTALE,
+            "hark_then: the future has ended, is continued already, or "
+            "is not this actor's");
     }
     struct continuation *continuation =
         hark__pool_alloc(ctx_pool(ctx), sizeof *continuation, &size_class);
@@ -433,8 +438,9 @@ hark_future_keep(hark_ctx *ctx, hark_future name)
     struct future *future = find(ctx, name);
 
     if (future == NULL) {
-        return hark__ctx_error(ctx, HARK_ESTALE, "hark_future_keep: the future has ended, "
-                                                 "or is not this actor's");
+        return hark__ctx_error(ctx, HARK_ESTALE,
+                               "hark_future_keep: the future has ended, "
+                               "or is not this actor's");
     }
     future->kept = true;
     return HARK_OK;
@@ -461,15 +467,17 @@ hark_all(hark_ctx *ctx, const hark_future *futures, size_t count)
     }
     for (size_t i = 0; i < count; i++) {
         if (find(ctx, futures[i]) == NULL) {
-            hark__ctx_error(ctx, HARK_ESTALE, "hark_all: future %zu has ended, or is not "
-                                              "of this actor or thread", i);
+            hark__ctx_error(ctx, HARK_ESTALE,
+                            "hark_all: future %zu has ended, or is not "
+                            "of this actor or thread",
+                            i);
             return (hark_future){0, 0};
         }
     }
     struct futures *table = futures_of(ctx);
-    hark_err err = table == NULL ? HARK_ENOMEM
-                                 : hark__all_open(table, ctx_pool(ctx), futures, count,
-                                                  &future);
+    hark_err err = table == NULL
+                       ? HARK_ENOMEM
+                       : hark__all_open(table, ctx_pool(ctx), futures, count, &future);
     if (err != HARK_OK) {
         hark__ctx_error(ctx, err, "hark_all: %s", hark_err_text(err));
         return (hark_future){0, 0};

@@ -219,7 +219,8 @@ behavior_name(struct node *node, hark_ref ref)
     // acquire: pairs with birth's release; the behavior is that of this generation, or
     // of a later one, which only a dead ref can bring up. Behaviors are static.
     if (slot == NULL
-        || atomic_load_explicit(&slot->generation, memory_order_acquire) != generation) {
+        || atomic_load_explicit(&slot->generation, memory_order_acquire)
+               != generation) {
         return "actor";
     }
     // relaxed: see above.
@@ -241,8 +242,8 @@ hark_ref_print(hark_ctx *ctx, hark_ref ref, char *out, size_t size)
 }
 
 // Appends like snprintf; *used counts on beyond size.
-static HARK_PRINTF(4, 5) void
-append(char *out, size_t size, size_t *used, const char *format, ...)
+static HARK_PRINTF(4, 5) void append(char *out, size_t size, size_t *used,
+                                     const char *format, ...)
 {
     size_t at = *used < size ? *used : size;
     va_list args;

@@ -1,8 +1,8 @@
 // Ctx: who speaks, and what one turn has in hand.
 //
-// An actor's ctx lives on the stack of its turn, so it goes with the stack wherever that
-// is run; an attached thread's and a service thread's live on the heap. Nothing in it is
-// shared. The seat and the worker are the thread's that runs the turn now.
+// An actor's ctx lives on the stack of its turn, so it goes with the stack wherever
+// that is run; an attached thread's and a service thread's live on the heap. Nothing in
+// it is shared. The seat and the worker are the thread's that runs the turn now.
 
 #ifndef ACTOR_CTX_H
 #define ACTOR_CTX_H
@@ -28,9 +28,9 @@ struct scratch {
 struct hark_ctx {
     struct node *node;
     struct seat *seat;
-    struct worker *worker; // NULL: not a worker's thread
-    struct slot *slot;     // NULL: a service thread
-    hark_ref self;         // null: a service thread
+    struct worker *worker;        // NULL: not a worker's thread
+    struct slot *slot;            // NULL: a service thread
+    hark_ref self;                // null: a service thread
     struct hark_message *message; // in hand; NULL: none
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
@@ -44,7 +44,8 @@ struct hark_ctx {
 struct extra {
     struct futures *futures;   // NULL: none asked
     struct promises *promises; // NULL: none deferred
-    int64_t armed_ns; // when a wheel timer will have us look at our futures; or INT64_MAX
+    int64_t
+        armed_ns; // when a wheel timer will have us look at our futures; or INT64_MAX
 };
 
 // Codes of MESSAGE_SYSTEM.
@@ -63,7 +64,8 @@ void hark__scratch_free(hark_ctx *ctx);
 void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                         const struct future *future);
 // Why a future failed. Its strings live as long as the future.
-hark_error hark__future_error(const struct futures *futures, const struct future *future);
+hark_error hark__future_error(const struct futures *futures,
+                              const struct future *future);
 
 // send.c
 

@@ -11,7 +11,7 @@
 enum { LETTER_TEXT = 256 };
 
 struct letters {
-    pthread_mutex_t lock; // guards the subscribers
+    pthread_mutex_t lock;    // guards the subscribers
     _Atomic(unsigned) count; // written under the lock; read by anyone as a hint
     hark_ref subscribers[LETTERS_SUBSCRIBERS];
 };
@@ -97,7 +97,8 @@ hark__letters_read(struct letters *letters, hark_ref *out)
         return 0;
     }
     pthread_mutex_lock(&letters->lock);
-    unsigned count = atomic_load_explicit(&letters->count, memory_order_relaxed); // locked
+    unsigned count =
+        atomic_load_explicit(&letters->count, memory_order_relaxed); // locked
     memcpy(out, letters->subscribers, count * sizeof *out);
     pthread_mutex_unlock(&letters->lock);
     return count;
@@ -189,7 +190,8 @@ hark_err
 hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscriber)
 {
     if (ctx == NULL || hark_ref_is_null(subscriber)) {
-        return hark__ctx_error(ctx, HARK_EINVAL, "hark_dead_letters_subscribe: null argument");
+        return hark__ctx_error(ctx, HARK_EINVAL,
+                               "hark_dead_letters_subscribe: null argument");
     }
     return hark__letters_add(ctx->node->letters, subscriber);
 }

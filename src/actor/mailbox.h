@@ -1,15 +1,16 @@
 // Mailbox: many senders, one reader, and the one word that says who must run the actor.
 //
-// Messages form a chain. `tail` is the newest message, or one of two marks when there is
-// none: IDLE (the actor sleeps) or EMPTY (it runs, or waits in a run queue). A sender
-// swaps its message into tail and then links it behind what was there: the older message,
-// or `first` when there was a mark. Finding IDLE, it must schedule the actor. So a push is
-// one exchange and one release store, and the tag is the one scheduled state.
+// Messages form a chain. `tail` is the newest message, or one of two marks when there
+// is none: IDLE (the actor sleeps) or EMPTY (it runs, or waits in a run queue). A
+// sender swaps its message into tail and then links it behind what was there: the older
+// message, or `first` when there was a mark. Finding IDLE, it must schedule the actor.
+// So a push is one exchange and one release store, and the tag is the one scheduled
+// state.
 //
 //           push: caller schedules               last one taken, sleep
 //   IDLE ------------------------> messages ------------------------------> IDLE
 //     |                               ^  |
-//     | wake: caller schedules   push |  | last one taken, not asleep: it stays as `current`
+//     | wake: caller schedules   push |  | last one taken, not asleep: it is `current`
 //     +-------------------------> EMPTY <+
 //
 // The message in hand (`current`) stays at the tail until the next one is behind it or
@@ -30,9 +31,10 @@
 #include "message/message.h"
 
 struct mailbox {
-    _Atomic(uintptr_t) tail;                // senders swap; reader swaps to IDLE
-    _Atomic(struct hark_message *) first;   // a sender that found a mark writes, reader takes
-    _Atomic(struct hark_message *) lane;    // system messages, newest first
+    _Atomic(uintptr_t) tail; // senders swap; reader swaps to IDLE
+    _Atomic(struct hark_message *)
+        first; // a sender that found a mark writes, reader takes
+    _Atomic(struct hark_message *) lane; // system messages, newest first
 };
 
 #define MAILBOX_EMPTY ((uintptr_t)0)
@@ -54,10 +56,10 @@ hark__mailbox_push(struct mailbox *box, struct hark_message *message)
     // relaxed: published by the exchange.
     atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
     // release: hands over the message (with the store below, on the same path).
-    // acquire: finding IDLE, we take over what the reader left; and the message in front
-    // is initialised before we write its next.
-    uintptr_t seen = atomic_exchange_explicit(&box->tail, (uintptr_t)message,
-                                              memory_order_acq_rel);
+    // acquire: finding IDLE, we take over what the reader left; and the message in
+    // front is initialised before we write its next.
+    uintptr_t seen =
+        atomic_exchange_explicit(&box->tail, (uintptr_t)message, memory_order_acq_rel);
     // release: pairs with the reader's acquire in next.
     if (seen > MAILBOX_IDLE) {
         struct hark_message *before = (struct hark_message *)seen;
@@ -80,14 +82,12 @@ hark__mailbox_push_system(struct mailbox *box, struct hark_message *message)
         atomic_store_explicit(&message->next, top, memory_order_relaxed);
         // seq_cst: lane, then tail; mailbox_sleep does it the other way round. Also the
         // release to take_system.
-    } while (!atomic_compare_exchange_weak_explicit(&box->lane, &top, message,
-                                                    memory_order_seq_cst,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(
+        &box->lane, &top, message, memory_order_seq_cst, memory_order_relaxed));
     uintptr_t idle = MAILBOX_IDLE;
     // seq_cst as above; acquire of what the reader left when we find it idle.
-    return atomic_compare_exchange_strong_explicit(&box->tail, &idle, MAILBOX_EMPTY,
-                                                   memory_order_seq_cst,
-                                                   memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(
+        &box->tail, &idle, MAILBOX_EMPTY, memory_order_seq_cst, memory_order_relaxed);
 }
 
 // Anyone who wants to be the reader of an idle mailbox. True: the caller is, now.
@@ -97,9 +97,8 @@ hark__mailbox_claim(struct mailbox *box)
     uintptr_t idle = MAILBOX_IDLE;
 
     // acquire: pairs with the release in sleep: what the last reader left.
-    return atomic_compare_exchange_strong_explicit(&box->tail, &idle, MAILBOX_EMPTY,
-                                                   memory_order_acq_rel,
-                                                   memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(
+        &box->tail, &idle, MAILBOX_EMPTY, memory_order_acq_rel, memory_order_relaxed);
 }
 
 // Reader only. The message behind current (NULL: the first), which stays in the chain;
@@ -111,7 +110,8 @@ hark__mailbox_next(struct mailbox *box, struct hark_message *current)
     if (current != NULL) {
         return atomic_load_explicit(&current->next, memory_order_acquire);
     }
-    struct hark_message *first = atomic_load_explicit(&box->first, memory_order_acquire);
+    struct hark_message *first =
+        atomic_load_explicit(&box->first, memory_order_acquire);
     if (first != NULL) {
         // relaxed: nobody writes it until the tail is a mark again, which we make.
         atomic_store_explicit(&box->first, NULL, memory_order_relaxed);

@@ -1,7 +1,7 @@
 // Node: the local actors' world; what every ctx of one system shares.
 //
-// A seat is what one thread needs to run or to speak: a pool, a stock of slots, counters.
-// Each worker has one, each attached thread, and the remote room's poller.
+// A seat is what one thread needs to run or to speak: a pool, a stock of slots,
+// counters. Each worker has one, each attached thread, and the remote room's poller.
 
 #ifndef ACTOR_NODE_H
 #define ACTOR_NODE_H
@@ -33,7 +33,7 @@ struct seat {
     struct pool *pool;
     struct slot_cache cache;
     struct known_behavior known[SEAT_BEHAVIORS]; // by a hash of the address
-    struct seat *next; // in node->seats
+    struct seat *next;                           // in node->seats
     // Counters: this seat's thread adds, statistics read.
     _Atomic(uint64_t) born, ended, dead_letters, failures_unseen;
 };
@@ -72,7 +72,7 @@ struct node_options {
     struct env *env;
     hark_system *system;
     struct registry *registry; // borrowed
-    const char *name; // borrowed
+    const char *name;          // borrowed
     uint32_t workers;
     uint32_t actor_limit;
     struct node_limits limits;
@@ -104,7 +104,8 @@ static inline void
 hark__seat_count(_Atomic(uint64_t) *counter)
 {
     // relaxed: one writer; readers want a recent value.
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+    atomic_store_explicit(counter,
+                          atomic_load_explicit(counter, memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
 

@@ -10,7 +10,8 @@ enum { FIRST_PROMISES = 4, REFUSAL_TEXT = 1001 };
 
 #define NO_PROMISE UINT32_MAX
 
-// An answer that an actor owes. A generation outlives it, so that a stale name is noticed.
+// An answer that an actor owes. A generation outlives it, so that a stale name is
+// noticed.
 struct promise {
     hark_ref asker; // null: the place is free
     uint64_t correlation;
@@ -28,7 +29,8 @@ struct promises {
 
 // Takes message.
 static hark_err
-answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation, struct hark_message *message)
+answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation,
+       struct hark_message *message)
 {
     if (message == NULL) {
         hark__fail(ctx, asker, correlation, HARK_ENOMEM, HARK_STAGE_REPLY_LOST, NULL);
@@ -72,8 +74,8 @@ hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
     va_list args;
 
     if (ctx == NULL || code <= 0 || format == NULL) {
-        return hark__ctx_error(ctx, HARK_EINVAL,
-                               "hark_refuse: null argument, or a code that is no error");
+        return hark__ctx_error(
+            ctx, HARK_EINVAL, "hark_refuse: null argument, or a code that is no error");
     }
     if (!settle(ctx)) {
         return HARK_ENOASK;

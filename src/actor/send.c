@@ -50,7 +50,8 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
 
     // relaxed: a hint that saves a push in vain; the receiver compares again.
     if (slot == NULL || !hark__generation_lives(generation)
-        || atomic_load_explicit(&slot->generation, memory_order_relaxed) != generation) {
+        || atomic_load_explicit(&slot->generation, memory_order_relaxed)
+               != generation) {
         return undeliverable(ctx, to, message, HARK_ENOACTOR,
                              hark_ref_is_null(to) ? "the target is a null ref" : NULL);
     }
@@ -107,8 +108,8 @@ hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message)
 }
 
 void
-hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code, hark_stage stage,
-           const char *text)
+hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
+           hark_stage stage, const char *text)
 {
     size_t size = text != NULL ? strlen(text) : 0;
     struct hark_message *message =
@@ -129,7 +130,8 @@ hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
 
     // relaxed: a hint, as in send_here.
     if (slot == NULL || !hark__generation_lives(generation)
-        || atomic_load_explicit(&slot->generation, memory_order_relaxed) != generation) {
+        || atomic_load_explicit(&slot->generation, memory_order_relaxed)
+               != generation) {
         return false;
     }
     struct hark_message *message = hark__message_alloc(ctx_pool(ctx), NULL, 0);
@@ -212,8 +214,9 @@ hark_err
 hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
 {
     if (ctx == NULL || name == NULL || !is_local(ctx, actor)) {
-        return hark__ctx_error(ctx, HARK_EINVAL, "hark_register: null argument, or an "
-                                                 "actor of another node");
+        return hark__ctx_error(ctx, HARK_EINVAL,
+                               "hark_register: null argument, or an "
+                               "actor of another node");
     }
     struct slot *slot = live_slot(ctx, actor);
     if (slot == NULL) {

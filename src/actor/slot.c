@@ -4,7 +4,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-// A thread's stock is a small part of the limit, or nothing: what it holds, others lack.
+// A thread's stock is a small part of the limit, or nothing: what it holds, others
+// lack.
 enum { STOCK_SHARE = 1024 };
 
 bool
@@ -12,8 +13,8 @@ hark__slots_init(struct slots *slots, uint32_t limit)
 {
     *slots = (struct slots){.limit = limit};
     slots->chunk_limit = (limit + SLOT_CHUNK - 1) / SLOT_CHUNK;
-    slots->batch = limit / STOCK_SHARE < SLOT_CACHE / 2 ? limit / STOCK_SHARE
-                                                        : SLOT_CACHE / 2;
+    slots->batch =
+        limit / STOCK_SHARE < SLOT_CACHE / 2 ? limit / STOCK_SHARE : SLOT_CACHE / 2;
     slots->chunks = calloc(slots->chunk_limit, sizeof(struct slot *));
     if (slots->chunks == NULL) {
         return false;
@@ -44,9 +45,9 @@ grow(struct slots *slots)
     if (count >= slots->limit || chunk >= slots->chunk_limit) {
         return false;
     }
-    struct slot *fresh = mmap(NULL, sizeof(struct slot) * SLOT_CHUNK,
-                              PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct slot *fresh =
+        mmap(NULL, sizeof(struct slot) * SLOT_CHUNK, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (fresh == MAP_FAILED) {
         return false;
     }
@@ -56,7 +57,8 @@ grow(struct slots *slots)
         fresh[i].index = count + i;
     }
     slots->chunks[chunk] = fresh;
-    uint32_t more = slots->limit - count < SLOT_CHUNK ? slots->limit - count : SLOT_CHUNK;
+    uint32_t more =
+        slots->limit - count < SLOT_CHUNK ? slots->limit - count : SLOT_CHUNK;
     // release: pairs with slot_at.
     atomic_store_explicit(&slots->count, count + more, memory_order_release);
     return true;
@@ -70,7 +72,8 @@ reserve_free(struct slots *slots, uint32_t more)
     if (need <= slots->free_capacity) {
         return true;
     }
-    uint32_t capacity = slots->free_capacity == 0 ? SLOT_CHUNK * 2 : slots->free_capacity;
+    uint32_t capacity =
+        slots->free_capacity == 0 ? SLOT_CHUNK * 2 : slots->free_capacity;
     while (capacity < need) {
         capacity *= 2;
     }
@@ -79,7 +82,10 @@ reserve_free(struct slots *slots, uint32_t more)
         return false;
     }
     for (uint32_t i = 0; i < slots->free_count; i++) {
-        grown[i] = slots->free[(slots->free_first + i) % slots->free_capacity];
+        uint32_t at = slots->free_first + i;
+
+        grown[i] =
+            slots->free[at < slots->free_capacity ? at : at - slots->free_capacity];
     }
     free(slots->free);
     slots->free = grown;
@@ -91,7 +97,8 @@ reserve_free(struct slots *slots, uint32_t more)
 static void
 put_free(struct slots *slots, uint32_t index)
 {
-    slots->free[(slots->free_first + slots->free_count++) % slots->free_capacity] = index;
+    slots->free[(slots->free_first + slots->free_count++) % slots->free_capacity] =
+        index;
 }
 
 static uint32_t
@@ -110,7 +117,8 @@ refill(struct slots *slots, struct slot_cache *cache)
 {
     pthread_mutex_lock(&slots->lock);
     if (slots->free_count == 0 && reserve_free(slots, SLOT_CHUNK)) {
-        uint32_t from = atomic_load_explicit(&slots->count, memory_order_relaxed); // locked
+        uint32_t from =
+            atomic_load_explicit(&slots->count, memory_order_relaxed); // locked
         if (grow(slots)) {
             uint32_t to = atomic_load_explicit(&slots->count, memory_order_relaxed);
             while (from < to) {

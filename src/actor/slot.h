@@ -2,9 +2,9 @@
 //
 // Slots are of one type for ever and stay where they are until the node closes, so a
 // push to a slot is always safe: the message carries the generation that it was meant
-// for, and the reader compares. A freed slot may still be pushed to and so be scheduled;
-// an actor is therefore born only by claiming an idle slot, as a push would, and a slot
-// that is being drained is skipped.
+// for, and the reader compares. A freed slot may still be pushed to and so be
+// scheduled; an actor is therefore born only by claiming an idle slot, as a push would,
+// and a slot that is being drained is skipped.
 //
 //            claim, set up               die                     drained
 //   FREE ---------------------> LIVE ---------> FREE (messages) ---------> FREE (idle)
@@ -25,7 +25,6 @@
 
 struct attached;
 struct extra;
-
 
 enum slot_life {
     SLOT_FREE,   // nobody; messages here are undeliverable
@@ -59,11 +58,11 @@ _Static_assert(sizeof(struct slot) == 128, "a slot is two cache lines");
 struct slots {
     struct slot **chunks; // of SLOT_CHUNK slots; grows under lock, never moves
     uint32_t chunk_limit;
-    uint32_t limit;            // slots at most
-    uint32_t batch;            // slots that a cache trades at once; 0: none is kept there
-    pthread_mutex_t lock;      // guards growth and the free list
-    _Atomic(uint32_t) count;   // slots that exist; written under lock
-    uint32_t *free;            // indices, a circular queue
+    uint32_t limit;          // slots at most
+    uint32_t batch;          // slots that a cache trades at once; 0: none is kept there
+    pthread_mutex_t lock;    // guards growth and the free list
+    _Atomic(uint32_t) count; // slots that exist; written under lock
+    uint32_t *free;          // indices, a circular queue
     uint32_t free_capacity, free_first, free_count;
 };
 

@@ -39,21 +39,22 @@ learn(hark_ctx *ctx, const hark_behavior *behavior)
         return HARK_OK;
     }
     if (!is_sound(behavior)) {
-        return hark__ctx_error(ctx, HARK_EINVAL,
-                               "hark_spawn: the behavior has no name, or a clause without "
-                               "type or handler");
+        return hark__ctx_error(
+            ctx, HARK_EINVAL,
+            "hark_spawn: the behavior has no name, or a clause without "
+            "type or handler");
     }
     for (uint32_t i = 0; i < behavior->clause_count; i++) {
         const hark_type *type = behavior->clauses[i].type;
         hark_err err = hark__registry_add(ctx->node->registry, type);
 
         if (err != HARK_OK) {
-            return hark__ctx_error(ctx, err == HARK_EEXIST ? HARK_ETYPE : err,
-                                   "hark_spawn: %s: message type %s: %s", behavior->name,
-                                   type->name != NULL ? type->name : "(no name)",
-                                   err == HARK_EEXIST
-                                       ? "another type has that name, or one nested in it"
-                                       : hark_err_text(err));
+            return hark__ctx_error(
+                ctx, err == HARK_EEXIST ? HARK_ETYPE : err,
+                "hark_spawn: %s: message type %s: %s", behavior->name,
+                type->name != NULL ? type->name : "(no name)",
+                err == HARK_EEXIST ? "another type has that name, or one nested in it"
+                                   : hark_err_text(err));
         }
     }
     known->behavior = behavior;
@@ -89,7 +90,8 @@ give_birth(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior,
            uint32_t mailbox_limit)
 {
     // relaxed: only the reader, which we are, writes it.
-    uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
+    uint32_t generation =
+        atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
 
     slot->task.run = hark__actor_run;
     slot->life = SLOT_ACTOR;
@@ -150,9 +152,11 @@ spawn(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
     struct slot *slot = hark__slot_claim(&node->slots, &ctx->seat->cache);
 
     if (slot == NULL) {
-        return hark__ctx_error(ctx, HARK_ELIMIT,
-                               "hark_spawn: %s: the limit of %u actors is reached, or there "
-                               "is no memory", behavior->name, (unsigned)node->slots.limit);
+        return hark__ctx_error(
+            ctx, HARK_ELIMIT,
+            "hark_spawn: %s: the limit of %u actors is reached, or there "
+            "is no memory",
+            behavior->name, (unsigned)node->slots.limit);
     }
     if (!set_state(ctx, slot, behavior, state)) {
         unclaim(ctx, slot);

@@ -1,8 +1,8 @@
 // Target: anything that can be told: actors here, or a proxy for those of another node.
 //
 // The seam to the room above, which embeds the struct and registers one for each node
-// that it has ever known. A target stays until the node closes, so a pointer to one never
-// dangles; a node that is gone refuses.
+// that it has ever known. A target stays until the node closes, so a pointer to one
+// never dangles; a node that is gone refuses.
 
 #ifndef ACTOR_TARGET_H
 #define ACTOR_TARGET_H

@@ -1,8 +1,8 @@
 // Attached threads: a slot whose reader is a thread of the application.
 //
-// While the thread runs its own code it stays the reader of its mailbox, so that senders
-// find it "running" and need no system call. Only when it rests does it go idle; whoever
-// then finds it idle sets its token and wakes it.
+// While the thread runs its own code it stays the reader of its mailbox, so that
+// senders find it "running" and need no system call. Only when it rests does it go
+// idle; whoever then finds it idle sets its token and wakes it.
 //
 //   RUNNING --rest: mailbox asleep--> RESTING --token--------------> RUNNING
 //                                        \----time is up, claim----> RUNNING
@@ -20,7 +20,7 @@ struct attached {
     hark_ctx ctx;
     struct list by_node; // in node->threads
     pthread_t id;
-    bool stopping;            // the system stops: waits end
+    bool stopping;                     // the system stops: waits end
     struct hark_message *first, *last; // told, and not received yet; chained by next
     struct last_error last_error;
     _Atomic(uint32_t) token; // set by who found us idle; cleared by us
@@ -46,9 +46,9 @@ hark__thread_wake(struct slot *slot, struct node *node)
 {
     struct attached *attached = slot->attached;
 
-    // release: pairs with the acquire in wait_token; our message is seen. The thread may
-    // detach and free the word as soon as it sees this; waking a word that is gone wakes
-    // nobody, or somebody who looks again.
+    // release: pairs with the acquire in wait_token; our message is seen. The thread
+    // may detach and free the word as soon as it sees this; waking a word that is gone
+    // wakes nobody, or somebody who looks again.
     atomic_store_explicit(&attached->token, 1, memory_order_release);
     node->env->ops->wake(node->env, &attached->token);
 }
@@ -122,7 +122,8 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
         atomic_fetch_sub_explicit(&slot->waiting, 1, memory_order_relaxed);
     }
     if (!is_current(slot, message)) {
-        hark_ref to = {ctx->node->id, hark__slot_name(slot->index, message->generation)};
+        hark_ref to = {ctx->node->id,
+                       hark__slot_name(slot->index, message->generation)};
 
         hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED, NULL);
     } else if (message->kind == MESSAGE_ASK) {
@@ -177,8 +178,8 @@ pump(struct attached *attached)
     hark__ctx_flush(&attached->ctx);
 }
 
-// Goes idle until something comes or until_ns. Nothing is in hand afterwards, except when
-// a sender is just linking its message.
+// Goes idle until something comes or until_ns. Nothing is in hand afterwards, except
+// when a sender is just linking its message.
 static void
 rest(struct attached *attached, int64_t until_ns)
 {
@@ -189,9 +190,9 @@ rest(struct attached *attached, int64_t until_ns)
     switch (hark__mailbox_sleep(&slot->box, last)) {
     case MAILBOX_MORE:
         slot->current = last;
-        attached->ctx.node->env->ops->wait(
-            attached->ctx.node->env, &attached->token, 0,
-            hark__env_now(attached->ctx.node->env) + LINK_WAIT_NS);
+        attached->ctx.node->env->ops->wait(attached->ctx.node->env, &attached->token, 0,
+                                           hark__env_now(attached->ctx.node->env)
+                                               + LINK_WAIT_NS);
         return;
     case MAILBOX_SYSTEM:
         let_go(attached, last);
@@ -239,10 +240,12 @@ claim(struct node *node, struct seat *seat)
 }
 
 static void
-be_born(struct attached *attached, struct node *node, struct seat *seat, struct slot *slot)
+be_born(struct attached *attached, struct node *node, struct seat *seat,
+        struct slot *slot)
 {
     // relaxed: only the reader, which we are, writes it.
-    uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
+    uint32_t generation =
+        atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
 
     slot->task.run = hark__thread_run;
     slot->attached = attached;
@@ -385,8 +388,9 @@ hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
         return NULL;
     }
     if (!ctx->is_thread) {
-        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: only in an attached thread; an "
-                                           "actor continues with hark_then");
+        hark__ctx_error(ctx, HARK_ENOTSUP,
+                        "hark_await: only in an attached thread; an "
+                        "actor continues with hark_then");
         return NULL;
     }
     struct attached *attached = attached_of(ctx);
@@ -446,7 +450,8 @@ hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
         if (attached->stopping || hark__env_now(env) >= until_ns) {
             hark__ctx_error(ctx, attached->stopping ? HARK_ESTOPPED : HARK_ETIMEOUT,
                             "hark_receive: %s",
-                            attached->stopping ? "the system stops" : "nothing came in time");
+                            attached->stopping ? "the system stops"
+                                               : "nothing came in time");
             return NULL;
         }
         rest(attached, next_look_ns(ctx, until_ns));

@@ -18,8 +18,8 @@ send_due(void *poll_arg, struct timer_action *action)
 }
 
 hark_timer
-hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to, const hark_type *type,
-                      const void *value)
+hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
+                      const hark_type *type, const void *value)
 {
     if (ctx == NULL || type == NULL || value == NULL) {
         hark__ctx_error(ctx, HARK_EINVAL, "hark_send_after: null argument");

@@ -117,7 +117,8 @@ handle(hark_ctx *ctx, struct hark_message *message)
     const hark_clause *clause = find_clause(behavior, message->type);
 
     if (clause == NULL) {
-        hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING, NULL);
+        hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
+                     NULL);
         return;
     }
     ctx->message = message;
@@ -143,7 +144,8 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
     // relaxed: only the reader writes it.
     if (message->generation
         != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
-        hark_ref to = {ctx->node->id, hark__slot_name(slot->index, message->generation)};
+        hark_ref to = {ctx->node->id,
+                       hark__slot_name(slot->index, message->generation)};
 
         hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
                      "the actor stopped before it looked at the message");
@@ -325,7 +327,8 @@ hark__actor_run(struct task *task, struct worker *worker)
 
     if (slot->life == SLOT_ACTOR) {
         // relaxed: only the reader writes it.
-        uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+        uint32_t generation =
+            atomic_load_explicit(&slot->generation, memory_order_relaxed);
 
         ctx.self = (hark_ref){seat->node->id, hark__slot_name(slot->index, generation)};
     }

@@ -19,8 +19,8 @@ struct env_ops {
     // 64 random bits; unpredictable in the real environment.
     uint64_t (*random)(struct env *env);
     // Starts run(arg) in a thread of its own. NULL: the system has no more threads.
-    struct thread *(*thread_start)(struct env *env, const char *name, void (*run)(void *),
-                                   void *arg);
+    struct thread *(*thread_start)(struct env *env, const char *name,
+                                   void (*run)(void *), void *arg);
     // Waits for its end and frees it.
     void (*thread_join)(struct env *env, struct thread *thread);
     // Waits until *word is not seen, or until deadline_ns (INT64_MAX: no limit). May

@@ -6,7 +6,10 @@ struct error_row {
     const char *text;
 };
 
-#define ROW(code, text) {code, #code, text}
+#define ROW(code, text)                                                                \
+    {                                                                                  \
+        code, #code, text                                                              \
+    }
 
 static const struct error_row rows[] = {
     ROW(HARK_OK, "success"),

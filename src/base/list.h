@@ -12,7 +12,7 @@ struct list {
 
 // The struct of that type whose member link is.
 #define CONTAINER_OF(link, type, member)                                               \
-    ((type *)(void *)((char *)(link) - offsetof(type, member)))
+    ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void
 hark__list_init(struct list *list)
@@ -36,7 +36,8 @@ hark__list_append(struct list *list, struct list *link)
     list->prev = link;
 }
 
-// Takes link out of whatever list it is in; then it is in none, and may be removed again.
+// Takes link out of whatever list it is in; then it is in none, and may be removed
+// again.
 static inline void
 hark__list_remove(struct list *link)
 {

@@ -195,7 +195,7 @@ hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
     struct block *block = active->first;
     active->first = block->next;
     active->count--;
-    *out_class = (uint8_t)class;
+    *out_class = (uint8_t) class;
     return block;
 }
 

@@ -47,9 +47,9 @@ hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
 }
 
 void
-hark__pool_free(struct pool *pool, void *block, uint8_t size_class)
+hark__pool_free(struct pool *pool, void *memory, uint8_t size_class)
 {
     (void)pool;
     (void)size_class;
-    free(block);
+    free(memory);
 }

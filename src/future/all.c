@@ -10,8 +10,8 @@ struct member {
 
 struct all {
     struct futures *futures;
-    struct future *future;       // what was made; NULL while it is being closed
-    struct hark_message *reply;  // ready for success; NULL once given away
+    struct future *future;      // what was made; NULL while it is being closed
+    struct hark_message *reply; // ready for success; NULL once given away
     size_t pending;
     size_t count;
     struct member members[];
@@ -24,7 +24,8 @@ member_of(struct waiter *waiter)
 }
 
 static void
-fail(struct all *all, void *turn, const struct future *blame, int code, hark_stage stage)
+fail(struct all *all, void *turn, const struct future *blame, int code,
+     hark_stage stage)
 {
     struct future *future = all->future;
 

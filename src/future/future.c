@@ -48,7 +48,8 @@ hark__futures_free(struct futures *futures, struct pool *pool, void *turn)
 static bool
 grow(struct futures *futures)
 {
-    uint32_t count = futures->place_count == 0 ? FIRST_PLACES : futures->place_count * 2;
+    uint32_t count =
+        futures->place_count == 0 ? FIRST_PLACES : futures->place_count * 2;
     struct future_place *places = realloc(futures->places, count * sizeof *places);
 
     if (places == NULL) {
@@ -164,7 +165,8 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 }
 
 void
-hark__future_watch(struct futures *futures, struct future *future, struct waiter *waiter)
+hark__future_watch(struct futures *futures, struct future *future,
+                   struct waiter *waiter)
 {
     future->waiter = waiter;
     future->looked_at = true;
@@ -216,7 +218,8 @@ void
 hark__futures_stamp(struct futures *futures, int64_t now_ns)
 {
     while (!hark__list_is_empty(&futures->fresh)) {
-        struct future *future = CONTAINER_OF(futures->fresh.next, struct future, by_turn);
+        struct future *future =
+            CONTAINER_OF(futures->fresh.next, struct future, by_turn);
 
         hark__list_remove(&future->by_turn);
         future->started_ns = now_ns;
@@ -248,7 +251,8 @@ void
 hark__futures_tell_ready(struct futures *futures, void *turn)
 {
     while (!hark__list_is_empty(&futures->ready)) {
-        struct future *future = CONTAINER_OF(futures->ready.next, struct future, by_turn);
+        struct future *future =
+            CONTAINER_OF(futures->ready.next, struct future, by_turn);
 
         hark__list_remove(&future->by_turn);
         tell(future, turn);
@@ -264,7 +268,8 @@ hark__futures_next_ns(const struct futures *futures)
         const struct list *list = &futures->lists[i].list;
 
         if (!hark__list_is_empty(list)) {
-            int64_t expiry = expiry_ns(CONTAINER_OF(list->next, struct future, by_timeout));
+            int64_t expiry =
+                expiry_ns(CONTAINER_OF(list->next, struct future, by_timeout));
             next = expiry < next ? expiry : next;
         }
     }

@@ -71,7 +71,7 @@ struct futures {
         uint32_t timeout_ms;
         struct list list;
     } lists[FUTURE_TIMEOUT_LISTS]; // the last one also takes all other lengths, sorted
-    struct list fresh; // opened in this turn
+    struct list fresh;             // opened in this turn
     struct list ready; // done before they were continued: waiters still to be told
     bool ending;       // hark__futures_free is at work: waiters are only dropped
 };
@@ -87,8 +87,8 @@ struct future *hark__future_open(struct futures *futures, struct pool *pool,
 // NULL: closed, or never was.
 struct future *hark__future_find(const struct futures *futures, uint64_t id);
 
-// Takes message (the reply or a FAILURE, possibly still in its mailbox's chain; NULL: code
-// and stage say it all). The future is OPEN. Tells its waiter.
+// Takes message (the reply or a FAILURE, possibly still in its mailbox's chain; NULL:
+// code and stage say it all). The future is OPEN. Tells its waiter.
 void hark__future_complete(struct futures *futures, void *turn, struct future *future,
                            struct hark_message *message, int code, hark_stage stage,
                            int64_t now_ns);

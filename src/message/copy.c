@@ -150,7 +150,8 @@ copy_field(struct arena *arena, const hark_field *field, const void *from, void 
 // Replaces what points out of the struct at `to` by copies in the block. `to` holds the
 // struct's own bytes already; NULL while measuring.
 static void
-copy_fields(struct arena *arena, const hark_type *type, const uint8_t *from, uint8_t *to)
+copy_fields(struct arena *arena, const hark_type *type, const uint8_t *from,
+            uint8_t *to)
 {
     if (type->flat) {
         return;

@@ -14,8 +14,9 @@ struct failure {
 
 // Gives a FAILURE message to the future `correlation`. text is copied, cut at 1,000
 // bytes. NULL: no memory.
-struct hark_message *hark__failure_new(struct pool *pool, uint64_t correlation, int code,
-                                       hark_stage stage, const char *text, size_t size);
+struct hark_message *hark__failure_new(struct pool *pool, uint64_t correlation,
+                                       int code, hark_stage stage, const char *text,
+                                       size_t size);
 
 // Borrows the failure in a FAILURE message.
 static inline const struct failure *

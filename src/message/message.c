@@ -61,8 +61,8 @@ release_fields(const hark_type *type, const uint8_t *value)
             hark_buffer_release(((const hark_bytes *)at)->buffer);
         } else if (field->kind == HARK_KIND_message) {
             release_fields(field->type, at);
-        } else if (field->element == HARK_KIND_bytes ||
-                   field->element == HARK_KIND_message) {
+        } else if (field->element == HARK_KIND_bytes
+                   || field->element == HARK_KIND_message) {
             release_list(field, hark__list_at(at));
         }
     }

@@ -25,8 +25,8 @@ enum message_kind {
     MESSAGE_SYSTEM,  // for the runtime; `code` says what
 };
 
-// Only the thread that has the message in hand, or the sender before it lets go, touches
-// them.
+// Only the thread that has the message in hand, or the sender before it lets go,
+// touches them.
 enum message_flag {
     MESSAGE_COUNTED = 1, // counted against its mailbox's limit
     MESSAGE_CHAINED = 2, // in hand, but its header still serves the mailbox's chain
@@ -126,7 +126,7 @@ static inline void
 hark__message_unchain(struct pool *pool, struct hark_message *message)
 {
     if (message->flags & MESSAGE_HELD) {
-        message->flags &= (uint8_t)~(MESSAGE_CHAINED | MESSAGE_HELD);
+        message->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD);
     } else {
         hark__message_free(pool, message);
     }

@@ -38,8 +38,7 @@ put(struct text *text, const char *from)
     put_text(text, from, strlen(from));
 }
 
-static void HARK_PRINTF(2, 3)
-put_format(struct text *text, const char *format, ...)
+static void HARK_PRINTF(2, 3) put_format(struct text *text, const char *format, ...)
 {
     char part[64]; // numbers only
     va_list args;
@@ -143,7 +142,8 @@ put_list(struct text *text, const hark_field *field, const hark_list *list)
     put(text, "[");
     for (size_t i = 0; i < count; i++) {
         put(text, i > 0 ? ", " : "");
-        put_value(text, field->element, field, (const uint8_t *)list->items + i * stride);
+        put_value(text, field->element, field,
+                  (const uint8_t *)list->items + i * stride);
     }
     put(text, count < list->count ? ", ...]" : "]");
 }

@@ -44,8 +44,8 @@ cell_of(const struct registry *registry, const char *name, size_t len)
     uint32_t mask = registry->capacity * 2 - 1;
     uint32_t at = hash_name(name, len) & mask;
 
-    while (registry->table[at] != EMPTY &&
-           !has_name(registry->types[registry->table[at]], name, len)) {
+    while (registry->table[at] != EMPTY
+           && !has_name(registry->types[registry->table[at]], name, len)) {
         at = (at + 1) & mask;
     }
     return &registry->table[at];

@@ -9,6 +9,7 @@ struct kind_row {
     uint8_t size;
 };
 
+// clang-format off
 #define ROW(kind, c_type) [HARK_KIND_##kind] = {#kind, sizeof(c_type)}
 
 // A message's size is its type's.
@@ -30,6 +31,7 @@ static const struct kind_row kinds[] = {
     [HARK_KIND_message] = {"message", 0},
     ROW(list, hark_list),
 };
+// clang-format on
 
 static bool
 is_kind(uint8_t kind)
@@ -64,9 +66,9 @@ static bool same_type(const hark_type *a, const hark_type *b, int depth);
 static bool
 same_field(const hark_field *a, const hark_field *b, int depth)
 {
-    return a->kind == b->kind && a->element == b->element && a->offset == b->offset &&
-           strcmp(a->name, b->name) == 0 &&
-           (!has_type(a) || same_type(a->type, b->type, depth + 1));
+    return a->kind == b->kind && a->element == b->element && a->offset == b->offset
+           && strcmp(a->name, b->name) == 0
+           && (!has_type(a) || same_type(a->type, b->type, depth + 1));
 }
 
 static bool
@@ -75,8 +77,8 @@ same_type(const hark_type *a, const hark_type *b, int depth)
     if (a == b) {
         return true;
     }
-    if (a->count != b->count || a->size != b->size || strcmp(a->name, b->name) != 0 ||
-        depth > MAX_DEPTH) {
+    if (a->count != b->count || a->size != b->size || strcmp(a->name, b->name) != 0
+        || depth > MAX_DEPTH) {
         return false;
     }
     for (uint16_t i = 0; i < a->count; i++) {
@@ -164,8 +166,8 @@ is_field_sound(const hark_type *type, const hark_field *field, int depth)
 static bool
 is_flat_sound(const hark_type *type, const hark_field *field)
 {
-    bool is_flat = field->kind < HARK_KIND_str ||
-                   (field->kind == HARK_KIND_message && field->type->flat);
+    bool is_flat = field->kind < HARK_KIND_str
+                   || (field->kind == HARK_KIND_message && field->type->flat);
 
     return is_flat || !type->flat;
 }
@@ -173,8 +175,8 @@ is_flat_sound(const hark_type *type, const hark_field *field)
 static bool
 is_sound(const hark_type *type, int depth)
 {
-    if (depth > MAX_DEPTH || type->name == NULL || type->name[0] == '\0' ||
-        type->size == 0 || (type->count > 0 && type->fields == NULL)) {
+    if (depth > MAX_DEPTH || type->name == NULL || type->name[0] == '\0'
+        || type->size == 0 || (type->count > 0 && type->fields == NULL)) {
         return false;
     }
     for (uint16_t i = 0; i < type->count; i++) {

@@ -12,7 +12,7 @@
 
 #define NS_PER_MS INT64_C(1000000)
 
-enum { ENDPOINT_LIMIT = 255 };
+enum { ENDPOINT_LIMIT = 255, EVENTS_AT_ONCE = 16 };
 
 // ---- endpoints ----
 
@@ -63,10 +63,12 @@ drain_event(struct net *net)
 {
     uint64_t count;
 
-    // seq_cst: cleared before we look at what was announced; a kicker announces first.
-    atomic_store_explicit(&net->woken, false, memory_order_seq_cst);
     while (read(net->event, &count, sizeof count) < 0 && errno == EINTR) {
     }
+    // Only now: cleared before the read, a wake between the two would leave woken set
+    // and nothing to read, and every later wake would rely on it. acq_rel: pairs with
+    // wake; who found it set has announced before, and we look after.
+    (void)atomic_exchange_explicit(&net->woken, false, memory_order_acq_rel);
 }
 
 // Milliseconds until the next tick; -1: nobody needs one.
@@ -82,6 +84,19 @@ pause_ms(struct net *net, int64_t next_tick_ns, bool more)
     }
     int64_t left_ns = next_tick_ns - hark__env_now(net->env);
     return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static void
+wait_for_work(struct net *net, int timeout_ms)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = epoll_wait(net->epoll, events, EVENTS_AT_ONCE, timeout_ms);
+
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.fd == net->event) {
+            drain_event(net);
+        }
+    }
 }
 
 static bool
@@ -111,17 +126,12 @@ poller_main(void *arg)
 
     // acquire: pairs with close.
     while (!atomic_load_explicit(&net->stopping, memory_order_acquire)) {
-        struct epoll_event events[16];
-
-        (void)epoll_wait(net->epoll, events, 16, pause_ms(net, next_tick_ns, more));
-        // relaxed: an announcement that comes later writes event again.
-        if (atomic_load_explicit(&net->woken, memory_order_relaxed)) {
-            drain_event(net);
-        }
+        wait_for_work(net, pause_ms(net, next_tick_ns, more));
         more = poll_sides(net);
         int64_t now_ns = hark__env_now(net->env);
         // acq_rel: pairs with kick; what made the caller want a tick is seen by it.
-        bool kicked = atomic_exchange_explicit(&net->kicked, false, memory_order_acq_rel);
+        bool kicked =
+            atomic_exchange_explicit(&net->kicked, false, memory_order_acq_rel);
         if (kicked || now_ns >= next_tick_ns) {
             next_tick_ns = now_ns + net->tick_ms * NS_PER_MS;
             net->sink->tick(net->sink);
@@ -134,8 +144,9 @@ hark__net_wake(struct net *net)
 {
     const uint64_t one = 1;
 
-    // seq_cst: see drain_event. Who finds it set relies on whoever set it.
-    if (!atomic_exchange_explicit(&net->woken, true, memory_order_seq_cst)) {
+    // acq_rel: pairs with drain_event. Who finds it set relies on whoever set it: the
+    // poller has not cleared it yet, and will look after it has.
+    if (!atomic_exchange_explicit(&net->woken, true, memory_order_acq_rel)) {
         ssize_t written;
 
         do {
@@ -188,10 +199,11 @@ start_poller(struct net *net)
     struct epoll_event event = {.events = EPOLLIN};
 
     net->epoll = epoll_create1(EPOLL_CLOEXEC);
-    net->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    event.data.fd = net->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (net->epoll >= 0 && net->event >= 0
         && epoll_ctl(net->epoll, EPOLL_CTL_ADD, net->event, &event) == 0) {
-        net->thread = net->env->ops->thread_start(net->env, "hark-net", poller_main, net);
+        net->thread =
+            net->env->ops->thread_start(net->env, "hark-net", poller_main, net);
     }
     if (net->thread != NULL) {
         return HARK_OK;
@@ -214,7 +226,8 @@ prepare(struct net *net, const struct transport *transport, struct net_error *er
     hark_err err = HARK_OK;
 
     if (is_memory && net->hub == NULL) {
-        snprintf(error->text, error->size, "mem:// endpoints need a hub in the options");
+        snprintf(error->text, error->size,
+                 "mem:// endpoints need a hub in the options");
         return HARK_EENDPOINT;
     }
     pthread_mutex_lock(&net->lock);
@@ -262,7 +275,8 @@ hark__net_connect(struct net *net, const char *endpoint, void *user,
     if (err == HARK_OK) {
         err = prepare(net, transport, &to);
     }
-    return err == HARK_OK ? transport->connect(net, endpoint, user, out_pipe, &to) : err;
+    return err == HARK_OK ? transport->connect(net, endpoint, user, out_pipe, &to)
+                          : err;
 }
 
 void

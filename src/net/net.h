@@ -2,9 +2,9 @@
 //
 // A net has one poller thread, any number of listeners, and pipes. A pipe is one
 // connection that carries whole frames in both directions, in order, or ends. It comes
-// from net_connect, or appears at a listener with the first frame of a stranger. The net
-// knows nothing of what frames mean and promises nothing about loss: the remote room
-// numbers its frames and watches for silence.
+// from net_connect, or appears at a listener with the first frame of a stranger. The
+// net knows nothing of what frames mean and promises nothing about loss: the remote
+// room numbers its frames and watches for silence.
 //
 //   sender's thread --send--> [transport] ~~~ [transport] --poller thread--> sink
 //
@@ -28,7 +28,8 @@ struct pipe;
 struct sink {
     // A frame came on pipe. Borrows data until it returns. *pipe_user is the pipe's own
     // word (hark__pipe_user), NULL for a stranger's first frame.
-    void (*frame)(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size);
+    void (*frame)(struct sink *sink, struct pipe *pipe, const uint8_t *data,
+                  size_t size);
     // The other side is gone (the transport saw it, with the text why). No frame comes
     // after it. The pipe must still be closed.
     void (*gone)(struct sink *sink, struct pipe *pipe, const char *why);
@@ -59,13 +60,14 @@ void hark__hub_release(struct hark_hub *hub);
 // Endpoints: "tcp://host:port" (port 0 or * picks one; host * binds all), "ipc://path",
 // "ipc://@abstract", "mem://name" (this process only, across systems).
 // Writes the endpoint that others can connect to. HARK_EENDPOINT (malformed, unknown
-// scheme, unusable address), HARK_EEXIST (in use), HARK_ENOMEM; error gets one line that
-// names the endpoint and the reason.
+// scheme, unusable address), HARK_EEXIST (in use), HARK_ENOMEM; error gets one line
+// that names the endpoint and the reason.
 hark_err hark__net_listen(struct net *net, const char *endpoint, char *out_bound,
                           size_t out_bound_size, char *error, size_t error_size);
 
 // Gives a pipe; it may not be connected yet, frames wait in it. For mem:// an absent
-// listener is HARK_EENDPOINT at once; others notice by silence. user is the pipe's word.
+// listener is HARK_ENONODE at once; others notice by silence. HARK_EENDPOINT,
+// HARK_ENOMEM; error as above. user is the pipe's word.
 hark_err hark__net_connect(struct net *net, const char *endpoint, void *user,
                            struct pipe **out_pipe, char *error, size_t error_size);
 
@@ -73,8 +75,10 @@ hark_err hark__net_connect(struct net *net, const char *endpoint, void *user,
 // HARK_ELIMIT: the transport's own queue is full. HARK_ENOMEM.
 hark_err hark__pipe_send(struct pipe *pipe, const uint8_t *data, size_t size);
 
-// No frame comes from it after it returns *when called in the poller thread* (in a sink
-// function or tick); a pipe is closed only there. Frames sent before still leave.
+// Nothing comes from its connection any more. Only in the poller thread, in a sink
+// function; and nobody may be sending on it, then or later. Frames sent before still
+// leave. The connection itself ends at once if we opened it, else when its other side
+// wants.
 void hark__pipe_close(struct pipe *pipe);
 
 // The word of the pipe's owner. Set and read in the poller thread, or before the first

@@ -1,8 +1,8 @@
 // The in-memory transport: nets of one process that share a hub.
 //
-// A pipe has two ends, one in each net. A frame is copied into the other end's queue; its
-// net's poller takes it from there. One lock, the hub's, guards all; it is never held
-// while a sink runs.
+// A pipe has two ends, one in each net. A frame is copied into the other end's queue;
+// its net's poller takes it from there. One lock, the hub's, guards all; it is never
+// held while a sink runs.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ struct frame_copy {
 };
 
 struct end {
-    struct pipe pipe; // first
+    struct pipe pipe;     // first
     struct list by_side;  // all ends of a side
     struct list by_ready; // those with something to look at
     struct memory_side *side;
@@ -175,11 +175,16 @@ make_ready(struct end *end)
 }
 
 static hark_err
-memory_connect(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
-               struct net_error *error)
+memory_connect(struct net *net, const char *endpoint, void *user,
+               struct pipe **out_pipe, struct net_error *error)
 {
     hark_err err = HARK_ENONODE;
 
+    if (name_of(endpoint)[0] == '\0') {
+        snprintf(error->text, error->size, "endpoint \"%s\": the name is missing",
+                 endpoint);
+        return HARK_EENDPOINT;
+    }
     pthread_mutex_lock(&net->hub->lock);
     struct listener *listener = find_listener(net->hub, name_of(endpoint));
     if (listener != NULL) {
@@ -190,7 +195,6 @@ memory_connect(struct net *net, const char *endpoint, void *user, struct pipe **
             here->other = there;
             there->other = here;
             *out_pipe = &here->pipe;
-            err = HARK_OK;
         } else if (here != NULL) {
             end_free(here);
         }
@@ -206,37 +210,51 @@ memory_connect(struct net *net, const char *endpoint, void *user, struct pipe **
 
 // ---- traffic ----
 
+static struct frame_copy *
+copy_frame(const uint8_t *data, size_t size)
+{
+    struct frame_copy *frame = malloc(sizeof *frame + size);
+
+    if (frame != NULL) {
+        frame->next = NULL;
+        frame->size = size;
+        memcpy(frame->data, data, size);
+    }
+    return frame;
+}
+
+// Takes frame. The lock is held.
+static void
+enqueue(struct end *end, struct frame_copy *frame)
+{
+    if (end->last != NULL) {
+        end->last->next = frame;
+    } else {
+        end->first = frame;
+    }
+    end->last = frame;
+    make_ready(end);
+}
+
 static hark_err
 memory_send(struct pipe *pipe, const uint8_t *data, size_t size)
 {
     struct end *end = (struct end *)pipe;
     struct hark_hub *hub = end->side->hub;
-    struct frame_copy *frame = malloc(sizeof *frame + size);
+    struct frame_copy *frame = copy_frame(data, size);
 
     if (frame == NULL) {
         return HARK_ENOMEM;
     }
-    frame->next = NULL;
-    frame->size = size;
-    memcpy(frame->data, data, size);
     pthread_mutex_lock(&hub->lock);
-    struct end *other = end->other;
-    bool refused = other == NULL || size > other->side->net->frame_limit_bytes;
-    if (!refused) {
-        if (other->last != NULL) {
-            other->last->next = frame;
-        } else {
-            other->first = frame;
-        }
-        other->last = frame;
-        make_ready(other);
+    bool there = end->other != NULL && size <= end->other->side->net->frame_limit_bytes;
+    if (there) {
+        enqueue(end->other, frame);
+    } else {
+        free(frame);
     }
     pthread_mutex_unlock(&hub->lock);
-    if (refused) {
-        free(frame);
-        return HARK_ENONODE;
-    }
-    return HARK_OK;
+    return there ? HARK_OK : HARK_ENONODE;
 }
 
 static void

@@ -1,16 +1,22 @@
 // The ZeroMQ transport: a ROUTER for each listener, a DEALER for each connection made.
 //
-// A socket is used by one thread at a time, under its lock, which is also the full fence
-// that libzmq asks for between threads: senders send on their own thread, the poller
-// receives. The poller learns of traffic through the socket's ZMQ_FD. That descriptor
-// says "look at ZMQ_EVENTS", and any call on the socket may consume what it says; so a
-// sender that leaves the socket with something to receive marks it and wakes the poller.
-// Whoever holds the lock last has looked at ZMQ_EVENTS last, so nothing is overlooked.
+// A socket is used by one thread at a time, under its lock, which is also the full
+// fence that libzmq asks for between threads: senders send on their own thread, the
+// poller receives. The poller learns of traffic through the socket's ZMQ_FD. That
+// descriptor says "look at ZMQ_EVENTS", and any call on the socket may consume what it
+// says; so a sender that leaves the socket with something to receive marks it and wakes
+// the poller. Whoever holds the lock last has looked at ZMQ_EVENTS last, so nothing is
+// overlooked.
 //
 // A connection is one pipe. libzmq would connect again by itself when one breaks, and
-// nobody would know what was lost; so each socket is monitored, and a disconnection ends
-// the pipe. A ROUTER's connections are told apart by their descriptor, which libzmq
-// gives with each message (ZMQ_SRCFD) and with each event.
+// nobody would know what was lost; so each socket is monitored, and a disconnection
+// ends// the pipe. A ROUTER's connections are told apart by their descriptor, which libzmq
+// gives with each message (ZMQ_SRCFD) and with each event (those of failed handshakes
+// carry an error number there, and belong to no pipe).
+//
+// A ROUTER cannot end a connection. So a pipe that was closed is remembered until its
+// connection ends, and what still comes from there is thrown away: else each frame of a
+// stranger who does not listen would be answered, and the answers would heap up here.
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -20,6 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -31,6 +38,9 @@ enum {
     ID_LIMIT = 255,
     FIRST_BUCKETS = 16,
     RETRY_MS = 100,
+    HANDSHAKE_MS = 5000,  // for a connection to say that it speaks ZeroMQ
+    RECEIVE_MOST = 1000,  // frames of a connection that wait for us; then it has to
+    SOCKETS_MOST = 12288, // of a net; a connection that we open takes three
     CLOSE_LINGER_MS = 200,
     TCP_HOST = 200,
 };
@@ -43,6 +53,7 @@ struct zpipe {
     struct zpipe *next; // in its bucket
     int fd;             // of the connection, as libzmq names it; -1: not known
     bool gone;          // told, or about to be
+    bool closed;        // a ROUTER's: only remembered
     uint8_t id_size;    // of a ROUTER's pipe; 0: a DEALER's
     uint8_t id[];
 };
@@ -75,10 +86,11 @@ struct zmq_side {
 static hark_err
 explain(struct net_error *error, const char *endpoint, int code)
 {
-    snprintf(error->text, error->size, "endpoint \"%s\": %s", endpoint, zmq_strerror(code));
-    return code == EADDRINUSE                     ? HARK_EEXIST
-           : code == ENOMEM || code == EMFILE     ? HARK_ENOMEM
-                                                  : HARK_EENDPOINT;
+    snprintf(error->text, error->size, "endpoint \"%s\": %s", endpoint,
+             zmq_strerror(code));
+    return code == EADDRINUSE                                   ? HARK_EEXIST
+           : code == ENOMEM || code == EMFILE || code == ENFILE ? HARK_ENOMEM
+                                                                : HARK_EENDPOINT;
 }
 
 static hark_err
@@ -103,8 +115,8 @@ find_port(const char *endpoint, bool to_listen, struct net_error *error)
         return NULL;
     }
     if (colon == host || (size_t)(colon - host) >= TCP_HOST) {
-        malformed(error, endpoint, colon == host ? "the host is missing"
-                                                 : "the host is too long");
+        malformed(error, endpoint,
+                  colon == host ? "the host is missing" : "the host is too long");
         return NULL;
     }
     unsigned long port = strtoul(colon + 1, &end, 10);
@@ -135,21 +147,32 @@ check_ipc(const char *endpoint, struct net_error *error)
     return HARK_OK;
 }
 
-// Does a living process listen at that path? libzmq would just take it over.
-static bool
-is_ipc_in_use(const char *endpoint)
+// May we bind there? libzmq would remove whatever is at that path: a living process's
+// socket as well as a user's file.
+static hark_err
+check_ipc_free(const char *endpoint, struct net_error *error)
 {
     const char *path = endpoint + strlen("ipc://");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
     int fd;
 
-    if (path[0] == '@' || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0) {
-        return false; // abstract names are refused by the kernel
+    if (path[0] == '@' || lstat(path, &status) != 0) {
+        return HARK_OK; // abstract names are refused by the kernel
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        malformed(error, endpoint, "there is something that is no socket");
+        return HARK_EEXIST;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return explain(error, endpoint, errno);
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
-    bool in_use = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    bool in_use = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0
+                  || errno == EAGAIN; // it lives, and is busy
     close(fd);
-    return in_use;
+    return in_use ? explain(error, endpoint, EADDRINUSE) : HARK_OK;
 }
 
 // The address of this machine that others may use.
@@ -177,7 +200,8 @@ own_address(char *out, size_t size)
     freeifaddrs(all);
 }
 
-// What zmq_bind takes for a tcp endpoint: names of the loopback and "any port" replaced.
+// What zmq_bind takes for a tcp endpoint: names of the loopback and "any port"
+// replaced.
 static void
 binding_of(const char *endpoint, const char *port, char *out, size_t size)
 {
@@ -197,9 +221,10 @@ write_bound(struct zsocket *socket, char *out, size_t size)
     char host[TCP_HOST];
 
     zmq_getsockopt(socket->zmq, ZMQ_LAST_ENDPOINT, last, &last_size);
-    if (strncmp(last, "tcp://0.0.0.0:", 14) == 0) {
+    if (strncmp(last, "tcp://0.0.0.0:", 14) == 0
+        || strncmp(last, "tcp://[::]:", 11) == 0) {
         own_address(host, sizeof host);
-        snprintf(out, size, "tcp://%s:%s", host, last + 14);
+        snprintf(out, size, "tcp://%s%s", host, strrchr(last, ':'));
     } else {
         snprintf(out, size, "%s", last);
     }
@@ -221,9 +246,11 @@ hash_id(const uint8_t *id, size_t size)
 static struct zpipe **
 find_pipe(struct zsocket *socket, const uint8_t *id, size_t size)
 {
-    struct zpipe **at = &socket->buckets[hash_id(id, size) & (socket->bucket_count - 1)];
+    struct zpipe **at =
+        &socket->buckets[hash_id(id, size) & (socket->bucket_count - 1)];
 
-    while (*at != NULL && ((*at)->id_size != size || memcmp((*at)->id, id, size) != 0)) {
+    while (*at != NULL
+           && ((*at)->id_size != size || memcmp((*at)->id, id, size) != 0)) {
         at = &(*at)->next;
     }
     return at;
@@ -277,26 +304,30 @@ pipe_new(struct zsocket *socket, void *user, const uint8_t *id, size_t id_size)
 static void
 pipe_free(struct zpipe *pipe)
 {
-    hark__net_count(pipe->pipe.net, -1);
+    if (!pipe->closed) {
+        hark__net_count(pipe->pipe.net, -1);
+    }
     free(pipe);
 }
 
 // ---- sockets ----
 
 static bool
+set_int(void *zmq, int option, int value)
+{
+    return zmq_setsockopt(zmq, option, &value, sizeof value) == 0;
+}
+
+static bool
 set_options(const struct net *net, void *zmq)
 {
-    const int none = 0;
-    const int linger = CLOSE_LINGER_MS;
-    const int retry = RETRY_MS;
-    const int yes = 1;
     const int64_t largest = (int64_t)net->frame_limit_bytes;
 
-    return zmq_setsockopt(zmq, ZMQ_SNDHWM, &none, sizeof none) == 0
-           && zmq_setsockopt(zmq, ZMQ_RCVHWM, &none, sizeof none) == 0
-           && zmq_setsockopt(zmq, ZMQ_LINGER, &linger, sizeof linger) == 0
-           && zmq_setsockopt(zmq, ZMQ_RECONNECT_IVL, &retry, sizeof retry) == 0
-           && zmq_setsockopt(zmq, ZMQ_IPV6, &yes, sizeof yes) == 0
+    // What we send is bounded by the room above; so no send is ever refused here.
+    return set_int(zmq, ZMQ_SNDHWM, 0) && set_int(zmq, ZMQ_RCVHWM, RECEIVE_MOST)
+           && set_int(zmq, ZMQ_LINGER, CLOSE_LINGER_MS)
+           && set_int(zmq, ZMQ_RECONNECT_IVL, RETRY_MS)
+           && set_int(zmq, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) && set_int(zmq, ZMQ_IPV6, 1)
            && zmq_setsockopt(zmq, ZMQ_MAXMSGSIZE, &largest, sizeof largest) == 0;
 }
 
@@ -313,7 +344,10 @@ open_monitor(struct zsocket *socket)
         return false;
     }
     socket->monitor = zmq_socket(socket->side->context, ZMQ_PAIR);
-    return socket->monitor != NULL && zmq_connect(socket->monitor, address) == 0;
+    // No limit: libzmq's own thread would wait for us to read.
+    return socket->monitor != NULL && set_int(socket->monitor, ZMQ_RCVHWM, 0)
+           && set_int(socket->monitor, ZMQ_LINGER, 0)
+           && zmq_connect(socket->monitor, address) == 0;
 }
 
 static bool
@@ -323,8 +357,11 @@ add_descriptor(struct zmq_side *side, void *zmq)
     size_t size = sizeof fd;
     struct epoll_event event = {.events = EPOLLIN};
 
-    return zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0
-           && epoll_ctl(side->net->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    if (zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) != 0) {
+        return false;
+    }
+    event.data.fd = fd;
+    return epoll_ctl(side->net->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 static void
@@ -370,7 +407,6 @@ socket_free(struct zsocket *socket)
 static struct zsocket *
 socket_new(struct net *net, int type)
 {
-    const int yes = 1;
     struct zsocket *socket = calloc(1, sizeof *socket);
 
     if (socket == NULL) {
@@ -383,7 +419,7 @@ socket_new(struct net *net, int type)
     socket->zmq = zmq_socket(net->zmq->context, type);
     bool ok = socket->zmq != NULL && set_options(net, socket->zmq);
     if (ok && socket->is_listener) {
-        ok = zmq_setsockopt(socket->zmq, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes) == 0;
+        ok = set_int(socket->zmq, ZMQ_ROUTER_MANDATORY, 1);
         socket->buckets = calloc(FIRST_BUCKETS, sizeof(struct zpipe *));
         socket->bucket_count = socket->buckets != NULL ? FIRST_BUCKETS : 0;
         ok = ok && socket->buckets != NULL;
@@ -402,7 +438,8 @@ publish(struct zsocket *socket)
     struct zmq_side *side = socket->side;
 
     pthread_mutex_lock(&side->lock);
-    bool ok = add_descriptor(side, socket->zmq) && add_descriptor(side, socket->monitor);
+    bool ok =
+        add_descriptor(side, socket->zmq) && add_descriptor(side, socket->monitor);
     if (ok) {
         hark__list_append(&side->sockets, &socket->by_side);
     }
@@ -437,8 +474,8 @@ listen_at(struct net *net, const char *endpoint, const char *binding, char *out_
 }
 
 static hark_err
-tcp_listen(struct net *net, const char *endpoint, char *out_bound, size_t out_bound_size,
-           struct net_error *error)
+tcp_listen(struct net *net, const char *endpoint, char *out_bound,
+           size_t out_bound_size, struct net_error *error)
 {
     const char *port = find_port(endpoint, true, error);
     char binding[512];
@@ -451,18 +488,18 @@ tcp_listen(struct net *net, const char *endpoint, char *out_bound, size_t out_bo
 }
 
 static hark_err
-ipc_listen(struct net *net, const char *endpoint, char *out_bound, size_t out_bound_size,
-           struct net_error *error)
+ipc_listen(struct net *net, const char *endpoint, char *out_bound,
+           size_t out_bound_size, struct net_error *error)
 {
     hark_err err = check_ipc(endpoint, error);
 
     if (err != HARK_OK) {
         return err;
     }
-    if (is_ipc_in_use(endpoint)) {
-        return explain(error, endpoint, EADDRINUSE);
-    }
-    return listen_at(net, endpoint, endpoint, out_bound, out_bound_size, error);
+    err = check_ipc_free(endpoint, error);
+    return err != HARK_OK
+               ? err
+               : listen_at(net, endpoint, endpoint, out_bound, out_bound_size, error);
 }
 
 static hark_err
@@ -476,8 +513,8 @@ connect_to(struct net *net, const char *endpoint, void *user, struct pipe **out_
     }
     socket->only = pipe_new(socket, user, NULL, 0);
     if (socket->only == NULL || zmq_connect(socket->zmq, endpoint) != 0) {
-        hark_err err = explain(error, endpoint,
-                               socket->only == NULL ? ENOMEM : zmq_errno());
+        hark_err err =
+            explain(error, endpoint, socket->only == NULL ? ENOMEM : zmq_errno());
         socket_free(socket);
         return err;
     }
@@ -520,16 +557,48 @@ has_input(void *zmq)
            && (events & ZMQ_POLLIN) != 0;
 }
 
+// 0, or an error number.
 static int
-send_parts(struct zpipe *pipe, const uint8_t *data, size_t size)
+send_part(void *zmq, zmq_msg_t *part, int flags)
+{
+    int size;
+
+    do {
+        size = zmq_msg_send(part, zmq, flags | ZMQ_DONTWAIT);
+    } while (size < 0 && zmq_errno() == EINTR);
+    return size < 0 ? zmq_errno() : 0;
+}
+
+static int
+make_part(zmq_msg_t *part, const void *data, size_t size)
+{
+    if (zmq_msg_init_size(part, size) != 0) {
+        return ENOMEM;
+    }
+    memcpy(zmq_msg_data(part), data, size);
+    return 0;
+}
+
+// The lock is held. Takes body. The id's part is the only one that may be refused: a
+// ROUTER that has taken it takes the rest too.
+static int
+send_parts(struct zpipe *pipe, zmq_msg_t *body)
 {
     void *zmq = pipe->socket->zmq;
+    zmq_msg_t id;
+    int code = 0;
 
-    if (pipe->id_size > 0
-        && zmq_send(zmq, pipe->id, pipe->id_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
-        return zmq_errno();
+    if (pipe->id_size > 0) {
+        code = make_part(&id, pipe->id, pipe->id_size);
+        if (code == 0 && (code = send_part(zmq, &id, ZMQ_SNDMORE)) != 0) {
+            zmq_msg_close(&id);
+        }
     }
-    return zmq_send(zmq, data, size, ZMQ_DONTWAIT) < 0 ? zmq_errno() : 0;
+    if (code == 0) {
+        code = send_part(zmq, body, 0);
+    }
+    zmq_msg_close(body); // an empty one, if it was sent
+    return code;
 }
 
 static hark_err
@@ -537,20 +606,26 @@ zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
 {
     struct zpipe *zpipe = (struct zpipe *)pipe;
     struct zsocket *socket = zpipe->socket;
+    zmq_msg_t body;
 
+    // Made before the lock: the copy is the long part, and then nothing fails half-way.
+    if (make_part(&body, data, size) != 0) {
+        return HARK_ENOMEM;
+    }
     pthread_mutex_lock(&socket->lock);
-    int code = send_parts(zpipe, data, size);
-    bool wake = has_input(socket->zmq)
-                // relaxed: the poller clears it under the lock that we hold.
-                && !atomic_exchange_explicit(&socket->waiting, true, memory_order_relaxed);
+    int code = send_parts(zpipe, &body);
+    bool wake =
+        has_input(socket->zmq)
+        // relaxed: the poller clears it under the lock that we hold.
+        && !atomic_exchange_explicit(&socket->waiting, true, memory_order_relaxed);
     pthread_mutex_unlock(&socket->lock);
     if (wake) {
         hark__net_wake(pipe->net);
     }
-    return code == 0 ? HARK_OK
+    return code == 0              ? HARK_OK
            : code == EHOSTUNREACH ? HARK_ENONODE
-           : code == ENOMEM ? HARK_ENOMEM
-                            : HARK_ELIMIT;
+           : code == ENOMEM       ? HARK_ENOMEM
+                                  : HARK_ELIMIT;
 }
 
 // ---- receiving ----
@@ -596,6 +671,8 @@ read_id(zmq_msg_t *part, struct received *received)
 {
     received->id_size = zmq_msg_size(part) < ID_LIMIT ? zmq_msg_size(part) : ID_LIMIT;
     memcpy(received->id, zmq_msg_data(part), received->id_size);
+    // libzmq's own are 5 bytes; a longer one is no ZeroMQ, and not to be answered.
+    received->is_whole = zmq_msg_size(part) <= ID_LIMIT;
 }
 
 // False: nothing there. body must be closed.
@@ -636,22 +713,64 @@ receive(struct zsocket *socket, struct received *received)
     return got;
 }
 
+// ---- whose message it is ----
+
 static void poll_monitor(struct zsocket *socket);
 
-// The pipe of a message; NULL: no memory.
-static struct zpipe *
-pipe_of(struct zsocket *socket, struct received *received)
+// libzmq's own ids begin with 0 and are given once. One that a peer has chosen may come
+// back on a new connection, before we have heard that the old one is over.
+static bool
+is_from(const struct zpipe *pipe, struct received *received)
 {
-    if (!socket->is_listener) {
-        return socket->only;
+    return pipe->id_size == 0 || pipe->id[0] == 0
+           || pipe->fd == zmq_msg_get(&received->body, ZMQ_SRCFD);
+}
+
+// Takes a listener's pipe out of the table, and frees it.
+static void
+forget(struct zpipe *pipe)
+{
+    struct zsocket *socket = pipe->socket;
+
+    *find_pipe(socket, pipe->id, pipe->id_size) = pipe->next;
+    socket->pipe_count--;
+    pipe_free(pipe);
+}
+
+// The pipe's connection is over. The sink closes the pipe, unless it has before.
+static void
+end_pipe(struct zpipe *pipe, const char *why)
+{
+    struct sink *sink = pipe->pipe.net->sink;
+
+    if (pipe->closed) {
+        forget(pipe);
+    } else if (!pipe->gone) {
+        pipe->gone = true;
+        sink->gone(sink, &pipe->pipe, why);
     }
-    struct zpipe *known = *find_pipe(socket, received->id, received->id_size);
-    if (known != NULL) {
-        return known;
+}
+
+// A listener's pipe, open or only remembered, over that connection.
+static struct zpipe *
+pipe_with_fd(struct zsocket *socket, int fd)
+{
+    for (uint32_t i = 0; fd >= 0 && i < socket->bucket_count; i++) {
+        for (struct zpipe *pipe = socket->buckets[i]; pipe != NULL; pipe = pipe->next) {
+            if (pipe->fd == fd && !pipe->gone) {
+                return pipe;
+            }
+        }
     }
-    // What the monitor says of this descriptor up to now is about an older connection.
-    poll_monitor(socket);
+    return NULL;
+}
+
+// A connection's first message. NULL: no memory.
+static struct zpipe *
+add_pipe(struct zsocket *socket, struct received *received)
+{
     struct zpipe *pipe = pipe_new(socket, NULL, received->id, received->id_size);
+
     if (pipe != NULL) {
         pipe->fd = zmq_msg_get(&received->body, ZMQ_SRCFD);
         if (socket->pipe_count++ >= socket->bucket_count) {
@@ -662,13 +781,40 @@ pipe_of(struct zsocket *socket, struct received *received)
     return pipe;
 }
 
+// The pipe of a message; NULL: none.
+static struct zpipe *
+pipe_of(struct zsocket *socket, struct received *received)
+{
+    if (!socket->is_listener) {
+        return socket->only;
+    }
+    struct zpipe *pipe = *find_pipe(socket, received->id, received->id_size);
+    if (pipe != NULL && is_from(pipe, received)) {
+        return pipe;
+    }
+    // What the monitor says of this descriptor up to now is about an older connection.
+    poll_monitor(socket);
+    pipe = *find_pipe(socket, received->id, received->id_size);
+    if (pipe != NULL) {
+        end_pipe(pipe, "another connection took its place");
+    }
+    // The last words of a connection may have come behind the news of its end.
+    pipe = pipe_with_fd(socket, zmq_msg_get(&received->body, ZMQ_SRCFD));
+    if (pipe != NULL) {
+        end_pipe(pipe, "the connection was lost");
+    }
+    return *find_pipe(socket, received->id, received->id_size) == NULL
+               ? add_pipe(socket, received)
+               : NULL;
+}
+
 static void
 pass_on(struct zsocket *socket, struct received *received)
 {
     struct sink *sink = socket->side->net->sink;
     struct zpipe *pipe = pipe_of(socket, received);
 
-    if (pipe != NULL && !pipe->gone) {
+    if (pipe != NULL && !pipe->gone && !pipe->closed) {
         // A message of other parts than ours is no frame: an empty one stands for it.
         size_t size = received->is_whole ? zmq_msg_size(&received->body) : 0;
 
@@ -695,39 +841,21 @@ poll_messages(struct zsocket *socket)
 // ---- connections that end ----
 
 static void
-tell_gone(struct zpipe *pipe, const char *why)
+take_event(struct zsocket *socket, unsigned event, int value)
 {
-    struct sink *sink = pipe->pipe.net->sink;
+    struct zpipe *pipe = socket->only;
+    const char *why = "the connection was lost";
 
-    if (!pipe->gone) {
-        pipe->gone = true;
-        sink->gone(sink, &pipe->pipe, why);
+    if (event != ZMQ_EVENT_DISCONNECTED) {
+        why = event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+                  ? "the other side does not speak ZeroMQ"
+                  : "the other side broke the connection off before it spoke ZeroMQ";
     }
-}
-
-static struct zpipe *
-pipe_with_fd(struct zsocket *socket, int fd)
-{
-    for (uint32_t i = 0; i < socket->bucket_count; i++) {
-        for (struct zpipe *pipe = socket->buckets[i]; pipe != NULL; pipe = pipe->next) {
-            if (pipe->fd == fd && !pipe->gone) {
-                return pipe;
-            }
-        }
+    if (socket->is_listener) { // which has nothing to tell of those that never came
+        pipe = event == ZMQ_EVENT_DISCONNECTED ? pipe_with_fd(socket, value) : NULL;
     }
-    return NULL;
-}
-
-static void
-take_event(struct zsocket *socket, unsigned event, int fd)
-{
-    struct zpipe *pipe = socket->is_listener ? pipe_with_fd(socket, fd) : socket->only;
-    const char *why = event == ZMQ_EVENT_DISCONNECTED
-                          ? "the connection was lost"
-                          : "the other side does not speak ZeroMQ";
-
     if (pipe != NULL) {
-        tell_gone(pipe, why);
+        end_pipe(pipe, why);
     }
 }
 
@@ -759,15 +887,14 @@ zmq_close_pipe(struct pipe *pipe)
     struct zpipe *zpipe = (struct zpipe *)pipe;
     struct zsocket *socket = zpipe->socket;
 
+    hark__net_count(pipe->net, -1);
+    zpipe->closed = true;
     if (!socket->is_listener) {
-        zpipe->gone = true;
         socket->dead = true; // the poll that we are in still looks at it
         hark__net_wake(pipe->net);
-        return;
+    } else if (zpipe->gone || zpipe->fd < 0) { // nobody would tell when to forget it
+        forget(zpipe);
     }
-    *find_pipe(socket, zpipe->id, zpipe->id_size) = zpipe->next;
-    socket->pipe_count--;
-    pipe_free(zpipe);
 }
 
 // ---- the poll ----
@@ -841,6 +968,7 @@ hark__zmq_open(struct net *net)
         free(side);
         return NULL;
     }
+    (void)zmq_ctx_set(side->context, ZMQ_MAX_SOCKETS, SOCKETS_MOST);
     pthread_mutex_init(&side->lock, NULL);
     hark__list_init(&side->sockets);
     return side;

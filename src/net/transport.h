@@ -51,11 +51,12 @@ struct net {
     struct hark_hub *hub;
     pthread_mutex_t lock; // guards starting of the thread and of the sides
     struct thread *thread;
-    int epoll, event;       // event: an eventfd that wakes the poller
-    _Atomic(bool) woken;    // event has been written and not been looked at
-    _Atomic(bool) kicked;   // a tick is wanted; kickers set, the poller clears
-    _Atomic(bool) stopping; // close has begun
-    _Atomic(uint32_t) pipes; // open ones; ticks are for them
+    int epoll, event; // event: an eventfd that wakes the poller
+    _Atomic(bool)
+        woken; // event is (about to be) written; wakers set, the poller clears
+    _Atomic(bool) kicked;       // a tick is wanted; kickers set, the poller clears
+    _Atomic(bool) stopping;     // close has begun
+    _Atomic(uint32_t) pipes;    // open ones; ticks are for them
     struct zmq_side *zmq;       // NULL: not used yet
     struct memory_side *memory; // NULL: no hub
 };
@@ -65,8 +66,8 @@ void hark__net_wake(struct net *net);
 // A pipe has come, or gone.
 void hark__net_count(struct net *net, int more);
 
-// The two transports' sides of a net. open: NULL is no memory. poll: true if it stopped at
-// its batch and there may be more. close: after the thread has ended.
+// The two transports' sides of a net. open: NULL is no memory. poll: true if it stopped
+// at its batch and there may be more. close: after the thread has ended.
 struct zmq_side *hark__zmq_open(struct net *net);
 bool hark__zmq_poll(struct zmq_side *side);
 void hark__zmq_close(struct zmq_side *side, uint32_t linger_ms);

@@ -1,5 +1,5 @@
-// Inbound: frames from other nodes, on the net's poller thread. Nothing here is trusted:
-// a bad entry harms itself, a bad frame its link.
+// Inbound: frames from other nodes, on the net's poller thread. Nothing here is
+// trusted: a bad entry harms itself, a bad frame its link.
 
 #include "remote/link.h"
 
@@ -14,8 +14,8 @@
 
 enum {
     ACK_EVERY = 256 * 1024, // bytes received that make us acknowledge at once
-    NOBODY = -1,             // the actor word of a guest that gave no ref
-    EXPANSION = 8,           // a decoded message may be this much larger than a frame
+    NOBODY = -1,            // the actor word of a guest that gave no ref
+    EXPANSION = 8,          // a decoded message may be this much larger than a frame
 };
 
 // ---- answers to requests of ours ----
@@ -35,7 +35,8 @@ hark__inbound_found(hark_ctx *ctx, const struct pending *pending, hark_ref found
 
 // Takes the row that an answer is for, if the answer's peer is the one that was asked.
 static bool
-take_row(struct link *link, const struct envelope *envelope, struct pending *out_pending)
+take_row(struct link *link, const struct envelope *envelope,
+         struct pending *out_pending)
 {
     struct pendings *pendings = &link->remote->pendings;
 
@@ -56,8 +57,8 @@ late(struct link *link)
 
 // The type of a payload; NULL: why says why it cannot be read.
 static const hark_type *
-readable_type(struct link *link, const struct envelope *envelope, char *why, size_t size,
-              const char **out_name)
+readable_type(struct link *link, const struct envelope *envelope, char *why,
+              size_t size, const char **out_name)
 {
     const struct type_in *type = hark__types_in_find(&link->types_in, envelope->type);
 
@@ -98,8 +99,8 @@ read_message(struct link *link, const struct envelope *envelope, hark_err *out_e
     struct hark_message *message = NULL;
     const hark_type *type = readable_type(link, envelope, why, size, out_name);
 
-    *out_err = type == NULL ? HARK_ETYPE
-                            : decode(link, envelope, type, &message, why, size);
+    *out_err =
+        type == NULL ? HARK_ETYPE : decode(link, envelope, type, &message, why, size);
     return *out_err == HARK_OK ? message : NULL;
 }
 
@@ -178,9 +179,10 @@ take_failure(struct link *link, const struct envelope *envelope)
     if (!take_row(link, envelope, &pending)) {
         return; // too late; a failure says nothing new
     }
-    snprintf(text, sizeof text, "%.*s",
-             (int)(envelope->text.len < sizeof text ? envelope->text.len : sizeof text - 1),
-             envelope->text.len > 0 ? envelope->text.ptr : "");
+    snprintf(
+        text, sizeof text, "%.*s",
+        (int)(envelope->text.len < sizeof text ? envelope->text.len : sizeof text - 1),
+        envelope->text.len > 0 ? envelope->text.ptr : "");
     hark__fail(ctx, pending.asker, pending.correlation, code, stage, text);
 }
 
@@ -358,22 +360,24 @@ hark__inbound_reject(struct remote *remote, int code, const char *text)
 {
     // relaxed: a count with one writer.
     atomic_fetch_add_explicit(&remote->frames_rejected, 1, memory_order_relaxed);
-    hark__letter(remote->ctx, (hark_ref){remote->node->id, 0}, (hark_ref){0, 0}, NULL, code,
-                 text);
+    hark__letter(remote->ctx, (hark_ref){remote->node->id, 0}, (hark_ref){0, 0}, NULL,
+                 code, text);
 }
 
 // NULL: we can talk. Else why not.
 static const char *
 find_fault(struct remote *remote, const struct hello *hello, char *text, size_t size)
 {
-    const struct hello ours = {.version_min = WIRE_VERSION, .version_max = WIRE_VERSION};
+    const struct hello ours = {.version_min = WIRE_VERSION,
+                               .version_max = WIRE_VERSION};
 
     if (hello->incarnation == remote->node->id) {
         return "a node cannot link to itself";
     }
     if (hark__version_choose(&ours, hello) == 0) {
-        snprintf(text, size, "no common protocol version: %s speaks %u to %u, the other "
-                             "side %" PRIu32 " to %" PRIu32,
+        snprintf(text, size,
+                 "no common protocol version: %s speaks %u to %u, the other "
+                 "side %" PRIu32 " to %" PRIu32,
                  remote->node->name, WIRE_VERSION, WIRE_VERSION, hello->version_min,
                  hello->version_max);
         return text;
@@ -388,7 +392,8 @@ take_stranger(struct remote *remote, struct pipe *pipe, const struct frame *fram
 
     if (frame->kind != FRAME_HELLO) {
         if (frame->kind != FRAME_GOODBYE) { // its last word after we had forgotten it
-            hark__inbound_reject(remote, HARK_EPROTO, "a stranger did not say HELLO first");
+            hark__inbound_reject(remote, HARK_EPROTO,
+                                 "a stranger did not say HELLO first");
             refuse(pipe, HARK_EPROTO, "say HELLO first");
         } else {
             hark__pipe_close(pipe);
@@ -466,7 +471,8 @@ take_frame(struct link *link, struct frame *frame, size_t size)
 }
 
 void
-hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
+hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data,
+                    size_t size)
 {
     struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
     struct link *link = hark__pipe_user(pipe);

@@ -98,8 +98,8 @@ hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
     link->expected = expected;
     link->state = LINK_CONNECTING;
     snprintf(link->endpoint, sizeof link->endpoint, "%s", endpoint);
-    *out_err = hark__net_connect(remote->net, endpoint, link, &link->pipe, error,
-                                 error_size);
+    *out_err =
+        hark__net_connect(remote->net, endpoint, link, &link->pipe, error, error_size);
     if (*out_err != HARK_OK) {
         link_free(link);
         return NULL;
@@ -141,7 +141,8 @@ end_connects(struct link *link)
     uint32_t cursor = 0;
 
     while (hark__pending_take_next(&remote->pendings, &cursor, &connects, &pending)) {
-        hark__inbound_found(remote->ctx, &pending, (hark_ref){link->peer->incarnation, 0});
+        hark__inbound_found(remote->ctx, &pending,
+                            (hark_ref){link->peer->incarnation, 0});
     }
 }
 
@@ -153,9 +154,9 @@ hark__link_up(struct link *link, const struct hello *hello)
     pthread_mutex_lock(&remote->lock);
     struct peer *peer =
         hark__peer_get(remote, hello->incarnation, hello->node_name, hello->endpoint);
-    hark_err err = peer == NULL             ? HARK_ENOMEM
-                   : link->is_initiator     ? HARK_OK
-                                            : say_hello(link, FRAME_WELCOME);
+    hark_err err = peer == NULL         ? HARK_ENOMEM
+                   : link->is_initiator ? HARK_OK
+                                        : say_hello(link, FRAME_WELCOME);
     pthread_mutex_unlock(&remote->lock);
     if (err != HARK_OK) {
         return err;

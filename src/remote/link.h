@@ -12,8 +12,8 @@
 //
 // Peer: a node, known by its incarnation. It outlives its links, as refs to it do.
 //
-// Locks, in this order: remote, peer, link, pendings. Nothing is sent to actors while one
-// is held, since that may lead to another peer.
+// Locks, in this order: remote, peer, link, pendings. Nothing is sent to actors while
+// one is held, since that may lead to another peer.
 
 #ifndef REMOTE_LINK_H
 #define REMOTE_LINK_H
@@ -60,13 +60,13 @@ struct peer {
     struct target target; // what senders see
     struct remote *remote;
     struct peer *next;
-    uint64_t incarnation;    // constant
-    char name[NODE_NAME];    // constant once target is registered
+    uint64_t incarnation;         // constant
+    char name[NODE_NAME];         // constant once target is registered
     char endpoint[ENDPOINT_SIZE]; // constant likewise; empty: a guest
-    pthread_mutex_t lock;    // guards link, may_dial; held while link is used
-    struct link *link;       // where messages go out; NULL: none
-    bool may_dial;           // introduced, and never tried
-    _Atomic(uint32_t) room;    // moves when a full link has room again; senders wait on it
+    pthread_mutex_t lock;         // guards link, may_dial; held while link is used
+    struct link *link;            // where messages go out; NULL: none
+    bool may_dial;                // introduced, and never tried
+    _Atomic(uint32_t) room; // moves when a full link has room again; senders wait on it
     _Atomic(uint32_t) waiting; // for room
 };
 
@@ -84,8 +84,8 @@ struct link {
     struct pipe *pipe;
     bool is_initiator;
     char endpoint[ENDPOINT_SIZE]; // that we connected to; empty: it came to us
-    uint64_t expected;  // incarnation of the introduced node we dialled; 0: any
-    struct peer *peer;  // NULL before HELLO or WELCOME; poller writes under lock
+    uint64_t expected; // incarnation of the introduced node we dialled; 0: any
+    struct peer *peer; // NULL before HELLO or WELCOME; poller writes under lock
     // Poller only.
     int64_t opened_ns, heard_ns;
     uint64_t seq_in;
@@ -94,16 +94,16 @@ struct link {
 
     pthread_mutex_t lock; // guards all below
     enum link_state state;
-    bool broken;        // the transport refused a frame; the poller takes it down
+    bool broken; // the transport refused a frame; the poller takes it down
     uint32_t heartbeat_ms;
     uint64_t max_frame_bytes; // of the peer
     uint64_t seq_out, ack_out, seq_acked;
     bool ack_wanted; // it was full: a HEARTBEAT has asked for an acknowledgement
     int64_t sent_ns;
-    struct bytes outbox;      // a batch in the making; FRAME_HEAD_SIZE bytes at least
+    struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
-    size_t unacked_bytes;     // sent and not acknowledged
-    struct sent_frame *sent;  // of seq_acked + 1 ... seq_out; a circular queue
+    size_t unacked_bytes;    // sent and not acknowledged
+    struct sent_frame *sent; // of seq_acked + 1 ... seq_out; a circular queue
     uint32_t sent_capacity, sent_first;
     struct types_out types_out;
     uint64_t introduced[NODES_INTRODUCED];
@@ -120,18 +120,19 @@ struct link *hark__link_dial(struct remote *remote, const char *endpoint,
 struct link *hark__link_accept(struct remote *remote, struct pipe *pipe);
 // The HELLO or WELCOME that came: the link is up. Poller.
 hark_err hark__link_up(struct link *link, const struct hello *hello);
-// Ends the link, with a GOODBYE if say_goodbye, fails what waits on it, frees it. Poller.
+// Ends the link, with a GOODBYE if say_goodbye, fails what waits on it, frees it.
+// Poller.
 void hark__link_down(struct link *link, int code, const char *why, bool say_goodbye);
-// Sends the outbox and a GOODBYE; nothing leaves after it. Any thread, while remote's lock
-// is held.
+// Sends the outbox and a GOODBYE; nothing leaves after it. Any thread, while remote's
+// lock is held.
 void hark__link_goodbye(struct link *link, int code, const char *why);
 // Frees a link whose pipe the net has closed already. The poller has ended.
 void hark__link_discard(struct link *link);
 // Sends what the outbox holds, if the link is up. The second: the link's lock is held.
 void hark__link_flush(struct link *link);
 void hark__link_flush_locked(struct link *link);
-// Sends a HEARTBEAT with the latest acknowledgement, which also asks for one. The second:
-// the link's lock is held.
+// Sends a HEARTBEAT with the latest acknowledgement, which also asks for one. The
+// second: the link's lock is held.
 void hark__link_heartbeat(struct link *link);
 void hark__link_heartbeat_locked(struct link *link);
 // The peer has all up to ack. Poller. False: it acknowledges what we never sent.
@@ -145,8 +146,9 @@ struct hello hark__link_hello(struct remote *remote);
 
 // Encodes message for actor `to` of the peer into the outbox. Borrows. Nothing is left
 // there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells.
-hark_err hark__link_put(struct link *link, hark_ref to, const struct hark_message *message,
-                        char *error, size_t error_size);
+hark_err hark__link_put(struct link *link, hark_ref to,
+                        const struct hark_message *message, char *error,
+                        size_t error_size);
 // Adds a row that waits for the link, unless it is up already: *out_is_up.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);
@@ -156,8 +158,8 @@ hark_err hark__link_lookup(struct link *link, const struct pending *pending,
 // A FOUND, the answer to a LOOKUP.
 void hark__link_found(struct link *link, uint64_t correlation, hark_ref found);
 // A FAILURE, the answer to an ASK or LOOKUP.
-void hark__link_fail(struct link *link, uint64_t correlation, int code, hark_stage stage,
-                     const char *text);
+void hark__link_fail(struct link *link, uint64_t correlation, int code,
+                     hark_stage stage, const char *text);
 
 // ---- peer.c ----
 

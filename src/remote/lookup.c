@@ -9,7 +9,9 @@
 
 #define NS_PER_MS INT64_C(1000000)
 
-enum { MARGIN_MS = 1000 }; // so that the link's own error comes before the future's clock
+enum {
+    MARGIN_MS = 1000
+}; // so that the link's own error comes before the future's clock
 
 // ---- finding a link ----
 
@@ -61,7 +63,8 @@ start(struct remote *remote, const struct request *request, struct pending *pend
                   ? hark__link_await(pending->link, pending, out_is_up)
                   : hark__link_lookup(pending->link, pending, request->name);
         if (err != HARK_OK) {
-            snprintf(error, error_size, "%s: %s", request->endpoint, hark_err_text(err));
+            snprintf(error, error_size, "%s: %s", request->endpoint,
+                     hark_err_text(err));
         }
     }
     pthread_mutex_unlock(&remote->lock);
@@ -74,8 +77,8 @@ send_request(hark_ctx *ctx, const struct request *request)
     struct remote *remote = hark__ctx_node(ctx)->remote;
     char error[REMOTE_TEXT];
     bool is_up;
-    hark_future future = hark__ask_open(ctx, (hark_ref){0, 0}, NULL, request->timeout_ms,
-                                        request->site);
+    hark_future future =
+        hark__ask_open(ctx, (hark_ref){0, 0}, NULL, request->timeout_ms, request->site);
 
     if (future.id == 0) {
         return future;
@@ -165,9 +168,9 @@ hark_lookup_ask(hark_ctx *ctx, const char *name, uint32_t timeout_ms)
         return fail(ctx, HARK_EENDPOINT,
                     "\"%.200s\" names no actor: expected scheme://address/name", name);
     }
-    request.timeout_ms = timeout_ms != 0 ? timeout_ms
-                                         : hark__ctx_node(ctx)->remote->connect_ms
-                                               + MARGIN_MS;
+    request.timeout_ms = timeout_ms != 0
+                             ? timeout_ms
+                             : hark__ctx_node(ctx)->remote->connect_ms + MARGIN_MS;
     return send_request(ctx, &request);
 }
 
@@ -175,7 +178,8 @@ hark_lookup_ask(hark_ctx *ctx, const char *name, uint32_t timeout_ms)
 static bool
 await_found(hark_ctx *ctx, hark_future future, hark_ref *out_found)
 {
-    const hark_found *found = future.id != 0 ? hark_await(ctx, future, hark_found) : NULL;
+    const hark_found *found =
+        future.id != 0 ? hark_await(ctx, future, hark_found) : NULL;
 
     if (found != NULL) {
         *out_found = found->actor;
@@ -196,12 +200,13 @@ hark_lookup(hark_ctx *ctx, const char *name)
     if (strstr(name, "://") == NULL) {
         found = hark__names_find(hark__ctx_node(ctx)->names, name, strlen(name));
         if (hark_ref_is_null(found)) {
-            hark__ctx_error(ctx, HARK_ENONAME, "no actor is named \"%.200s\" at this node",
-                            name);
+            hark__ctx_error(ctx, HARK_ENONAME,
+                            "no actor is named \"%.200s\" at this node", name);
         }
     } else if (!hark__ctx_is_thread(ctx)) {
-        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_lookup of a remote name blocks: an actor "
-                                           "uses hark_lookup_ask");
+        hark__ctx_error(ctx, HARK_ENOTSUP,
+                        "hark_lookup of a remote name blocks: an actor "
+                        "uses hark_lookup_ask");
     } else {
         (void)await_found(ctx, hark_lookup_ask(ctx, name, 0), &found);
     }

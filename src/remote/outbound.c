@@ -13,10 +13,10 @@
 #define NS_PER_MS INT64_C(1000000)
 
 enum {
-    SEND_AT = 64 * 1024,     // bytes in the outbox that leave without waiting for the turn
+    SEND_AT = 64 * 1024, // bytes in the outbox that leave without waiting for the turn
     CONNECTING_LIMIT = 1024 * 1024, // bytes that wait for a link to open
-    PENDING_EXTRA_MS = 2000, // a row outlives its asker's clock by this
-    NODES_MOST = 16,         // new third nodes in one message; others need a link of their own
+    PENDING_EXTRA_MS = 2000,        // a row outlives its asker's clock by this
+    NODES_MOST = 16, // new third nodes in one message; others need a link of their own
 };
 
 // ---- going back ----
@@ -31,7 +31,8 @@ struct mark {
 static struct mark
 mark(const struct link *link)
 {
-    return (struct mark){link->outbox.size, link->types_out.count, link->introduced_count};
+    return (struct mark){link->outbox.size, link->types_out.count,
+                         link->introduced_count};
 }
 
 static void
@@ -124,17 +125,19 @@ put_payload(struct link *link, const struct envelope *envelope,
 
 // An envelope with a typed payload, behind what it needs to be understood.
 static hark_err
-put_typed(struct link *link, struct envelope *envelope, const struct hark_message *message)
+put_typed(struct link *link, struct envelope *envelope,
+          const struct hark_message *message)
 {
     struct strangers strangers = {.link = link};
-    hark_err err = hark__types_out_number(&link->types_out, &link->outbox, message->type,
-                                          &envelope->type);
+    hark_err err = hark__types_out_number(&link->types_out, &link->outbox,
+                                          message->type, &envelope->type);
     size_t start = link->outbox.size;
 
     if (err == HARK_OK) {
         err = put_payload(link, envelope, message, &strangers);
     }
-    if (err == HARK_OK && strangers.count > 0) { // introduce them first, and write it again
+    if (err == HARK_OK
+        && strangers.count > 0) { // introduce them first, and write it again
         hark__bytes_truncate(&link->outbox, start);
         introduce_all(link, &strangers);
         err = put_payload(link, envelope, message, &strangers);
@@ -222,7 +225,8 @@ want_ack(struct link *link)
 
 // What was encoded since `from` stays, or goes: then an error. The lock is held.
 static hark_err
-keep_entry(struct link *link, struct mark from, hark_err err, char *error, size_t error_size)
+keep_entry(struct link *link, struct mark from, hark_err err, char *error,
+           size_t error_size)
 {
     size_t size = link->outbox.size - from.size;
 
@@ -234,8 +238,9 @@ keep_entry(struct link *link, struct mark from, hark_err err, char *error, size_
     }
     if (err != HARK_OK) {
         if (err == HARK_ETOOBIG) {
-            snprintf(error, error_size, "%zu bytes are more than the peer's limit of %" PRIu64,
-                     size, link->max_frame_bytes);
+            snprintf(error, error_size,
+                     "%zu bytes are more than the peer's limit of %" PRIu64, size,
+                     link->max_frame_bytes);
         } else {
             snprintf(error, error_size, "%s", hark_err_text(err));
         }
@@ -275,8 +280,8 @@ add_ask(struct link *link, const struct hark_message *message)
 
 // The lock is held.
 static hark_err
-put_locked(struct link *link, hark_ref to, const struct hark_message *message, char *error,
-           size_t error_size)
+put_locked(struct link *link, hark_ref to, const struct hark_message *message,
+           char *error, size_t error_size)
 {
     bool is_ask = message->kind == MESSAGE_ASK;
     struct pending dropped;
@@ -293,8 +298,8 @@ put_locked(struct link *link, hark_ref to, const struct hark_message *message, c
         return HARK_ENOMEM;
     }
     struct mark from = mark(link);
-    hark_err err = keep_entry(link, from, put_envelope(link, to, message, number), error,
-                              error_size);
+    hark_err err = keep_entry(link, from, put_envelope(link, to, message, number),
+                              error, error_size);
     if (err != HARK_OK && is_ask) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
     } else if (err == HARK_OK && message->kind == MESSAGE_TELL) {

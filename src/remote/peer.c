@@ -13,8 +13,8 @@ enum { PEERS_LIMIT = 65536 };
 
 // ---- sending ----
 
-// Opens the link to a node that was introduced to us and never tried. False: that is not
-// so, or it cannot be done.
+// Opens the link to a node that was introduced to us and never tried. False: that is
+// not so, or it cannot be done.
 static bool
 dial(struct peer *peer)
 {
@@ -27,8 +27,8 @@ dial(struct peer *peer)
     bool wanted = peer->may_dial && peer->link == NULL;
     peer->may_dial = false;
     if (wanted) {
-        peer->link = hark__link_dial(remote, peer->endpoint, peer->incarnation, &err, error,
-                                     sizeof error);
+        peer->link = hark__link_dial(remote, peer->endpoint, peer->incarnation, &err,
+                                     error, sizeof error);
     }
     bool done = peer->link != NULL;
     pthread_mutex_unlock(&peer->lock);
@@ -95,7 +95,8 @@ deliver(struct target *target, hark_ctx *ctx, hark_ref to, struct hark_message *
     if (err != HARK_OK) {
         hark__bounce(ctx, to, message, err, HARK_STAGE_NOT_SENT, error);
         if (message->kind == MESSAGE_REPLY && err != HARK_ENONODE) {
-            hark__fail(ctx, to, message->correlation, err, HARK_STAGE_REPLY_LOST, error);
+            hark__fail(ctx, to, message->correlation, err, HARK_STAGE_REPLY_LOST,
+                       error);
         }
     }
     hark__message_free(hark__ctx_pool(ctx), message);

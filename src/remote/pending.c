@@ -81,7 +81,8 @@ release(struct pendings *pendings, struct pending *row)
 }
 
 bool
-hark__pending_take(struct pendings *pendings, uint64_t number, struct pending *out_pending)
+hark__pending_take(struct pendings *pendings, uint64_t number,
+                   struct pending *out_pending)
 {
     pthread_mutex_lock(&pendings->lock);
     struct pending *row = find(pendings, number);
@@ -94,7 +95,8 @@ hark__pending_take(struct pendings *pendings, uint64_t number, struct pending *o
 }
 
 bool
-hark__pending_read(struct pendings *pendings, uint64_t number, struct pending *out_pending)
+hark__pending_read(struct pendings *pendings, uint64_t number,
+                   struct pending *out_pending)
 {
     pthread_mutex_lock(&pendings->lock);
     const struct pending *row = find(pendings, number);
@@ -108,8 +110,7 @@ hark__pending_read(struct pendings *pendings, uint64_t number, struct pending *o
 static bool
 is_wanted(const struct pending *row, const struct pending_filter *filter)
 {
-    if (row->link == NULL
-        || (filter->connects_only && row->kind != PENDING_CONNECT)) {
+    if (row->link == NULL || (filter->connects_only && row->kind != PENDING_CONNECT)) {
         return false;
     }
     return filter->link != NULL ? row->link == filter->link
@@ -118,7 +119,8 @@ is_wanted(const struct pending *row, const struct pending_filter *filter)
 
 bool
 hark__pending_take_next(struct pendings *pendings, uint32_t *cursor,
-                        const struct pending_filter *filter, struct pending *out_pending)
+                        const struct pending_filter *filter,
+                        struct pending *out_pending)
 {
     bool found = false;
 

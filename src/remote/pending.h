@@ -1,9 +1,9 @@
 // Pending: requests that went to other nodes and are not answered yet.
 //
-// A request's number on the wire names its row here; whatever ends it takes the row out:
-// the answer, the link's end, or the sweep long after the asker's own clock. Rows are of
-// one table for all links, since an answer may come over another link to the same peer.
-// Any thread; locked.
+// A request's number on the wire names its row here; whatever ends it takes the row
+// out: the answer, the link's end, or the sweep long after the asker's own clock. Rows
+// are of one table for all links, since an answer may come over another link to the
+// same peer. Any thread; locked.
 
 #ifndef REMOTE_PENDING_H
 #define REMOTE_PENDING_H

@@ -22,7 +22,8 @@ struct remote_options {
     size_t frame_limit_bytes;
 };
 
-// Gives a remote and sets node->remote. No thread runs before the first listen or connect.
+// Gives a remote and sets node->remote. No thread runs before the first listen or
+// connect.
 HARK_CHECKED hark_err hark__remote_open(const struct remote_options *options,
                                         struct remote **out_remote);
 // Says goodbye to every peer and closes every link. The node's actors have ended.

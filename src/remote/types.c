@@ -89,8 +89,8 @@ declare(struct types_out *types, struct bytes *out, const hark_type *type)
 }
 
 hark_err
-hark__types_out_number(struct types_out *types, struct bytes *out, const hark_type *type,
-                       uint32_t *out_number)
+hark__types_out_number(struct types_out *types, struct bytes *out,
+                       const hark_type *type, uint32_t *out_number)
 {
     if (types->capacity == 0 || *cell_of(types, type) == NO_NUMBER) {
         hark_err err = declare(types, out, type);
@@ -143,8 +143,8 @@ are_nested_readable(const struct types_in *types, const hark_type *local, char *
 
         if ((field->kind == HARK_KIND_message || field->element == HARK_KIND_message)
             && !is_readable(types, field->type->name)) {
-            snprintf(why, why_size, "field %s: message type %s cannot be read", field->name,
-                     field->type->name);
+            snprintf(why, why_size, "field %s: message type %s cannot be read",
+                     field->name, field->type->name);
             return false;
         }
     }

@@ -23,7 +23,8 @@ void hark__types_out_fini(struct types_out *types);
 // The number of a type; declares it, and what is nested in it, into out if it is new.
 // HARK_ENOMEM, HARK_ELIMIT.
 HARK_CHECKED hark_err hark__types_out_number(struct types_out *types, struct bytes *out,
-                                             const hark_type *type, uint32_t *out_number);
+                                             const hark_type *type,
+                                             uint32_t *out_number);
 // Takes declarations back until count are left.
 void hark__types_out_truncate(struct types_out *types, uint32_t count);
 
@@ -45,6 +46,7 @@ HARK_CHECKED hark_err hark__types_in_declare(struct types_in *types,
                                              struct registry *registry,
                                              struct types *declared);
 // NULL: never declared.
-const struct type_in *hark__types_in_find(const struct types_in *types, uint32_t number);
+const struct type_in *hark__types_in_find(const struct types_in *types,
+                                          uint32_t number);
 
 #endif // REMOTE_TYPES_H

@@ -1,9 +1,9 @@
 // Ring: a worker's own run queue, first in first out, that other workers steal from.
 //
-// Bounded. The owner pushes at the tail without an atomic read-modify-write and takes at
-// the head with one compare-and-swap; a thief takes half, also with one. First in first
-// out on both ends, unlike a Chase-Lev deque, because an actor that yields its turn must
-// go behind the others (docs/adr/0002).
+// Bounded. The owner pushes at the tail without an atomic read-modify-write and takes
+// at the head with one compare-and-swap; a thief takes half, also with one. First in
+// first out on both ends, unlike a Chase-Lev deque, because an actor that yields its
+// turn must go behind the others (docs/adr/0002).
 //
 //   head: moved by whoever takes (compare-and-swap); tail: by the owner only.
 //   tail - head is the number of tasks; both wrap.
@@ -58,8 +58,8 @@ hark__ring_pop(struct ring *ring)
 
     while (head != tail) {
         // relaxed: we wrote it ourselves.
-        struct task *task = atomic_load_explicit(&ring->tasks[head % RING_SIZE],
-                                                 memory_order_relaxed);
+        struct task *task =
+            atomic_load_explicit(&ring->tasks[head % RING_SIZE], memory_order_relaxed);
         // release: pairs with push's acquire of head (on whichever thread owns next).
         if (atomic_compare_exchange_weak_explicit(&ring->head, &head, head + 1,
                                                   memory_order_acq_rel,
@@ -92,7 +92,8 @@ hark__ring_steal(struct ring *from, struct ring *to)
     uint32_t count = tail - head;
     uint32_t end = atomic_load_explicit(&to->tail, memory_order_relaxed); // ours
 
-    // acquire: as in push; the reads of those who took from `to` come before our writes.
+    // acquire: as in push; the reads of those who took from `to` come before our
+    // writes.
     (void)atomic_load_explicit(&to->head, memory_order_acquire);
 
     count -= count / 2;
@@ -100,8 +101,8 @@ hark__ring_steal(struct ring *from, struct ring *to)
         return NULL; // empty, or head moved between the two loads
     }
     // relaxed: these are only ours if the compare-and-swap succeeds.
-    struct task *first = atomic_load_explicit(&from->tasks[head % RING_SIZE],
-                                              memory_order_relaxed);
+    struct task *first =
+        atomic_load_explicit(&from->tasks[head % RING_SIZE], memory_order_relaxed);
     for (uint32_t i = 1; i < count; i++) {
         struct task *task = atomic_load_explicit(&from->tasks[(head + i) % RING_SIZE],
                                                  memory_order_relaxed);
@@ -109,8 +110,9 @@ hark__ring_steal(struct ring *from, struct ring *to)
                               memory_order_relaxed);
     }
     // release: our reads above come before the owner's next write of those places.
-    if (!atomic_compare_exchange_strong_explicit(
-            &from->head, &head, head + count, memory_order_acq_rel, memory_order_relaxed)) {
+    if (!atomic_compare_exchange_strong_explicit(&from->head, &head, head + count,
+                                                 memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
         return NULL;
     }
     // release to other thieves; see push for the order against parking workers.

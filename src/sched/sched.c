@@ -7,12 +7,12 @@
 #include "sched/ring.h"
 
 enum {
-    INJECTION_EVERY = 61,    // turns between looks at the injection queue, as in Go
-    CLOCK_EVERY = 16,        // turns between looks at the clock
-    NEXT_STREAK = 64,        // run-next turns in a row before the ring has its turn
-    INJECTION_BATCH = 64,    // most tasks taken from the injection queue at once
-    WATCH_IDLE_TICKS = 16,   // ticks without work after which nobody watches
-    WHEEL_SHIFT = 58,        // a timer id's upper bits name the wheel
+    INJECTION_EVERY = 61,  // turns between looks at the injection queue, as in Go
+    CLOCK_EVERY = 16,      // turns between looks at the clock
+    NEXT_STREAK = 64,      // run-next turns in a row before the ring has its turn
+    INJECTION_BATCH = 64,  // most tasks taken from the injection queue at once
+    WATCH_IDLE_TICKS = 16, // ticks without work after which nobody watches
+    WHEEL_SHIFT = 58,      // a timer id's upper bits name the wheel
 };
 
 #define WATCH_TICK_NS INT64_C(1000000)
@@ -23,7 +23,7 @@ struct worker {
     _Atomic(uint64_t) turns;                      // owner counts
     // Owner only.
     int64_t now_ns;
-    uint32_t streak;   // run-next turns since the ring was served
+    uint32_t streak; // run-next turns since the ring was served
     uint32_t random;
     unsigned index;
     void *local;
@@ -61,7 +61,8 @@ unpark(struct sched *sched, unsigned index)
     uint64_t bit = UINT64_C(1) << index;
 
     // acq_rel: one waker gets the bit; pairs with the worker's own claim in park.
-    if ((atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit) == 0) {
+    if ((atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit)
+        == 0) {
         return false;
     }
     struct worker *worker = sched->workers[index];
@@ -71,8 +72,8 @@ unpark(struct sched *sched, unsigned index)
     return true;
 }
 
-// Wakes one parked worker unless one is searching. The caller has made work visible by a
-// sequentially consistent store; so are these loads, and the reverse in park.
+// Wakes one parked worker unless one is searching. The caller has made work visible by
+// a sequentially consistent store; so are these loads, and the reverse in park.
 static void
 wake_one(struct sched *sched)
 {
@@ -261,7 +262,8 @@ static void
 count(_Atomic(uint64_t) *counter)
 {
     // relaxed: one writer, and readers only want a recent value.
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+    atomic_store_explicit(counter,
+                          atomic_load_explicit(counter, memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
 
@@ -298,7 +300,8 @@ search(struct worker *self)
     if (task == NULL) {
         task = take_injected(self);
     }
-    bool last = atomic_fetch_sub_explicit(&sched->searching, 1, memory_order_seq_cst) == 1;
+    bool last =
+        atomic_fetch_sub_explicit(&sched->searching, 1, memory_order_seq_cst) == 1;
     if (task != NULL && last) {
         wake_one(sched); // there may be more, announced to us alone
     }
@@ -364,7 +367,8 @@ others_work(const struct worker *self)
     uint64_t mine = UINT64_C(1) << self->index;
 
     // relaxed: a hint, looked at again at the next tick.
-    return ((atomic_load_explicit(&sched->idle, memory_order_relaxed) | mine) & all) != all;
+    return ((atomic_load_explicit(&sched->idle, memory_order_relaxed) | mine) & all)
+           != all;
 }
 
 // What a watcher saw at its last tick.
@@ -389,9 +393,11 @@ watch(struct worker *self, struct sighting *seen)
             hark__wheel_poll(other->wheel, self->now_ns, self);
         }
         // relaxed: the compare-and-swap below decides; turns only tells that it moved.
-        struct task *task = atomic_load_explicit(&other->run_next, memory_order_relaxed);
+        struct task *task =
+            atomic_load_explicit(&other->run_next, memory_order_relaxed);
         uint64_t turns = atomic_load_explicit(&other->turns, memory_order_relaxed);
-        if (task != NULL && seen[i].task == task && seen[i].turns == turns
+        if (task != NULL && seen[i].task == task
+            && seen[i].turns == turns
             // acquire: pairs with submit's release; what the task needs is seen.
             && atomic_compare_exchange_strong_explicit(&other->run_next, &task, NULL,
                                                        memory_order_acquire,
@@ -411,8 +417,8 @@ sleep_until(struct worker *self, int64_t until_ns)
     struct sched *sched = self->sched;
     uint64_t bit = UINT64_C(1) << self->index;
 
-    // seq_cst: written before the wheel is read, and an armer writes the wheel before it
-    // reads this; so a timer that is set now wakes us, or we see it.
+    // seq_cst: written before the wheel is read, and an armer writes the wheel before
+    // it reads this; so a timer that is set now wakes us, or we see it.
     atomic_store_explicit(&self->sleep_until_ns, until_ns, memory_order_seq_cst);
     if (hark__wheel_next_ns(self->wheel) >= until_ns) {
         // acquire: pairs with unpark's release of token.
@@ -466,9 +472,9 @@ park(struct worker *self)
     unsigned idle_ticks = 0;
     bool woken = false;
     // relaxed: an election among parked workers; nothing is handed over through it.
-    bool watcher = sched->count > 1
-                   && !atomic_exchange_explicit(&sched->watched, true,
-                                                memory_order_relaxed);
+    bool watcher =
+        sched->count > 1
+        && !atomic_exchange_explicit(&sched->watched, true, memory_order_relaxed);
 
     count(&self->parks);
     while (task == NULL && !woken) {
@@ -678,7 +684,8 @@ hark__sched_stats_read(struct sched *sched, struct sched_stats *out_stats)
         struct worker *worker = sched->workers[i];
 
         // relaxed: counts of the recent past.
-        out_stats->steals += atomic_load_explicit(&worker->steals, memory_order_relaxed);
+        out_stats->steals +=
+            atomic_load_explicit(&worker->steals, memory_order_relaxed);
         out_stats->parks += atomic_load_explicit(&worker->parks, memory_order_relaxed);
     }
 }

@@ -1,9 +1,9 @@
 // Sched: workers that run tasks.
 //
-// A worker looks for work in this order: its run-next place (the task it just woke, warm
-// in the cache), its own ring, the injection queue, other workers' rings, timers. With
-// nothing to do it parks; a producer wakes one parked worker when it adds surplus work
-// and nobody is searching already.
+// A worker looks for work in this order: its run-next place (the task it just woke,
+// warm in the cache), its own ring, the injection queue, other workers' rings, timers.
+// With nothing to do it parks; a producer wakes one parked worker when it adds surplus
+// work and nobody is searching already.
 //
 //              submit by this worker          submit by others
 //                       |                            |
@@ -13,8 +13,9 @@
 //                                 ^ steals: ring, and a run-next that stays too long
 //
 // A run-next place is not announced to anyone, so a chatty pair of actors stays on one
-// worker. So that nothing is stuck behind a long turn, one parked worker is the watcher:
-// while others work it looks once a millisecond for a run-next that has not moved.
+// worker. So that nothing is stuck behind a long turn, one parked worker is the
+// watcher: while others work it looks once a millisecond for a run-next that has not
+// moved.
 
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H
@@ -32,7 +33,7 @@ enum { SCHED_MAX_WORKERS = 64 };
 
 struct sched_options {
     struct env *env;
-    unsigned workers; // 1 to SCHED_MAX_WORKERS
+    unsigned workers;    // 1 to SCHED_MAX_WORKERS
     void *const *locals; // one a worker, in order: what hark__worker_local gives
 };
 
@@ -57,7 +58,8 @@ void hark__sched_submit(struct sched *sched, struct worker *self, struct task *t
 void hark__sched_yield(struct worker *self, struct task *task);
 
 void *hark__worker_local(const struct worker *worker);
-// The clock as of this worker's last look, at most some turns ago. Worker's thread only.
+// The clock as of this worker's last look, at most some turns ago. Worker's thread
+// only.
 int64_t hark__worker_now(const struct worker *worker);
 
 // As hark__wheel_arm, on self's wheel (NULL: any). The action's poll_arg is the worker

@@ -31,11 +31,11 @@ struct record {
 };
 
 struct wheel {
-    pthread_mutex_t lock;       // guards all but next_ns
-    _Atomic(int64_t) next_ns;   // written under the lock, read by anyone
-    uint64_t now;               // all ticks up to this one have fired
+    pthread_mutex_t lock;     // guards all but next_ns
+    _Atomic(int64_t) next_ns; // written under the lock, read by anyone
+    uint64_t now;             // all ticks up to this one have fired
     uint32_t lists[LEVELS][LEVEL_SIZE];
-    uint64_t filled[LEVELS];    // which lists are not empty
+    uint64_t filled[LEVELS]; // which lists are not empty
     struct record *chunks[MAX_CHUNKS];
     uint32_t chunk_count;
     uint32_t free;
@@ -68,8 +68,8 @@ hark__wheel_open(int64_t now_ns)
 }
 
 void
-hark__wheel_close(struct wheel *wheel, void (*dropped)(void *arg, struct timer_action *),
-                  void *arg)
+hark__wheel_close(struct wheel *wheel,
+                  void (*dropped)(void *arg, struct timer_action *), void *arg)
 {
     for (uint32_t i = 0; i < wheel->chunk_count * (uint32_t)CHUNK_SIZE; i++) {
         struct record *record = at(wheel, i);
@@ -169,8 +169,8 @@ release(struct wheel *wheel, uint32_t index)
     wheel->free = index;
 }
 
-// The first tick after now at which a list of this level comes up; UINT64_MAX: none. The
-// place where now itself stands comes up last, a whole round later, except that it
+// The first tick after now at which a list of this level comes up; UINT64_MAX: none.
+// The place where now itself stands comes up last, a whole round later, except that it
 // cannot hold anything on the lowest level.
 static uint64_t
 next_of_level(const struct wheel *wheel, int level)
@@ -182,8 +182,8 @@ next_of_level(const struct wheel *wheel, int level)
     uint64_t here = wheel->now >> shift;
     unsigned from = (unsigned)((here + 1) % LEVEL_SIZE);
     uint64_t filled = wheel->filled[level];
-    uint64_t turned = from == 0 ? filled
-                                : (filled >> from) | (filled << (LEVEL_SIZE - from));
+    uint64_t turned =
+        from == 0 ? filled : (filled >> from) | (filled << (LEVEL_SIZE - from));
 
     return (here + 1 + (unsigned)__builtin_ctzll(turned)) << shift;
 }
@@ -205,7 +205,8 @@ publish_next(struct wheel *wheel)
 {
     uint64_t next = next_tick(wheel);
 
-    // seq_cst: pairs with a worker that writes until when it sleeps and then reads this.
+    // seq_cst: pairs with a worker that writes until when it sleeps and then reads
+    // this.
     atomic_store_explicit(&wheel->next_ns,
                           next == UINT64_MAX ? INT64_MAX : (int64_t)next * TICK_NS,
                           memory_order_seq_cst);
@@ -307,7 +308,8 @@ cascade(struct wheel *wheel)
 
 // Takes up to FIRE_BATCH due actions. True: there may be more.
 static bool
-collect(struct wheel *wheel, uint64_t until, struct timer_action *out, unsigned *out_count)
+collect(struct wheel *wheel, uint64_t until, struct timer_action *out,
+        unsigned *out_count)
 {
     *out_count = 0;
     for (;;) {

@@ -27,8 +27,8 @@ struct timer_action {
 // Gives a wheel whose clock starts at now_ns; NULL: no memory.
 struct wheel *hark__wheel_open(int64_t now_ns);
 // Gives each action that has not fired to `dropped` (NULL: none).
-void hark__wheel_close(struct wheel *wheel, void (*dropped)(void *arg, struct timer_action *),
-                       void *arg);
+void hark__wheel_close(struct wheel *wheel,
+                       void (*dropped)(void *arg, struct timer_action *), void *arg);
 
 // Fires at the first tick not before deadline_ns. Gives an id whose upper six bits are
 // clear; 0: no memory. *out_earlier: it is now
@@ -36,7 +36,8 @@ void hark__wheel_close(struct wheel *wheel, void (*dropped)(void *arg, struct ti
 uint64_t hark__wheel_arm(struct wheel *wheel, int64_t deadline_ns,
                          const struct timer_action *action, bool *out_earlier);
 // True: it will not fire, and *out_action is what was armed.
-bool hark__wheel_cancel(struct wheel *wheel, uint64_t id, struct timer_action *out_action);
+bool hark__wheel_cancel(struct wheel *wheel, uint64_t id,
+                        struct timer_action *out_action);
 
 // Not later than the earliest deadline, INT64_MAX if there is none. One atomic load.
 int64_t hark__wheel_next_ns(const struct wheel *wheel);

@@ -42,7 +42,8 @@ static bool
 are_sound(const hark_options *options)
 {
     return options->workers <= SCHED_MAX_WORKERS
-           && (options->name == NULL || strnlen(options->name, NAME_LIMIT + 1) <= NAME_LIMIT)
+           && (options->name == NULL
+               || strnlen(options->name, NAME_LIMIT + 1) <= NAME_LIMIT)
            && (options->types != NULL || options->type_count == 0)
            && (options->frame_limit_bytes == 0
                || (options->frame_limit_bytes >= LEAST_FRAME_BYTES
@@ -87,11 +88,12 @@ open_node(hark_system *system, const hark_options *options)
         .name = system->name,
         .workers = or_default(options->workers, hark__env_processors()),
         .actor_limit = or_default(options->actor_limit, DEFAULT_ACTORS),
-        .limits = {
-            .mailbox = options->mailbox_limit,
-            .ask_timeout_ms = or_default(options->ask_timeout_ms, DEFAULT_ASK_MS),
-            .futures = or_default(options->future_limit, DEFAULT_FUTURES),
-        },
+        .limits =
+            {
+                .mailbox = options->mailbox_limit,
+                .ask_timeout_ms = or_default(options->ask_timeout_ms, DEFAULT_ASK_MS),
+                .futures = or_default(options->future_limit, DEFAULT_FUTURES),
+            },
     };
 
     if (node.workers > SCHED_MAX_WORKERS) {
@@ -114,7 +116,8 @@ open_remote(hark_system *system, const hark_options *options)
         .hub = options->hub,
         .heartbeat_ms = or_default(options->heartbeat_ms, DEFAULT_HEARTBEAT_MS),
         .connect_ms = or_default(options->connect_ms, DEFAULT_CONNECT_MS),
-        .link_limit_bytes = bytes_or_default(options->link_limit_bytes, DEFAULT_LINK_BYTES),
+        .link_limit_bytes =
+            bytes_or_default(options->link_limit_bytes, DEFAULT_LINK_BYTES),
         .frame_limit_bytes =
             bytes_or_default(options->frame_limit_bytes, DEFAULT_FRAME_BYTES),
     };
@@ -181,9 +184,10 @@ hark_stop(hark_system *system, uint32_t timeout_ms)
     if (system == NULL) {
         return HARK_OK;
     }
-    int64_t deadline_ns = timeout_ms == HARK_FOREVER
-                              ? INT64_MAX
-                              : hark__env_now(system->env) + (int64_t)timeout_ms * 1000000;
+    int64_t deadline_ns =
+        timeout_ms == HARK_FOREVER
+            ? INT64_MAX
+            : hark__env_now(system->env) + (int64_t)timeout_ms * 1000000;
     hark_err err = hark__node_stop(system->node, deadline_ns);
     if (err != HARK_OK) {
         return err;

@@ -1,8 +1,8 @@
 // Bytes: a growing block that msgpack is written to.
 //
 // Nobody checks each write. When memory runs out the block says so once, in `failed`,
-// and takes nothing more; whoever finishes a frame looks at it. Text of more than 4 GiB,
-// which msgpack cannot say, fails the same way. One thread at a time.
+// and takes nothing more; whoever finishes a frame looks at it. Text of more than 4
+// GiB, which msgpack cannot say, fails the same way. One thread at a time.
 
 #ifndef WIRE_BYTES_H
 #define WIRE_BYTES_H

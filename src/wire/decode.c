@@ -175,7 +175,8 @@ get_float(struct decoder *decoder, const struct place *place, uint8_t kind,
     double value = item->real;
 
     if (item->kind == ITEM_INT) {
-        value = item->is_negative ? (double)(int64_t)item->number : (double)item->number;
+        value =
+            item->is_negative ? (double)(int64_t)item->number : (double)item->number;
     } else if (item->kind != ITEM_FLOAT) {
         return fail_kind(decoder, place, "a number", item);
     }
@@ -230,7 +231,7 @@ get_str(struct decoder *decoder, const struct place *place, const struct item *i
     if (to != NULL) {
         *to = (hark_str){"", 0};
     }
-    if (text != NULL) {
+    if (text != NULL && to != NULL) {
         memcpy(text, item->body.ptr, size);
         ((char *)text)[size] = '\0';
         *to = (hark_str){text, size};
@@ -254,7 +255,7 @@ get_bytes(struct decoder *decoder, const struct place *place, const struct item 
     if (to != NULL) {
         *to = (hark_bytes){.ptr = ""};
     }
-    if (data != NULL) {
+    if (data != NULL && to != NULL) {
         memcpy(data, item->body.ptr, size);
         *to = (hark_bytes){.ptr = data, .len = size};
     }
@@ -290,8 +291,8 @@ get_list(struct decoder *decoder, const struct place *place, const struct item *
         return false;
     }
     // A count is at most the bytes at hand, and 32 bits; a stride is 32 bits.
-    if (item->number > 0 &&
-        !take(decoder, place, item->number * (uint64_t)stride, LIST_ALIGN, &items)) {
+    if (item->number > 0
+        && !take(decoder, place, item->number * (uint64_t)stride, LIST_ALIGN, &items)) {
         return false;
     }
     if (to != NULL) {
@@ -421,7 +422,8 @@ hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in
     struct decoder decoder = {.in = in, .options = options};
     size_t size;
 
-    decoder.limit = options->limit_bytes < UINT32_MAX ? options->limit_bytes : UINT32_MAX;
+    decoder.limit =
+        options->limit_bytes < UINT32_MAX ? options->limit_bytes : UINT32_MAX;
 
     hark_err err = measure(&decoder, type, &size);
 

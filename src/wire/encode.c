@@ -44,7 +44,8 @@ put_bytes(struct encoder *encoder, const hark_bytes *bytes)
 
 // One value of a field, or of its list; one arm a kind.
 static void
-put_value(struct encoder *encoder, uint8_t kind, const hark_field *field, const void *at)
+put_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
+          const void *at)
 {
     struct bytes *out = encoder->out;
 

@@ -21,7 +21,8 @@ hark__entry_types(struct bytes *out, uint32_t first, uint32_t count)
 static const hark_type *
 nested_type(const hark_field *field)
 {
-    bool has_type = field->kind == HARK_KIND_message || field->element == HARK_KIND_message;
+    bool has_type =
+        field->kind == HARK_KIND_message || field->element == HARK_KIND_message;
 
     return has_type ? field->type : NULL;
 }
@@ -88,10 +89,10 @@ get_field(struct reader *in, struct field_decl *field)
 {
     uint32_t count, kind, element;
 
-    if (!hark__reader_array(in, &count) || count < 4 ||
-        !hark__reader_str(in, &field->name) || !hark__reader_u32(in, &kind) ||
-        kind > UINT8_MAX || !hark__reader_u32(in, &element) || element > UINT8_MAX ||
-        !get_nested(in, &field->nested)) {
+    if (!hark__reader_array(in, &count) || count < 4
+        || !hark__reader_str(in, &field->name) || !hark__reader_u32(in, &kind)
+        || kind > UINT8_MAX || !hark__reader_u32(in, &element) || element > UINT8_MAX
+        || !get_nested(in, &field->nested)) {
         return false;
     }
     field->kind = (uint8_t)kind;
@@ -106,9 +107,9 @@ get_type(struct reader *in, struct type_decl *type)
     struct field_decl field;
     uint32_t count;
 
-    if (!hark__reader_array(in, &count) || count < 3 ||
-        !hark__reader_str(in, &type->name) || !hark__reader_u64(in, &type->hash) ||
-        !hark__reader_array(in, &type->left)) {
+    if (!hark__reader_array(in, &count) || count < 3
+        || !hark__reader_str(in, &type->name) || !hark__reader_u64(in, &type->hash)
+        || !hark__reader_array(in, &type->left)) {
         return false;
     }
     type->in = *in;
@@ -146,8 +147,8 @@ get_types(struct reader *in, struct types *types)
 {
     struct type_decl type;
 
-    if (!hark__reader_u32(in, &types->first) || !hark__reader_array(in, &types->left) ||
-        types->left > UINT32_MAX - types->first) {
+    if (!hark__reader_u32(in, &types->first) || !hark__reader_array(in, &types->left)
+        || types->left > UINT32_MAX - types->first) {
         return false;
     }
     types->in = *in;
@@ -162,8 +163,9 @@ get_types(struct reader *in, struct types *types)
 static bool
 get_node(struct reader *in, struct node_decl *node)
 {
-    return hark__reader_u64(in, &node->incarnation) && node->incarnation != 0 &&
-           hark__reader_str(in, &node->name) && hark__reader_str(in, &node->endpoint);
+    return hark__reader_u64(in, &node->incarnation) && node->incarnation != 0
+           && hark__reader_str(in, &node->name)
+           && hark__reader_str(in, &node->endpoint);
 }
 
 // Decodes an entry that is all of `in`.
@@ -231,9 +233,9 @@ is_same_field(const hark_field *field, const struct field_decl *declared)
 {
     const hark_type *nested = nested_type(field);
 
-    return is_text(declared->name, field->name) && declared->kind == field->kind &&
-           declared->element == field->element &&
-           is_text(declared->nested, nested != NULL ? nested->name : "");
+    return is_text(declared->name, field->name) && declared->kind == field->kind
+           && declared->element == field->element
+           && is_text(declared->nested, nested != NULL ? nested->name : "");
 }
 
 // A field as its declaration reads: "list i64 names", "message point origin".
@@ -257,13 +259,14 @@ explain(char *why, size_t why_size, const hark_type *local, uint16_t index,
     struct field_decl ours = {.name = hark_str_of(field->name),
                               .kind = field->kind,
                               .element = field->element,
-                              .nested = hark_str_of(nested != NULL ? nested->name : "")};
+                              .nested =
+                                  hark_str_of(nested != NULL ? nested->name : "")};
     char here[160], there[160];
 
     describe(here, sizeof here, &ours);
     describe(there, sizeof there, declared);
-    snprintf(why, why_size, "%s: field %u is (%s) here and (%s) at the peer", local->name,
-             index + 1u, here, there);
+    snprintf(why, why_size, "%s: field %u is (%s) here and (%s) at the peer",
+             local->name, index + 1u, here, there);
 }
 
 bool

@@ -2,7 +2,7 @@
 //
 //     envelope                                   kinds 1 to 99
 //     [100, first, [[name, hash, [[field, kind, element, nested]...]]...]]   types
-//     [101, incarnation, name, endpoint]                                     a third node
+//     [101, incarnation, name, endpoint]                                   a third node
 //
 // Types are numbered by each sender on its own, in the order of its declarations, and
 // must be declared before an envelope names them. Views point into the frame.
@@ -64,17 +64,18 @@ void hark__entry_node(struct bytes *out, const struct node_decl *node);
 // True while there are entries left: reads the next one. *out_err is HARK_OK; or
 // HARK_EDECODE when this entry is malformed, and then error says how, and the next call
 // goes on behind it (or ends, when its end cannot be found).
-bool hark__entry_next(struct reader *entries, struct entry *out_entry, hark_err *out_err,
-                      char *error, size_t error_size);
+bool hark__entry_next(struct reader *entries, struct entry *out_entry,
+                      hark_err *out_err, char *error, size_t error_size);
 
 // False: none is left. They cannot fail: hark__entry_next has checked the whole entry.
 bool hark__types_next(struct types *types, struct type_decl *out_type);
 bool hark__fields_next(struct type_decl *type, struct field_decl *out_field);
 
-// Tells whether messages of our type and of the peer's declaration can be exchanged: the
-// same name, and the shorter list of fields begins the longer one, by name, kind, element
-// and nested type's name. (Equal hashes say the same at once, nested types included.)
-// The caller must ask for nested types too. False: why says which field differs.
+// Tells whether messages of our type and of the peer's declaration can be exchanged:
+// the same name, and the shorter list of fields begins the longer one, by name, kind,
+// element and nested type's name. (Equal hashes say the same at once, nested types
+// included.) The caller must ask for nested types too. False: why says which field
+// differs.
 bool hark__types_compatible(const hark_type *local, const struct type_decl *declared,
                             char *why, size_t why_size);
 

@@ -123,9 +123,9 @@ get_failure(struct reader *in, struct envelope *envelope)
     uint64_t stage;
     int64_t code;
 
-    if (!hark__reader_array(in, &count) || count < 3 || !hark__reader_i64(in, &code) ||
-        code < INT32_MIN || code > INT32_MAX || !hark__reader_u64(in, &stage) ||
-        stage > STAGE_MAX || !hark__reader_str(in, &envelope->text)) {
+    if (!hark__reader_array(in, &count) || count < 3 || !hark__reader_i64(in, &code)
+        || code < INT32_MIN || code > INT32_MAX || !hark__reader_u64(in, &stage)
+        || stage > STAGE_MAX || !hark__reader_str(in, &envelope->text)) {
         return false;
     }
     envelope->code = (int32_t)code;
@@ -144,12 +144,12 @@ get_own_payload(struct envelope *envelope)
     case ENVELOPE_FAILURE:
         return get_failure(&in, envelope);
     case ENVELOPE_LOOKUP:
-        return hark__reader_array(&in, &count) && count >= 1 &&
-               hark__reader_str(&in, &envelope->text);
+        return hark__reader_array(&in, &count) && count >= 1
+               && hark__reader_str(&in, &envelope->text);
     case ENVELOPE_FOUND:
-        return hark__reader_array(&in, &count) && count >= 1 &&
-               hark__reader_ref(&in, &envelope->found) &&
-               !hark_ref_is_null(envelope->found);
+        return hark__reader_array(&in, &count) && count >= 1
+               && hark__reader_ref(&in, &envelope->found)
+               && !hark_ref_is_null(envelope->found);
     default:
         return true;
     }

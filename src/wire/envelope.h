@@ -1,6 +1,7 @@
 // Envelope: what stands around a payload on its way to another node.
 //
-//     [kind, target, sender, correlation, remaining, trace, cancel, chain, type, payload]
+//     [kind, target, sender, correlation, remaining, trace, cancel, chain, type,
+//      payload]
 //
 // The payload is a msgpack value of its own, decoded later (wire/payload.h), when its
 // type is known. Elements behind it are skipped, so a later version may append some.
@@ -34,20 +35,21 @@ struct envelope {
     hark_ref sender;       // who is answered; null: nobody
     uint64_t correlation;  // ASK, LOOKUP: chosen by the asker; its answer repeats it
     uint64_t trace, cancel, chain;
-    uint32_t type;         // index among the sender's declared types, or TYPE_NONE
+    uint32_t type; // index among the sender's declared types, or TYPE_NONE
     // FAILURE
     uint32_t stage; // hark_stage
     int32_t code;
     // FAILURE: what happened. LOOKUP: the name.
     hark_str text;
     hark_ref found; // FOUND
-    // Every other kind: the payload's msgpack, one value. Encoding: nil if the size is 0.
+    // Every other kind: the payload's msgpack, one value. Encoding: nil if the size is
+    // 0.
     const uint8_t *payload;
     size_t payload_size;
 };
 
-// Appends the envelope with its payload: text and ref for FAILURE, LOOKUP and FOUND, else
-// the bytes at payload.
+// Appends the envelope with its payload: text and ref for FAILURE, LOOKUP and FOUND,
+// else the bytes at payload.
 void hark__envelope_encode(struct bytes *out, const struct envelope *envelope);
 
 // Appends all but the payload. Exactly one value must follow.
@@ -55,7 +57,8 @@ void hark__envelope_begin(struct bytes *out, const struct envelope *envelope);
 
 // Reads one envelope, which is all that `in` holds (hark__entry_next cuts it out).
 // HARK_EDECODE; error then says which element is wrong.
-HARK_CHECKED hark_err hark__envelope_decode(struct reader *in, struct envelope *out_envelope,
-                                            char *error, size_t error_size);
+HARK_CHECKED hark_err hark__envelope_decode(struct reader *in,
+                                            struct envelope *out_envelope, char *error,
+                                            size_t error_size);
 
 #endif // WIRE_ENVELOPE_H

@@ -34,7 +34,8 @@ hark__frame_hello(struct bytes *out, enum frame_kind kind, const struct hello *h
 }
 
 void
-hark__frame_goodbye(struct bytes *out, uint64_t seq, uint64_t ack, int code, hark_str text)
+hark__frame_goodbye(struct bytes *out, uint64_t seq, uint64_t ack, int code,
+                    hark_str text)
 {
     put_head(out, 5, FRAME_GOODBYE, seq, ack);
     hark__bytes_put_i64(out, code);
@@ -70,15 +71,15 @@ fail(char *error, size_t error_size, hark_err err, const char *what)
 static bool
 get_hello(struct reader *in, struct hello *hello)
 {
-    return hark__reader_u32(in, &hello->version_min) &&
-           hark__reader_u32(in, &hello->version_max) &&
-           hello->version_min <= hello->version_max &&
-           hark__reader_str(in, &hello->node_name) &&
-           hark__reader_u64(in, &hello->incarnation) && hello->incarnation != 0 &&
-           hark__reader_u32(in, &hello->flags) &&
-           hark__reader_u32(in, &hello->heartbeat_ms) &&
-           hark__reader_str(in, &hello->endpoint) &&
-           hark__reader_u64(in, &hello->max_frame_bytes);
+    return hark__reader_u32(in, &hello->version_min)
+           && hark__reader_u32(in, &hello->version_max)
+           && hello->version_min <= hello->version_max
+           && hark__reader_str(in, &hello->node_name)
+           && hark__reader_u64(in, &hello->incarnation) && hello->incarnation != 0
+           && hark__reader_u32(in, &hello->flags)
+           && hark__reader_u32(in, &hello->heartbeat_ms)
+           && hark__reader_str(in, &hello->endpoint)
+           && hark__reader_u64(in, &hello->max_frame_bytes);
 }
 
 static bool
@@ -138,17 +139,17 @@ get_body(struct reader *in, uint32_t count, struct frame *frame, char *error,
 }
 
 hark_err
-hark__frame_decode(const uint8_t *data, size_t size, struct frame *out_frame, char *error,
-                   size_t error_size)
+hark__frame_decode(const uint8_t *data, size_t size, struct frame *out_frame,
+                   char *error, size_t error_size)
 {
     struct reader in = hark__reader_of(data, size);
     struct frame frame = {0};
     uint32_t count;
     uint64_t kind;
 
-    if (!hark__reader_array(&in, &count) || count < 3 || !hark__reader_u64(&in, &kind) ||
-        kind == 0 || kind > UINT8_MAX || !hark__reader_u64(&in, &frame.seq) ||
-        !hark__reader_u64(&in, &frame.ack)) {
+    if (!hark__reader_array(&in, &count) || count < 3 || !hark__reader_u64(&in, &kind)
+        || kind == 0 || kind > UINT8_MAX || !hark__reader_u64(&in, &frame.seq)
+        || !hark__reader_u64(&in, &frame.ack)) {
         return fail(error, error_size, HARK_EDECODE, "malformed head");
     }
     frame.kind = (uint8_t)kind;

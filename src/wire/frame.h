@@ -5,8 +5,8 @@
 //     BATCH            [kind, seq, ack] entry entry entry ...
 //     HEARTBEAT        [kind, seq, ack]
 //
-// A batch's entries stand back to back behind its array, up to the end of the frame: so a
-// sender can append entries without knowing how many there will be. An entry is an
+// A batch's entries stand back to back behind its array, up to the end of the frame: so
+// a sender can append entries without knowing how many there will be. An entry is an
 // envelope, a declaration of types, or an introduction of a third node. Elements behind
 // the known ones, and unknown frames and entries, are skipped.
 //
@@ -47,14 +47,15 @@ struct hello {
 struct frame {
     uint8_t kind; // enum frame_kind, or a later version's
     uint64_t seq, ack;
-    struct hello hello;  // HELLO, WELCOME
-    int32_t code;        // GOODBYE
-    hark_str text;       // GOODBYE
+    struct hello hello;    // HELLO, WELCOME
+    int32_t code;          // GOODBYE
+    hark_str text;         // GOODBYE
     struct reader entries; // BATCH
 };
 
 // HELLO or WELCOME.
-void hark__frame_hello(struct bytes *out, enum frame_kind kind, const struct hello *hello);
+void hark__frame_hello(struct bytes *out, enum frame_kind kind,
+                       const struct hello *hello);
 void hark__frame_goodbye(struct bytes *out, uint64_t seq, uint64_t ack, int code,
                          hark_str text);
 // Starts a batch: FRAME_HEAD_SIZE bytes; entries follow.

@@ -5,11 +5,11 @@
 #include "wire/bytes.h"
 
 static const char *const names[] = {
-    [ITEM_END] = "the end",    [ITEM_BAD] = "a byte that is no msgpack",
-    [ITEM_NIL] = "nil",        [ITEM_BOOL] = "a bool",
-    [ITEM_INT] = "an integer", [ITEM_FLOAT] = "a float",
-    [ITEM_STR] = "a string",   [ITEM_BIN] = "bytes",
-    [ITEM_ARRAY] = "an array", [ITEM_MAP] = "a map",
+    [ITEM_END] = "the end",      [ITEM_BAD] = "a byte that is no msgpack",
+    [ITEM_NIL] = "nil",          [ITEM_BOOL] = "a bool",
+    [ITEM_INT] = "an integer",   [ITEM_FLOAT] = "a float",
+    [ITEM_STR] = "a string",     [ITEM_BIN] = "bytes",
+    [ITEM_ARRAY] = "an array",   [ITEM_MAP] = "a map",
     [ITEM_EXT] = "an extension",
 };
 
@@ -112,8 +112,8 @@ read_count(struct reader *in, struct item *item, enum item_kind kind, size_t wid
 {
     uint64_t count;
 
-    return take_number(in, width, &count) &&
-           set_count(in, item, kind, kind == ITEM_MAP ? 2 * count : count);
+    return take_number(in, width, &count)
+           && set_count(in, item, kind, kind == ITEM_MAP ? 2 * count : count);
 }
 
 static bool
@@ -348,8 +348,8 @@ hark__reader_i64(struct reader *in, int64_t *out_value)
     const uint8_t *start = in->at;
     struct item item;
 
-    if (!expect(in, ITEM_INT, &item) ||
-        (!item.is_negative && item.number > INT64_MAX)) {
+    if (!expect(in, ITEM_INT, &item)
+        || (!item.is_negative && item.number > INT64_MAX)) {
         in->at = start;
         return false;
     }

@@ -14,21 +14,25 @@ typedef struct {
     hark_ref reports; // who is told of start and stop; null: nobody
 } cell;
 
-HARK_HOOK(cell, start)
-{
+HARK_HOOK(cell, start) {
     if (!hark_ref_is_null(self->reports)) {
         hark_tell(ctx, self->reports, told, .what = HARK_STR("start"));
     }
 }
-HARK_HOOK(cell, stop)
-{
+HARK_HOOK(cell, stop) {
     if (!hark_ref_is_null(self->reports)) {
         hark_tell(ctx, self->reports, told, .what = HARK_STR("stop"));
     }
 }
-HARK_ON(cell, get) { hark_reply(ctx, value, .n = self->n); }
-HARK_ON(cell, add) { self->n += msg->n; }
-HARK_ON(cell, quit) { hark_exit(ctx); }
+HARK_ON(cell, get) {
+    hark_reply(ctx, value, .n = self->n);
+}
+HARK_ON(cell, add) {
+    self->n += msg->n;
+}
+HARK_ON(cell, quit) {
+    hark_exit(ctx);
+}
 HARK_ACTOR_WITH(cell, (start, stop), get, add, quit)
 
 static int
@@ -147,7 +151,8 @@ names_are_found_taken_and_freed(void **state)
     }
     // The name goes with the actor, in the same turn as its end.
     assert_int_equal(hark_actor_stop(w->here, c), HARK_ENOACTOR);
-    for (int i = 0; i < 1000 && !hark_ref_is_null(hark_lookup(w->here, "cashier")); i++) {
+    for (int i = 0; i < 1000 && !hark_ref_is_null(hark_lookup(w->here, "cashier"));
+         i++) {
         (void)read_cell(w, hark_spawn(w->here, cell));
     }
     assert_true(hark_ref_is_null(hark_lookup(w->here, "cashier")));
@@ -174,9 +179,10 @@ static void
 spawn_under_a_taken_name_fails_and_never_starts(void **state)
 {
     struct world *w = *state;
-    hark_ref first = hark_spawn_with(w->here, &(hark_spawn_options){.name = "one"}, cell);
-    hark_ref second = hark_spawn_with(w->here, &(hark_spawn_options){.name = "one"}, cell,
-                                      .reports = hark_self(w->here));
+    hark_ref first =
+        hark_spawn_with(w->here, &(hark_spawn_options){.name = "one"}, cell);
+    hark_ref second = hark_spawn_with(w->here, &(hark_spawn_options){.name = "one"},
+                                      cell, .reports = hark_self(w->here));
 
     assert_false(hark_ref_is_null(first));
     assert_true(hark_ref_is_null(second));
@@ -219,8 +225,12 @@ typedef struct {
     int64_t handled;
 } gate;
 
-HARK_ON(gate, add) { self->handled++; }
-HARK_ON(gate, get) { hark_reply(ctx, value, .n = self->handled); }
+HARK_ON(gate, add) {
+    self->handled++;
+}
+HARK_ON(gate, get) {
+    hark_reply(ctx, value, .n = self->handled);
+}
 HARK_ACTOR(gate, add, get)
 
 static void
@@ -269,7 +279,8 @@ dead_letters_reach_their_subscriber_with_the_reason(void **state)
     assert_true(hark_ref_equal(letter->from, hark_self(w->here)));
     hark_message_free(w->here, m);
 
-    assert_int_equal(hark_tell(w->here, ((hark_ref){0, 0}), add, .n = 3), HARK_ENOACTOR);
+    assert_int_equal(hark_tell(w->here, ((hark_ref){0, 0}), add, .n = 3),
+                     HARK_ENOACTOR);
     m = hark_receive(w->here, HARK_SECONDS(10));
     assert_non_null(m);
     letter = hark_message_as(m, &hark_dead_letter_type);
@@ -283,12 +294,13 @@ subscribers_of_dead_letters_are_limited(void **state)
     struct world *w = *state;
 
     for (int i = 0; i < 16; i++) {
-        assert_int_equal(hark_dead_letters_subscribe(w->here, hark_spawn(w->here, cell)),
-                         HARK_OK);
+        assert_int_equal(
+            hark_dead_letters_subscribe(w->here, hark_spawn(w->here, cell)), HARK_OK);
     }
     assert_int_equal(hark_dead_letters_subscribe(w->here, hark_self(w->here)),
                      HARK_ELIMIT);
-    assert_int_equal(hark_dead_letters_subscribe(w->here, (hark_ref){0, 0}), HARK_EINVAL);
+    assert_int_equal(hark_dead_letters_subscribe(w->here, (hark_ref){0, 0}),
+                     HARK_EINVAL);
 }
 
 static void
@@ -298,7 +310,8 @@ null_arguments_are_errors(void **state)
     hark_ref c = hark_spawn(w->here, cell);
     hark_ref out;
 
-    assert_int_equal(hark_spawn_value(NULL, &cell_behavior, NULL, NULL, &out), HARK_EINVAL);
+    assert_int_equal(hark_spawn_value(NULL, &cell_behavior, NULL, NULL, &out),
+                     HARK_EINVAL);
     assert_int_equal(hark_spawn_value(w->here, NULL, NULL, NULL, &out), HARK_EINVAL);
     assert_int_equal(hark_spawn_value(w->here, &cell_behavior, NULL, NULL, NULL),
                      HARK_EINVAL);
@@ -354,9 +367,10 @@ refs_print_readably(void **state)
     assert_int_equal(strncmp(text, "cell<", 5), 0);
     hark_ref_print(w->here, (hark_ref){0, 0}, text, sizeof text);
     assert_string_equal(text, "nobody");
-    assert_int_equal(hark_ref_print(w->here, c, NULL, 0), strlen("cell<") + 4 + strlen(".")
-                     + (size_t)snprintf(NULL, 0, "%u.%u>", (unsigned)c.actor,
-                                        (unsigned)(c.actor >> 32)));
+    assert_int_equal(hark_ref_print(w->here, c, NULL, 0),
+                     strlen("cell<") + 4 + strlen(".")
+                         + (size_t)snprintf(NULL, 0, "%u.%u>", (unsigned)c.actor,
+                                            (unsigned)(c.actor >> 32)));
 }
 
 static void

@@ -32,12 +32,18 @@ typedef struct {
     size_t promise_count;
 } target;
 
-HARK_ON(target, echo) { hark_reply(ctx, echoed, .n = msg->n, .text = msg->text); }
-HARK_ON(target, refuse_me) { hark_refuse(ctx, msg->code, "refused with %d", msg->code); }
-HARK_ON(target, say_nothing) {}
-HARK_ON(target, wait_for_me) { self->promises[self->promise_count++] = hark_defer(ctx); }
-HARK_ON(target, release)
-{
+HARK_ON(target, echo) {
+    hark_reply(ctx, echoed, .n = msg->n, .text = msg->text);
+}
+HARK_ON(target, refuse_me) {
+    hark_refuse(ctx, msg->code, "refused with %d", msg->code);
+}
+HARK_ON(target, say_nothing) {
+}
+HARK_ON(target, wait_for_me) {
+    self->promises[self->promise_count++] = hark_defer(ctx);
+}
+HARK_ON(target, release) {
     for (size_t i = 0; i < self->promise_count; i++) {
         if (i % 2 == 0) {
             hark_fulfil(ctx, self->promises[i], echoed, .n = (int64_t)i);
@@ -47,16 +53,22 @@ HARK_ON(target, release)
     }
     self->promise_count = 0;
 }
-HARK_ON(target, append) { self->numbers[self->count++ % MOST] = msg->n; }
-HARK_ON(target, get_order)
-{
+HARK_ON(target, append) {
+    self->numbers[self->count++ % MOST] = msg->n;
+}
+HARK_ON(target, get_order) {
     hark_reply(ctx, order, .numbers = {self->numbers, self->count});
 }
-HARK_ON(target, leave) { hark_exit(ctx); }
-HARK_ON(target, call_back) { hark_tell(ctx, msg->whom, echoed, .n = msg->n + 1); }
-HARK_ON(target, everything) { hark_reply_value(ctx, &everything_type, msg); }
-HARK_ON(target, blob)
-{
+HARK_ON(target, leave) {
+    hark_exit(ctx);
+}
+HARK_ON(target, call_back) {
+    hark_tell(ctx, msg->whom, echoed, .n = msg->n + 1);
+}
+HARK_ON(target, everything) {
+    hark_reply_value(ctx, &everything_type, msg);
+}
+HARK_ON(target, blob) {
     const uint8_t *data = msg->data.ptr;
     uint64_t value = 0;
 
@@ -65,8 +77,8 @@ HARK_ON(target, blob)
     }
     hark_reply(ctx, sum, .value = value, .size = msg->data.len);
 }
-HARK_ACTOR(target, echo, refuse_me, say_nothing, wait_for_me, release, append, get_order,
-           leave, call_back, everything, blob)
+HARK_ACTOR(target, echo, refuse_me, say_nothing, wait_for_me, release, append,
+           get_order, leave, call_back, everything, blob)
 
 static enum reach reach;
 
@@ -92,12 +104,14 @@ reach_target(struct world *w)
 
 // Waits for a failure and checks it.
 static void
-assert_fails(struct world *w, hark_future f, int code, hark_stage stage, const char *text)
+assert_fails(struct world *w, hark_future f, int code, hark_stage stage,
+             const char *text)
 {
     assert_null(hark_await(w->here, f, echoed));
     const hark_error *error = hark_error_of(w->here);
 
-    if (error->code != code || error->stage != stage || strstr(error->text, text) == NULL) {
+    if (error->code != code || error->stage != stage
+        || strstr(error->text, text) == NULL) {
         fail_msg("expected %s, stage %s, \"%s\", got %s", hark_err_name(code),
                  hark_stage_name(stage), text, world_error(w));
     }
@@ -166,7 +180,8 @@ static void
 refusal_brings_its_code_and_text(void **state)
 {
     struct world *w = *state;
-    hark_future f = hark_ask(w->here, reach_target(w), refuse_me, .code = HARK_EUSER + 5);
+    hark_future f =
+        hark_ask(w->here, reach_target(w), refuse_me, .code = HARK_EUSER + 5);
 
     assert_fails(w, f, HARK_EUSER + 5, HARK_STAGE_RUNNING, "refused with 1005");
 }
@@ -326,12 +341,13 @@ fields_of_all_kinds_travel_unchanged(void **state)
     const point points[] = {{1.5, -2.5}, {0, 1e300}};
     const hark_ref refs[] = {hark_self(w->here), {0, 0}};
     const hark_bytes parts[] = {{"ab", 2, NULL}, {"", 0, NULL}};
-    hark_future f = hark_ask(
-        w->here, reach_target(w), everything, .a = true, .b = INT8_MIN, .c = INT16_MIN,
-        .d = INT32_MIN, .e = INT64_MIN, .f = UINT8_MAX, .g = UINT16_MAX, .h = UINT32_MAX,
-        .i = UINT64_MAX, .j = 1.5F, .k = -1e-300, .l = HARK_STR("h\xc3\xa9"),
-        .m = {"\0\1\2", 3, NULL}, .n = hark_self(w->here), .o = {names, 3},
-        .p = {numbers, 3}, .q = {3, 4}, .r = {points, 2}, .s = {refs, 2}, .t = {parts, 2});
+    hark_future f =
+        hark_ask(w->here, reach_target(w), everything, .a = true, .b = INT8_MIN,
+                 .c = INT16_MIN, .d = INT32_MIN, .e = INT64_MIN, .f = UINT8_MAX,
+                 .g = UINT16_MAX, .h = UINT32_MAX, .i = UINT64_MAX, .j = 1.5F,
+                 .k = -1e-300, .l = HARK_STR("h\xc3\xa9"), .m = {"\0\1\2", 3, NULL},
+                 .n = hark_self(w->here), .o = {names, 3}, .p = {numbers, 3},
+                 .q = {3, 4}, .r = {points, 2}, .s = {refs, 2}, .t = {parts, 2});
     const everything *e = hark_await(w->here, f, everything);
 
     if (e == NULL) {
@@ -412,18 +428,15 @@ typedef struct {
     hark_promise promise;
 } client;
 
-HARK_THEN(client, answer, echoed)
-{
+HARK_THEN(client, answer, echoed) {
     hark_fulfil(ctx, self->promise, outcome, .n = msg->n);
 }
-HARK_ELSE(client, answer)
-{
+HARK_ELSE(client, answer) {
     hark_fulfil(ctx, self->promise, outcome, .code = error->code,
                 .text = hark_str_of(error->text));
 }
 HARK_CONTINUATION(client, answer, echoed)
-HARK_ON(client, begin)
-{
+HARK_ON(client, begin) {
     hark_future f = msg->code != 0
                         ? hark_ask(ctx, msg->whom, refuse_me, .code = msg->code)
                         : hark_ask(ctx, msg->whom, echo, .n = 5);
@@ -444,7 +457,8 @@ continuation_runs_with_the_reply_or_the_failure(void **state)
 
     assert_non_null(o);
     assert_int_equal(o->n, 5);
-    o = hark_await(w->here, hark_ask(w->here, c, begin, .whom = t, .code = 1234), outcome);
+    o = hark_await(w->here, hark_ask(w->here, c, begin, .whom = t, .code = 1234),
+                   outcome);
     assert_non_null(o);
     assert_int_equal(o->code, 1234);
     assert_true(hark_str_equal(o->text, HARK_STR("refused with 1234")));

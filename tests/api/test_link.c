@@ -19,11 +19,21 @@ typedef struct {
     hark_promise open;
 } host;
 
-HARK_ON(host, hello_you) { hark_reply(ctx, hello_back, .text = msg->text); }
-HARK_ON(host, no_answer) { self->open = hark_defer(ctx); }
-HARK_ON(host, give_ref) { hark_reply(ctx, here_is, .whom = self->friend); }
-HARK_ON(host, bulk) { self->bulk += msg->data.len; }
-HARK_ON(host, count_bulk) { hark_reply(ctx, counted, .n = self->bulk); }
+HARK_ON(host, hello_you) {
+    hark_reply(ctx, hello_back, .text = msg->text);
+}
+HARK_ON(host, no_answer) {
+    self->open = hark_defer(ctx);
+}
+HARK_ON(host, give_ref) {
+    hark_reply(ctx, here_is, .whom = self->friend);
+}
+HARK_ON(host, bulk) {
+    self->bulk += msg->data.len;
+}
+HARK_ON(host, count_bulk) {
+    hark_reply(ctx, counted, .n = self->bulk);
+}
 HARK_ACTOR(host, hello_you, no_answer, give_ref, bulk, count_bulk)
 
 static enum reach reach;
@@ -57,9 +67,18 @@ static void
 malformed_endpoints_are_named_in_the_error(void **state)
 {
     static const char *const bad[] = {
-        "tcp://",         "tcp://127.0.0.1",       "tcp://127.0.0.1:",  "tcp://:80",
-        "tcp://h:65536",  "tcp://127.0.0.1:http",  "tcp://127.0.0.1:1x", "http://h:80",
-        "127.0.0.1:7000", "",                      "ipc://",            "mem://",
+        "tcp://",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:",
+        "tcp://:80",
+        "tcp://h:65536",
+        "tcp://127.0.0.1:http",
+        "tcp://127.0.0.1:1x",
+        "http://h:80",
+        "127.0.0.1:7000",
+        "",
+        "ipc://",
+        "mem://",
     };
     struct world *w = *state;
 
@@ -299,15 +318,16 @@ type_with_other_fields_fails_its_message_and_not_the_link(void **state)
     hark_system *odd = hark_start_with(&options, types, types + 2);
     hark_ctx *me = hark_attach(odd);
 
-    assert_int_equal(hark_register(w->there, "host", hark_spawn(w->there, host)), HARK_OK);
+    assert_int_equal(hark_register(w->there, "host", hark_spawn(w->there, host)),
+                     HARK_OK);
     hark_ref h = hark_lookup(me, world_name(w, "host"));
     assert_false(hark_ref_is_null(h));
-    hark_future f =
-        hark_ask_value(me, h, &other_hello_you, &(int64_t){5}, NULL);
+    hark_future f = hark_ask_value(me, h, &other_hello_you, &(int64_t){5}, NULL);
     assert_null(hark_await(me, f, hello_back));
     assert_int_equal(hark_error_of(me)->code, HARK_ETYPE);
     assert_non_null(strstr(hark_error_of(me)->text, "hello_you"));
-    f = hark_ask_value(me, h, &hello_you_type, &(hello_you){.text = HARK_STR("x")}, NULL);
+    f = hark_ask_value(me, h, &hello_you_type, &(hello_you){.text = HARK_STR("x")},
+                       NULL);
     assert_non_null(hark_await(me, f, hello_back));
     assert_int_equal(hark_stop(odd, HARK_SECONDS(10)), HARK_OK);
 }
@@ -324,7 +344,8 @@ type_unknown_at_the_peer_fails_its_message_and_not_the_link(void **state)
 
     assert_null(hark_await(w->here, f, hello_back));
     assert_error(w, HARK_ETYPE, "only_here");
-    assert_int_equal(hark_tell_value(w->here, h, &unknown_there, &(int64_t){5}), HARK_OK);
+    assert_int_equal(hark_tell_value(w->here, h, &unknown_there, &(int64_t){5}),
+                     HARK_OK);
     f = hark_ask(w->here, h, hello_you);
     assert_non_null(hark_await(w->here, f, hello_back));
     hark_stats_read(w->there_system, &stats);

@@ -14,8 +14,12 @@ typedef struct {
     hark_promise last;
 } server;
 
-HARK_ON(server, question) { hark_reply(ctx, answer, .n = msg->n * 2); }
-HARK_ON(server, never) { self->last = hark_defer(ctx); }
+HARK_ON(server, question) {
+    hark_reply(ctx, answer, .n = msg->n * 2);
+}
+HARK_ON(server, never) {
+    self->last = hark_defer(ctx);
+}
 HARK_ACTOR(server, question, never)
 
 static int
@@ -188,8 +192,8 @@ await_forever(void *arg)
     hark_future f = hark_ask_within(me, HARK_FOREVER, asker->server, never);
 
     hark_tell(me, asker->server, note); // says that it is about to wait
-    asker->good = hark_await(me, f, answer) == NULL
-                  && (hark_error_of(me)->code == HARK_ESTOPPED);
+    asker->good =
+        hark_await(me, f, answer) == NULL && (hark_error_of(me)->code == HARK_ESTOPPED);
     hark_detach(me);
     return NULL;
 }
@@ -304,7 +308,8 @@ main(void)
         TEST(stale_and_foreign_futures_are_errors),
         cmocka_unit_test(future_limit_is_kept),
         cmocka_unit_test(stop_ends_the_waits_of_other_threads),
-        cmocka_unit_test(stop_reports_a_thread_that_does_not_detach_and_can_be_called_again),
+        cmocka_unit_test(
+            stop_reports_a_thread_that_does_not_detach_and_can_be_called_again),
         TEST(idle_system_uses_no_cpu),
         TEST(kept_message_outlives_its_receipt_and_can_be_forwarded),
         TEST(memory_of_a_turn_is_there),

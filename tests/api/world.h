@@ -1,5 +1,6 @@
-// World: two places that speak to each other, for tests that must hold wherever the other
-// side is: on this node, or on another one behind some link. One thread has a ctx in each.
+// World: two places that speak to each other, for tests that must hold wherever the
+// other side is: on this node, or on another one behind some link. One thread has a ctx
+// in each.
 
 #ifndef API_WORLD_H
 #define API_WORLD_H
@@ -44,8 +45,9 @@ world_wish(enum reach reach)
     static char ipc[128];
 
     snprintf(ipc, sizeof ipc, "ipc://@hark-test-%ld", (long)getpid());
-    return reach == REACH_MEMORY ? "mem://there" : reach == REACH_TCP ? "tcp://127.0.0.1:0"
-                                                                      : ipc;
+    return reach == REACH_MEMORY ? "mem://there"
+           : reach == REACH_TCP  ? "tcp://127.0.0.1:0"
+                                 : ipc;
 }
 
 static inline struct world *

@@ -20,9 +20,9 @@ enum {
     USERS = 3,
     SENDERS = USERS + 1, // the last one sends system messages
     READERS = 2,
-    BUDGET = 5,       // messages a turn
-    AHEAD = 2000,     // messages in flight at most
-    ROUNDS = 200000,  // of each sender at most
+    BUDGET = 5,      // messages a turn
+    AHEAD = 2000,    // messages in flight at most
+    ROUNDS = 200000, // of each sender at most
 };
 
 struct letter {
@@ -31,7 +31,8 @@ struct letter {
     uint32_t number;
 };
 
-// A mailbox and what only its reader of the moment touches: a second one would be a race.
+// A mailbox and what only its reader of the moment touches: a second one would be a
+// race.
 struct box {
     struct mailbox mailbox;
     struct hark_message *current;
@@ -41,7 +42,7 @@ struct box {
 
 struct post {
     struct box boxes[BOXES];
-    pthread_mutex_t lock; // guards queue and queued
+    pthread_mutex_t lock;     // guards queue and queued
     struct box *queue[BOXES]; // each box at most once
     unsigned queued;
     _Atomic(uint64_t) sent, received;
@@ -262,7 +263,8 @@ every_message_arrives_once_and_in_order_while_the_reader_moves(void **state)
     }
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i] = (struct sender){post, i};
-        assert_int_equal(pthread_create(&threads[i], NULL, sender_main, &senders[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, sender_main, &senders[i]),
+                         0);
     }
     for (unsigned i = SENDERS; i < SENDERS + READERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, reader_main, post), 0);
@@ -287,7 +289,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_message_arrives_once_and_in_order_while_the_reader_moves),
+        cmocka_unit_test(
+            every_message_arrives_once_and_in_order_while_the_reader_moves),
     };
     return cmocka_run_group_tests_name("stress/mailbox", tests, NULL, NULL);
 }

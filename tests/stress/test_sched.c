@@ -16,8 +16,9 @@
 
 enum { WORKERS = 4, OUTSIDE = 2, TASKS = 3000 };
 
-// A task hops on through the scheduler until the time is over. `hops` is plain: two turns
-// of one task at once would be a race, and so would a turn that does not see the last.
+// A task hops on through the scheduler until the time is over. `hops` is plain: two
+// turns of one task at once would be a race, and so would a turn that does not see the
+// last.
 struct hopper {
     struct task task; // first member
     struct crowd *crowd;
@@ -49,7 +50,8 @@ static void
 end_hopper(struct crowd *crowd)
 {
     // acq_rel: all hoppers' turns come before the end that the last one tells.
-    if (atomic_fetch_add_explicit(&crowd->ended, 1, memory_order_acq_rel) == TASKS - 1) {
+    if (atomic_fetch_add_explicit(&crowd->ended, 1, memory_order_acq_rel)
+        == TASKS - 1) {
         // release: pairs with the test's acquire.
         atomic_store_explicit(&crowd->all_over, 1, memory_order_release);
         crowd->env->ops->wake(crowd->env, &crowd->all_over);
@@ -111,7 +113,8 @@ submit_from_outside(void *arg)
     const struct outsider *outsider = arg;
 
     for (unsigned i = outsider->first; i < TASKS; i += OUTSIDE) {
-        hark__sched_submit(outsider->crowd->sched, NULL, &outsider->crowd->hoppers[i].task);
+        hark__sched_submit(outsider->crowd->sched, NULL,
+                           &outsider->crowd->hoppers[i].task);
         if (i % 64 == 0) {
             sched_yield();
         }

@@ -6,6 +6,7 @@
 #ifndef HARK_DETAIL_MAP_H
 #define HARK_DETAIL_MAP_H
 
+// clang-format off
 #define HARK_PP_CAT_(a, b) a##b
 #define HARK_PP_CAT(a, b) HARK_PP_CAT_(a, b)
 
@@ -127,5 +128,7 @@ address_of(const T &temporary)
 
 // HARK_BEHAVIOR_(actor, anything...) gives `&actor_behavior`.
 #define HARK_BEHAVIOR_(...) (&HARK_PP_CAT(HARK_PP_FIRST(__VA_ARGS__), _behavior))
+
+// clang-format on
 
 #endif // HARK_DETAIL_MAP_H

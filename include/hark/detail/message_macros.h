@@ -35,6 +35,7 @@ typedef bool hark_kind__Bool;
 typedef hark_list_bool hark_list__Bool;
 #define HARK_KIND__Bool HARK_KIND_bool
 
+// clang-format off
 #define HARK_MESSAGE(...)                                                              \
     HARK_MESSAGE_(HARK_PP_FIRST(__VA_ARGS__), HARK_PP_COUNT_REST(__VA_ARGS__),         \
                   HARK_PP_IS_ALONE(__VA_ARGS__), __VA_ARGS__)
@@ -104,5 +105,7 @@ typedef hark_list_bool hark_list__Bool;
 #define HARK_FLAT_3_list_(kind) 0
 #define HARK_FLAT_3_message_(T) T##_is_flat_
 #define HARK_FLAT_4_(m, list, message, T, name) 0
+
+// clang-format on
 
 #endif // HARK_DETAIL_MESSAGE_MACROS_H

@@ -176,8 +176,8 @@ a_failure_message_gives_the_future_its_code_and_stage(void **state)
 {
     struct fixture *f = *state;
     struct future *future = open_future(f, 100);
-    struct hark_message *failure = hark__failure_new(
-        f->pool, future->id, HARK_ENOREPLY, HARK_STAGE_RUNNING, "silent", 6);
+    struct hark_message *failure = hark__failure_new(f->pool, future->id, HARK_ENOREPLY,
+                                                     HARK_STAGE_RUNNING, "silent", 6);
 
     hark__future_complete(f->futures, f, future, failure, HARK_OK, HARK_STAGE_SENT, 9);
     assert_int_equal(future->code, HARK_ENOREPLY);
@@ -455,15 +455,18 @@ all_refuses_stale_or_watched_ones_and_a_full_table(void **state)
     hark_future member = {.id = 12345};
     struct future *all = NULL;
 
-    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all), HARK_ESTALE);
+    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all),
+                     HARK_ESTALE);
     watch(f, a, 1);
     member = handle(a);
-    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all), HARK_ESTALE);
+    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all),
+                     HARK_ESTALE);
     for (int i = 2; i < LIMIT; i++) {
         open_future(f, 100);
     }
     member = handle(b);
-    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all), HARK_ELIMIT);
+    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all),
+                     HARK_ELIMIT);
     assert_null(all);
     assert_false(b->kept);
 }

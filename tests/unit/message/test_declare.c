@@ -9,9 +9,10 @@
 
 HARK_MESSAGE(thirty_two, (i8, a1), (i8, a2), (i8, a3), (i8, a4), (i8, a5), (i8, a6),
              (i8, a7), (i8, a8), (i8, a9), (i8, a10), (i8, a11), (i8, a12), (i8, a13),
-             (i8, a14), (i8, a15), (i8, a16), (i8, a17), (i8, a18), (i8, a19), (i8, a20),
-             (i8, a21), (i8, a22), (i8, a23), (i8, a24), (i8, a25), (i8, a26), (i8, a27),
-             (i8, a28), (i8, a29), (i8, a30), (i8, a31), (i8, a32))
+             (i8, a14), (i8, a15), (i8, a16), (i8, a17), (i8, a18), (i8, a19),
+             (i8, a20), (i8, a21), (i8, a22), (i8, a23), (i8, a24), (i8, a25),
+             (i8, a26), (i8, a27), (i8, a28), (i8, a29), (i8, a30), (i8, a31),
+             (i8, a32))
 
 extern const hark_type *const __start_hark_types[];
 extern const hark_type *const __stop_hark_types[];
@@ -78,7 +79,8 @@ every_declared_type_stands_in_the_section(void **state)
     size_t found = 0;
 
     (void)state;
-    for (const hark_type *const *at = __start_hark_types; at < __stop_hark_types; at++) {
+    for (const hark_type *const *at = __start_hark_types; at < __stop_hark_types;
+         at++) {
         found += *at == &deposit_type || *at == &get_balance_type;
     }
     assert_int_equal(found, 2);

@@ -35,8 +35,8 @@ fields_are_printed_by_name(void **state)
 static void
 every_plain_kind_has_a_form(void **state)
 {
-    numbers value = {true, -1, -2, -3,   INT64_MIN, 1,         2,
-                     3,    UINT64_MAX, 0.1f, 1.0 / 3, {0x1f, 0x2a}};
+    numbers value = {true, -1, -2,         -3,   INT64_MIN, 1,
+                     2,    3,  UINT64_MAX, 0.1f, 1.0 / 3,   {0x1f, 0x2a}};
 
     (void)state;
     assert_string_equal(print(&numbers_type, &value),
@@ -75,7 +75,8 @@ what_is_long_is_cut(void **state)
     assert_non_null(strstr(out, "00...>"));
     assert_non_null(strstr(out, "aaa\"..."));
     assert_null(strstr(out, "\xe2"));
-    assert_non_null(strstr(print(&lists_type, &listed), "n8: [0, 0, 0, 0, 0, 0, 0, 0, ...]"));
+    assert_non_null(
+        strstr(print(&lists_type, &listed), "n8: [0, 0, 0, 0, 0, 0, 0, 0, ...]"));
 }
 
 static void
@@ -84,9 +85,8 @@ a_short_buffer_gets_what_fits_and_the_whole_length(void **state)
     char small[8];
 
     (void)state;
-    assert_int_equal(hark_print(small, sizeof small, &get_balance_type,
-                                &(get_balance){0}),
-                     13);
+    assert_int_equal(
+        hark_print(small, sizeof small, &get_balance_type, &(get_balance){0}), 13);
     assert_string_equal(small, "get_bal");
     assert_int_equal(hark_print(NULL, 0, &get_balance_type, &(get_balance){0}), 13);
 }

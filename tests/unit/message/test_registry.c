@@ -75,10 +75,14 @@ malformed_descriptors_are_refused(void **state)
     const hark_field nested_list = {"x", HARK_KIND_list, HARK_KIND_list, 0, NULL};
     const hark_field pointing = {"x", HARK_KIND_str, 0, 0, NULL};
     const hark_type types[] = {
-        {"outside", 8, 1, true, &outside},   {"unknown", 8, 1, true, &unknown},
-        {"untyped", 8, 1, true, &untyped},   {"listed", 16, 1, false, &nested_list},
-        {"pointing", 16, 1, true, &pointing}, {"", 8, 0, true, NULL},
-        {NULL, 8, 0, true, NULL},            {"none", 8, 1, true, NULL},
+        {"outside", 8, 1, true, &outside},
+        {"unknown", 8, 1, true, &unknown},
+        {"untyped", 8, 1, true, &untyped},
+        {"listed", 16, 1, false, &nested_list},
+        {"pointing", 16, 1, true, &pointing},
+        {"", 8, 0, true, NULL},
+        {NULL, 8, 0, true, NULL},
+        {"none", 8, 1, true, NULL},
     };
 
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {

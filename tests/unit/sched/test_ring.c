@@ -157,7 +157,10 @@ stolen_tasks_can_be_stolen_back(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, setup)
-#define TEST_WRAP(name) {"near wrap: " #name, name, setup_near_wrap, NULL, NULL}
+#define TEST_WRAP(name)                                                                \
+    {                                                                                  \
+        "near wrap: " #name, name, setup_near_wrap, NULL, NULL                         \
+    }
 
 int
 main(void)
