@@ -235,6 +235,14 @@ read_chunk(hark_ctx *ctx, coordinator *self)
     return NULL;
 }
 
+// Does a failure tell of the worker, and not of the chunk?
+static bool
+means_lost(int code)
+{
+    return code == HARK_ENONODE || code == HARK_ENOACTOR || code == HARK_ESTOPPED
+           || code == HARK_ETIMEOUT;
+}
+
 HARK_THEN(coordinator, count, chunk_counts) {
     struct chunk *chunk = arg;
 
@@ -261,7 +269,7 @@ HARK_ELSE(coordinator, count) {
     self->workers[index].in_flight--;
     chunk->state = CHUNK_WAITING; // for another worker
     self->retried++;
-    if (error->code == HARK_ETIMEOUT || !hark_is_alive(ctx, self->workers[index].ref)) {
+    if (means_lost(error->code) || !hark_is_alive(ctx, self->workers[index].ref)) {
         lose(ctx, self, index, line);
     } else if (++chunk->refusals == MOST_TRIES) {
         give_up(ctx, self, error->code, line);
@@ -273,8 +281,9 @@ HARK_CONTINUATION(coordinator, count, chunk_counts)
 static void
 send_chunk(hark_ctx *ctx, coordinator *self, struct chunk *chunk, struct worker *to)
 {
-    hark_future f = hark_ask_within(ctx, ANSWER_MS, to->ref, count_chunk, .id = chunk->id,
-                                    .text = hark_bytes_of_buffer(chunk->text));
+    hark_future f =
+        hark_ask_within(ctx, ANSWER_MS, to->ref, count_chunk, .id = chunk->id,
+                        .text = hark_bytes_of_buffer(chunk->text));
 
     chunk->state = CHUNK_SENT;
     chunk->worker = (uint32_t)(to - self->workers);

@@ -78,10 +78,9 @@ work(hark_ctx *me, const char *endpoint, const char *index)
         return complain(me, index);
     }
     hark_ref worker = hark_spawn(me, counter);
-    hark_future f = hark_ask_within(me, HARK_FOREVER, coordinator, worker_ready,
-                                    .worker = worker,
-                                    .index = (uint32_t)strtoul(index, NULL, 10),
-                                    .pid = getpid());
+    hark_future f =
+        hark_ask_within(me, HARK_FOREVER, coordinator, worker_ready, .worker = worker,
+                        .index = (uint32_t)strtoul(index, NULL, 10), .pid = getpid());
 
     (void)!hark_await(me, f, go_home);
     return 0;

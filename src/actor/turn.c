@@ -10,9 +10,9 @@
 #include <stdlib.h>
 
 enum {
-    TURN_MESSAGES = 64,
+    TURN_MESSAGES = 4096,
     TURN_LOOK = 8, // messages between looks at the clock
-    TURN_NS = 1000 * 1000,
+    TURN_NS = 50 * 1000,
 };
 
 static inline void *

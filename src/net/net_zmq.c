@@ -213,18 +213,26 @@ binding_of(const char *endpoint, const char *port, char *out, size_t size)
              is_localhost ? "127.0.0.1" : host, strcmp(port, "0") == 0 ? "*" : port);
 }
 
+// What others connect to, from what libzmq bound: not "any address", nor IPv4 written as
+// IPv6.
 static void
 write_bound(struct zsocket *socket, char *out, size_t size)
 {
+    static const char mapped[] = "tcp://[::ffff:";
     char last[512] = "";
     size_t last_size = sizeof last;
     char host[TCP_HOST];
 
     zmq_getsockopt(socket->zmq, ZMQ_LAST_ENDPOINT, last, &last_size);
+    const char *end = strchr(last, ']');
     if (strncmp(last, "tcp://0.0.0.0:", 14) == 0
         || strncmp(last, "tcp://[::]:", 11) == 0) {
         own_address(host, sizeof host);
         snprintf(out, size, "tcp://%s%s", host, strrchr(last, ':'));
+    } else if (strncmp(last, mapped, sizeof mapped - 1) == 0 && end != NULL) {
+        const char *ipv4 = last + sizeof mapped - 1;
+
+        snprintf(out, size, "tcp://%.*s%s", (int)(end - ipv4), ipv4, end + 1);
     } else {
         snprintf(out, size, "%s", last);
     }

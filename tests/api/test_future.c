@@ -1,0 +1,352 @@
+// Futures inside actors: continuations, what outlives a turn, what ends with its owner.
+
+#include "api/world.h"
+
+HARK_MESSAGE(question, (i64, n))
+HARK_MESSAGE(answer, (i64, n))
+HARK_MESSAGE(stall)
+HARK_MESSAGE(unstall)
+HARK_MESSAGE(run, (ref, whom), (i32, what))
+HARK_MESSAGE(ran, (i64, n), (i32, code), (str, text))
+
+typedef struct {
+    hark_promise held[16];
+    size_t count;
+} server;
+
+HARK_ON(server, question) {
+    if (msg->n < 0) {
+        hark_refuse(ctx, HARK_EUSER, "negative: %d", (int)msg->n);
+        return;
+    }
+    hark_reply(ctx, answer, .n = msg->n + 1);
+}
+HARK_ON(server, stall) {
+    self->held[self->count++ % 16] = hark_defer(ctx);
+}
+HARK_ON(server, unstall) {
+    while (self->count > 0) {
+        hark_fulfil(ctx, self->held[--self->count], answer, .n = 1);
+    }
+    hark_reply(ctx, answer);
+}
+HARK_ACTOR(server, question, stall, unstall)
+
+enum { THEN_TWICE, ORPHAN, KEPT, AWAIT, REPLY_TWICE, DEFER_TWICE, ALL, LEAVE };
+
+typedef struct {
+    hark_promise promise;
+    hark_future kept;
+    hark_future all[3];
+} client;
+
+static int dropped;
+
+static void
+count_drop(void *arg)
+{
+    (void)arg;
+    dropped++;
+}
+
+HARK_THEN(client, done, answer) {
+    hark_fulfil(ctx, self->promise, ran, .n = msg->n,
+                .code = arg == &dropped ? 0 : HARK_EINVAL);
+}
+HARK_ELSE(client, done) {
+    hark_fulfil(ctx, self->promise, ran, .code = error->code,
+                .text = hark_str_of(error->text));
+}
+
+HARK_THEN(client, all, hark_all_done) {
+    int64_t sum = 0;
+
+    for (int i = 0; i < 3; i++) {
+        const answer *a = hark_future_get(ctx, self->all[i], answer);
+        assert_non_null(a);
+        sum += a->n;
+    }
+    hark_fulfil(ctx, self->promise, ran, .n = sum, .code = (int32_t)msg->count);
+}
+HARK_ELSE(client, all) {
+    hark_fulfil(ctx, self->promise, ran, .code = error->code,
+                .text = hark_str_of(error->text));
+}
+HARK_CONTINUATION(client, all, hark_all_done)
+
+static const hark_continuation with_drop = {
+    .type = &answer_type,
+    .on_reply = client_resume_done_answer,
+    .on_failure = client_fail_done,
+    .drop = count_drop,
+};
+
+static void
+ask_all(hark_ctx *ctx, client *self, hark_ref whom)
+{
+    for (int i = 0; i < 3; i++) {
+        self->all[i] = hark_ask(ctx, whom, question, .n = i);
+    }
+    hark_future all = hark_all(ctx, self->all, 3);
+    assert_int_equal(hark_then_value(ctx, self->all[0], &with_drop, NULL), HARK_ESTALE);
+    assert_int_equal(hark_then(ctx, all, client, all, NULL), HARK_OK);
+}
+
+HARK_ON(client, run) {
+    hark_future f;
+
+    switch (msg->what) {
+    case THEN_TWICE:
+        f = hark_ask(ctx, msg->whom, question, .n = 4);
+        self->promise = hark_defer(ctx);
+        assert_int_equal(hark_then_value(ctx, f, &with_drop, &dropped), HARK_OK);
+        assert_int_equal(hark_then_value(ctx, f, &with_drop, NULL), HARK_ESTALE);
+        return;
+    case ORPHAN: // nobody looks: it must not stay, and its failure is counted
+        f = hark_ask(ctx, msg->whom, question, .n = -1);
+        hark_reply(ctx, ran, .n = (int64_t)f.id);
+        return;
+    case KEPT:
+        if (self->kept.id == 0) {
+            self->kept = hark_ask(ctx, msg->whom, question, .n = 7);
+            assert_int_equal(hark_future_keep(ctx, self->kept), HARK_OK);
+            hark_reply(ctx, ran);
+        } else if (!hark_future_done(ctx, self->kept)) {
+            hark_reply(ctx, ran);
+        } else {
+            const answer *a = hark_future_get(ctx, self->kept, answer);
+            hark_reply(ctx, ran, .n = a != NULL ? a->n : -1);
+            hark_future_drop(ctx, self->kept);
+            assert_null(hark_future_get(ctx, self->kept, answer));
+        }
+        return;
+    case AWAIT:
+        f = hark_ask(ctx, msg->whom, question);
+        assert_null(hark_await(ctx, f, answer));
+        hark_reply(ctx, ran, .code = hark_error_of(ctx)->code);
+        return;
+    case REPLY_TWICE:
+        assert_int_equal(hark_reply(ctx, ran, .n = 1), HARK_OK);
+        assert_int_equal(hark_reply(ctx, ran, .n = 2), HARK_ENOASK);
+        assert_int_equal(hark_refuse(ctx, HARK_EUSER, "late"), HARK_ENOASK);
+        assert_int_equal(hark_defer(ctx).id, 0);
+        return;
+    case DEFER_TWICE:
+        self->promise = hark_defer(ctx);
+        assert_int_equal(hark_reply(ctx, ran), HARK_ENOASK);
+        assert_int_equal(hark_fulfil(ctx, self->promise, ran, .n = 3), HARK_OK);
+        assert_int_equal(hark_fulfil(ctx, self->promise, ran, .n = 4), HARK_ESTALE);
+        assert_int_equal(hark_break(ctx, self->promise, HARK_EUSER, "no"), HARK_ESTALE);
+        return;
+    case ALL:
+        self->promise = hark_defer(ctx);
+        ask_all(ctx, self, msg->whom);
+        return;
+    case LEAVE: // with a future that is continued
+        f = hark_ask(ctx, msg->whom, stall);
+        assert_int_equal(hark_then_value(ctx, f, &with_drop, NULL), HARK_OK);
+        hark_reply(ctx, ran);
+        hark_exit(ctx);
+        return;
+    default:
+        return;
+    }
+}
+HARK_ACTOR(client, run)
+
+struct fixture {
+    struct world *w;
+    hark_ref server, client;
+};
+
+static int
+setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    f->w = world_open(REACH_LOCAL, NULL);
+    f->server = hark_spawn(f->w->here, server);
+    f->client = hark_spawn(f->w->here, client);
+    dropped = 0;
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    world_close(f->w);
+    free(f);
+    return 0;
+}
+
+static ran
+have_run(struct fixture *f, int what)
+{
+    hark_future future =
+        hark_ask(f->w->here, f->client, run, .whom = f->server, .what = what);
+    const ran *r = hark_await(f->w->here, future, ran);
+
+    if (r == NULL) {
+        fail_msg("%s", world_error(f->w));
+    }
+    return *r;
+}
+
+static void
+future_is_continued_once_and_drops_each_argument(void **state)
+{
+    struct fixture *f = *state;
+    ran r = have_run(f, THEN_TWICE);
+
+    assert_int_equal(r.n, 5);
+    assert_int_equal(r.code, 0);
+    (void)have_run(f, REPLY_TWICE); // the turn of the continuation is over
+    assert_int_equal(dropped, 2);
+}
+
+static void
+failure_that_nobody_looked_at_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    hark_stats stats;
+
+    (void)have_run(f, ORPHAN);
+    do {
+        (void)have_run(f, REPLY_TWICE);
+        hark_stats_read(f->w->here_system, &stats);
+    } while (stats.failures_unseen == 0);
+    assert_int_equal(stats.failures_unseen, 1);
+    assert_int_equal(stats.dead_letters, 0);
+}
+
+static void
+kept_future_outlives_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    ran r;
+
+    (void)have_run(f, KEPT);
+    do {
+        r = have_run(f, KEPT);
+    } while (r.n == 0);
+    assert_int_equal(r.n, 8);
+}
+
+static void
+await_in_an_actor_is_refused_for_now(void **state)
+{
+    assert_int_equal(have_run(*state, AWAIT).code, HARK_ENOTSUP);
+}
+
+static void
+second_answer_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(have_run(f, REPLY_TWICE).n, 1);
+    assert_int_equal(have_run(f, DEFER_TWICE).n, 3);
+}
+
+static void
+all_in_an_actor_gives_each_reply(void **state)
+{
+    ran r = have_run(*state, ALL);
+
+    assert_int_equal(r.n, 1 + 2 + 3);
+    assert_int_equal(r.code, 3);
+}
+
+static void
+continuation_of_an_actor_that_ended_is_only_dropped(void **state)
+{
+    struct fixture *f = *state;
+    hark_stats stats;
+
+    (void)have_run(f, LEAVE);
+    hark_future g = hark_ask(f->w->here, f->server, unstall);
+    assert_non_null(hark_await(f->w->here, g, answer));
+    while (hark_is_alive(f->w->here, f->client)) {
+        g = hark_ask(f->w->here, f->server, question);
+        assert_non_null(hark_await(f->w->here, g, answer));
+    }
+    do { // its answer has nobody to go to
+        hark_stats_read(f->w->here_system, &stats);
+    } while (stats.dead_letters == 0);
+    assert_int_equal(dropped, 1);
+}
+
+static void
+all_of_nothing_is_done_and_of_stale_ones_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_future none = hark_all(me, NULL, 0);
+    const hark_all_done *done = hark_await(me, none, hark_all_done);
+
+    assert_non_null(done);
+    assert_int_equal(done->count, 0);
+    hark_future stale = hark_ask(me, f->server, question);
+    hark_future_drop(me, stale);
+    assert_int_equal(hark_all(me, &stale, 1).id, 0);
+    assert_int_equal(hark_error_of(me)->code, HARK_ESTALE);
+}
+
+static void
+all_over_many_ends_once(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    enum { COUNT = 5000 };
+    static hark_future all[COUNT];
+
+    for (int i = 0; i < COUNT; i++) {
+        all[i] = hark_ask(me, f->server, question, .n = i);
+    }
+    hark_future every = hark_all(me, all, COUNT);
+    const hark_all_done *done = hark_await(me, every, hark_all_done);
+    assert_non_null(done);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(hark_future_get(me, all[i], answer)->n, i + 1);
+    }
+}
+
+static void
+timeouts_of_many_lengths_fire_in_their_order(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_future futures[12];
+
+    for (uint32_t i = 0; i < 12; i++) { // more lengths than lists
+        futures[i] = hark_ask_within(me, 20 + 7 * (11 - i), f->server, stall);
+    }
+    for (uint32_t i = 12; i-- > 0;) {
+        assert_null(hark_await(me, futures[i], answer));
+        assert_int_equal(hark_error_of(me)->code, HARK_ETIMEOUT);
+        assert_true(i == 0 || !hark_future_done(me, futures[0])
+                    || hark_error_of(me)->elapsed_ms >= 20);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(future_is_continued_once_and_drops_each_argument),
+        TEST(failure_that_nobody_looked_at_is_counted),
+        TEST(kept_future_outlives_its_turn),
+        TEST(await_in_an_actor_is_refused_for_now),
+        TEST(second_answer_is_refused),
+        TEST(all_in_an_actor_gives_each_reply),
+        TEST(continuation_of_an_actor_that_ended_is_only_dropped),
+        TEST(all_of_nothing_is_done_and_of_stale_ones_is_refused),
+        TEST(all_over_many_ends_once),
+        TEST(timeouts_of_many_lengths_fire_in_their_order),
+    };
+    return cmocka_run_group_tests_name("api/future", tests, NULL, NULL);
+}

@@ -1,0 +1,264 @@
+// Nets: two nets of one process and what came to each, for tests that must hold over
+// every transport.
+
+#ifndef UNIT_NET_NETS_H
+#define UNIT_NET_NETS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "net/net.h"
+
+enum { NETS_LIMIT_BYTES = 32 * 1024 * 1024, NETS_WAIT_S = 20 };
+
+enum carrier { OVER_MEM, OVER_IPC, OVER_TCP };
+
+// A sink that notes what comes. Each frame's first 8 bytes are its number.
+struct place {
+    struct sink sink; // first
+    struct net *net;
+    pthread_mutex_t lock; // guards all below
+    pthread_cond_t moved;
+    struct pipe *pipe; // of the last frame
+    uint64_t frames, bytes, next, disorder, bad;
+    uint64_t gone, ticks;
+    char why[128];
+    bool echoes;      // sends each frame back
+    bool closes;      // closes the pipe with the next frame or tick
+    struct pipe *end; // to be closed with the next tick
+};
+
+struct nets {
+    enum carrier carrier;
+    struct hark_hub *hub;
+    struct place here, there;
+    char endpoint[256]; // of there
+};
+
+static inline bool
+place_is_filled(const uint8_t *data, size_t size)
+{
+    for (size_t i = 8; i < size; i++) {
+        if (data[i] != (uint8_t)(i * 7)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Gives a frame with that number.
+static inline uint8_t *
+place_frame(uint64_t number, size_t size)
+{
+    uint8_t *data = malloc(size);
+
+    assert_non_null(data);
+    memcpy(data, &number, sizeof number);
+    for (size_t i = 8; i < size; i++) {
+        data[i] = (uint8_t)(i * 7);
+    }
+    return data;
+}
+
+static inline void
+place_on_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
+{
+    struct place *place = (struct place *)sink;
+    uint64_t number = UINT64_MAX;
+
+    if (size >= sizeof number) {
+        memcpy(&number, data, sizeof number);
+    }
+    pthread_mutex_lock(&place->lock);
+    place->pipe = pipe;
+    place->frames++;
+    place->bytes += size;
+    place->disorder += number != place->next;
+    place->next = number + 1;
+    place->bad += !place_is_filled(data, size);
+    bool echoes = place->echoes;
+    bool closes = place->closes;
+    place->closes = false;
+    pthread_cond_broadcast(&place->moved);
+    pthread_mutex_unlock(&place->lock);
+    if (echoes) {
+        (void)hark__pipe_send(pipe, data, size);
+    }
+    if (closes) {
+        hark__pipe_close(pipe);
+    }
+}
+
+static inline void
+place_on_gone(struct sink *sink, struct pipe *pipe, const char *why)
+{
+    struct place *place = (struct place *)sink;
+
+    pthread_mutex_lock(&place->lock);
+    place->gone++;
+    snprintf(place->why, sizeof place->why, "%s", why);
+    place->end = place->end == pipe ? NULL : place->end;
+    pthread_cond_broadcast(&place->moved);
+    pthread_mutex_unlock(&place->lock);
+    hark__pipe_close(pipe);
+}
+
+static inline void
+place_on_tick(struct sink *sink)
+{
+    struct place *place = (struct place *)sink;
+
+    pthread_mutex_lock(&place->lock);
+    struct pipe *end = place->end;
+    place->end = NULL;
+    place->ticks++;
+    pthread_cond_broadcast(&place->moved);
+    pthread_mutex_unlock(&place->lock);
+    if (end != NULL) {
+        hark__pipe_close(end);
+    }
+}
+
+// Waits until *count is at least `least`; fails the test after NETS_WAIT_S.
+static inline void
+place_wait(struct place *place, const uint64_t *count, uint64_t least)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += NETS_WAIT_S;
+    pthread_mutex_lock(&place->lock);
+    int late = 0;
+    while (*count < least && late == 0) {
+        late = pthread_cond_timedwait(&place->moved, &place->lock, &until);
+    }
+    uint64_t got = *count;
+    pthread_mutex_unlock(&place->lock);
+    if (got < least) {
+        fail_msg("waited for %llu, got %llu", (unsigned long long)least,
+                 (unsigned long long)got);
+    }
+}
+
+static inline void
+place_open(struct place *place, struct hark_hub *hub, uint32_t tick_ms)
+{
+    place->sink = (struct sink){place_on_frame, place_on_gone, place_on_tick};
+    pthread_mutex_init(&place->lock, NULL);
+    pthread_cond_init(&place->moved, NULL);
+    place->net = hark__net_open(&(struct net_options){
+        .env = hark__env_real(),
+        .sink = &place->sink,
+        .tick_ms = tick_ms,
+        .frame_limit_bytes = NETS_LIMIT_BYTES,
+        .hub = hub,
+    });
+    assert_non_null(place->net);
+}
+
+static inline void
+place_close(struct place *place)
+{
+    if (place->net != NULL) {
+        hark__net_close(place->net, 200);
+        place->net = NULL;
+    }
+}
+
+static inline void
+place_fini(struct place *place)
+{
+    place_close(place);
+    pthread_cond_destroy(&place->moved);
+    pthread_mutex_destroy(&place->lock);
+}
+
+// Closes a pipe in its poller thread.
+static inline void
+place_end(struct place *place, struct pipe *pipe)
+{
+    pthread_mutex_lock(&place->lock);
+    place->end = pipe;
+    uint64_t ticks = place->ticks;
+    pthread_mutex_unlock(&place->lock);
+    hark__net_kick(place->net);
+    place_wait(place, &place->ticks, ticks + 1);
+}
+
+// Sends one frame. False: refused.
+static inline bool
+place_send(struct pipe *pipe, uint64_t number, size_t size)
+{
+    uint8_t *data = place_frame(number, size);
+    hark_err err = hark__pipe_send(pipe, data, size);
+
+    free(data);
+    return err == HARK_OK;
+}
+
+static inline const char *
+nets_wish(enum carrier carrier)
+{
+    static char ipc[128];
+
+    snprintf(ipc, sizeof ipc, "ipc://@hark-unit-net-%ld", (long)getpid());
+    return carrier == OVER_MEM   ? "mem://there"
+           : carrier == OVER_IPC ? ipc
+                                 : "tcp://127.0.0.1:0";
+}
+
+// Two nets, of which there listens.
+static inline struct nets *
+nets_open(enum carrier carrier)
+{
+    struct nets *nets = calloc(1, sizeof *nets);
+    char error[256] = "";
+
+    assert_non_null(nets);
+    nets->carrier = carrier;
+    nets->hub = hark__hub_new();
+    assert_non_null(nets->hub);
+    place_open(&nets->here, nets->hub, 50);
+    place_open(&nets->there, nets->hub, 50);
+    if (hark__net_listen(nets->there.net, nets_wish(carrier), nets->endpoint,
+                         sizeof nets->endpoint, error, sizeof error)
+        != HARK_OK) {
+        fail_msg("%s", error);
+    }
+    return nets;
+}
+
+static inline struct pipe *
+nets_connect(struct nets *nets)
+{
+    struct pipe *pipe = NULL;
+    char error[256] = "";
+
+    if (hark__net_connect(nets->here.net, nets->endpoint, NULL, &pipe, error,
+                          sizeof error)
+        != HARK_OK) {
+        fail_msg("%s", error);
+    }
+    return pipe;
+}
+
+static inline void
+nets_close(struct nets *nets)
+{
+    place_fini(&nets->here);
+    place_fini(&nets->there);
+    hark__hub_release(nets->hub);
+    free(nets);
+}
+
+#endif // UNIT_NET_NETS_H
