@@ -51,7 +51,7 @@ show_transfer(hark_ctx *me, const struct book *book, hark_ref to, const char *na
                              .amount = amount);
     const transferred *t = hark_await(me, f, transferred);
 
-    printf("ann -> %s %4" PRId64 ": ", name, amount);
+    printf("ann -> %s %" PRId64 ": ", name, amount);
     if (t != NULL) {
         printf("ann has %" PRId64 ", %s has %" PRId64 "\n", t->left, name, t->there);
     } else {

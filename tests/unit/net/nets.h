@@ -34,7 +34,8 @@ struct place {
     uint64_t gone, ticks;
     char why[128];
     bool echoes;      // sends each frame back
-    bool closes;      // closes the pipe with the next frame or tick
+    bool closes;      // closes the pipe with the next frame
+    bool keeps;       // does not close a pipe that is gone
     struct pipe *end; // to be closed with the next tick
 };
 
@@ -108,9 +109,12 @@ place_on_gone(struct sink *sink, struct pipe *pipe, const char *why)
     place->gone++;
     snprintf(place->why, sizeof place->why, "%s", why);
     place->end = place->end == pipe ? NULL : place->end;
+    bool keeps = place->keeps;
     pthread_cond_broadcast(&place->moved);
     pthread_mutex_unlock(&place->lock);
-    hark__pipe_close(pipe);
+    if (!keeps) {
+        hark__pipe_close(pipe);
+    }
 }
 
 static inline void
