@@ -10,9 +10,13 @@
 //
 // A connection is one pipe. libzmq would connect again by itself when one breaks, and
 // nobody would know what was lost; so each socket is monitored, and a disconnection
-// ends// the pipe. A ROUTER's connections are told apart by their descriptor, which libzmq
+// ends the pipe. A ROUTER's connections are told apart by their descriptor, which libzmq
 // gives with each message (ZMQ_SRCFD) and with each event (those of failed handshakes
 // carry an error number there, and belong to no pipe).
+//
+// Messages and events come by two ways. So the end of a connection is noted, and told
+// when the messages that may stand before it have been read; and one whose pipe is not
+// known yet waits for its first message, until the descriptor has a new owner.
 //
 // A ROUTER cannot end a connection. So a pipe that was closed is remembered until its
 // connection ends, and what still comes from there is thrown away: else each frame of a
@@ -41,6 +45,7 @@ enum {
     HANDSHAKE_MS = 5000,  // for a connection to say that it speaks ZeroMQ
     RECEIVE_MOST = 1000,  // frames of a connection that wait for us; then it has to
     SOCKETS_MOST = 12288, // of a net; a connection that we open takes three
+    HOLD_MOST = 64,       // polls that an ending waits for a socket that never empties
     CLOSE_LINGER_MS = 200,
     TCP_HOST = 200,
 };
@@ -58,6 +63,13 @@ struct zpipe {
     uint8_t id[];
 };
 
+// The end of a connection that is not told yet.
+struct ending {
+    struct zpipe *pipe; // NULL: nothing has come from there yet
+    int fd;
+    const char *why;
+};
+
 struct zsocket {
     struct list by_side;
     struct zmq_side *side;
@@ -70,6 +82,9 @@ struct zsocket {
     struct zpipe **buckets; // listener: pipes by routing id
     uint32_t bucket_count, pipe_count;
     struct zpipe *only; // not a listener: its pipe, or NULL
+    struct ending *endings;
+    uint32_t ending_count, ending_capacity;
+    uint32_t held; // polls in a row that left endings untold
 };
 
 struct zmq_side {
@@ -346,7 +361,8 @@ open_monitor(struct zsocket *socket)
 
     snprintf(address, sizeof address, "inproc://monitor-%p", (void *)socket);
     if (zmq_socket_monitor(socket->zmq, address,
-                           ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                           ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED
+                               | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
                                | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
         != 0) {
         return false;
@@ -409,6 +425,7 @@ socket_free(struct zsocket *socket)
     }
     pthread_mutex_destroy(&socket->lock);
     free((void *)socket->buckets);
+    free(socket->endings);
     free(socket);
 }
 
@@ -734,12 +751,23 @@ is_from(const struct zpipe *pipe, struct received *received)
            || pipe->fd == zmq_msg_get(&received->body, ZMQ_SRCFD);
 }
 
+static void
+drop_ending(struct zsocket *socket, uint32_t index)
+{
+    socket->endings[index] = socket->endings[--socket->ending_count];
+}
+
 // Takes a listener's pipe out of the table, and frees it.
 static void
 forget(struct zpipe *pipe)
 {
     struct zsocket *socket = pipe->socket;
 
+    for (uint32_t i = socket->ending_count; i-- > 0;) {
+        if (socket->endings[i].pipe == pipe) {
+            drop_ending(socket, i);
+        }
+    }
     *find_pipe(socket, pipe->id, pipe->id_size) = pipe->next;
     socket->pipe_count--;
     pipe_free(pipe);
@@ -848,22 +876,60 @@ poll_messages(struct zsocket *socket)
 
 // ---- connections that end ----
 
+// Without memory to note it down it is told at once.
+static void
+note_ending(struct zsocket *socket, const struct ending *ending)
+{
+    if (socket->ending_count == socket->ending_capacity) {
+        uint32_t capacity = socket->ending_count == 0 ? 8 : socket->ending_count * 2;
+        struct ending *grown =
+            realloc(socket->endings, capacity * sizeof(struct ending));
+
+        if (grown == NULL) {
+            if (ending->pipe != NULL) {
+                end_pipe(ending->pipe, ending->why);
+            }
+            return;
+        }
+        socket->endings = grown;
+        socket->ending_capacity = capacity;
+    }
+    socket->endings[socket->ending_count++] = *ending;
+}
+
+// The descriptor has a new owner: what is still said of it is not for us.
+static void
+forget_ending_of(struct zsocket *socket, int fd)
+{
+    for (uint32_t i = socket->ending_count; i-- > 0;) {
+        if (socket->endings[i].pipe == NULL && socket->endings[i].fd == fd) {
+            drop_ending(socket, i);
+        }
+    }
+}
+
+static const char *
+reason_of(unsigned event)
+{
+    return event == ZMQ_EVENT_DISCONNECTED ? "the connection was lost"
+           : event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+               ? "the other side does not speak ZeroMQ"
+               : "the other side broke the connection off before it spoke ZeroMQ";
+}
+
 static void
 take_event(struct zsocket *socket, unsigned event, int value)
 {
-    struct zpipe *pipe = socket->only;
-    const char *why = "the connection was lost";
+    struct ending ending = {.why = reason_of(event), .fd = value};
 
-    if (event != ZMQ_EVENT_DISCONNECTED) {
-        why = event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-                  ? "the other side does not speak ZeroMQ"
-                  : "the other side broke the connection off before it spoke ZeroMQ";
-    }
-    if (socket->is_listener) { // which has nothing to tell of those that never came
-        pipe = event == ZMQ_EVENT_DISCONNECTED ? pipe_with_fd(socket, value) : NULL;
-    }
-    if (pipe != NULL) {
-        end_pipe(pipe, why);
+    if (event == ZMQ_EVENT_ACCEPTED) {
+        forget_ending_of(socket, value);
+    } else if (!socket->is_listener) {
+        ending.pipe = socket->only;
+        note_ending(socket, &ending);
+    } else if (event == ZMQ_EVENT_DISCONNECTED) { // others have never come
+        ending.pipe = pipe_with_fd(socket, value);
+        note_ending(socket, &ending);
     }
 }
 
@@ -887,6 +953,26 @@ poll_monitor(struct zsocket *socket)
         }
         take_event(socket, event, value);
     }
+}
+
+// Tells the endings whose pipes are known. The socket's messages have been read.
+static void
+tell_endings(struct zsocket *socket)
+{
+    for (uint32_t i = socket->ending_count; i-- > 0 && !socket->dead;) {
+        if (i >= socket->ending_count) {
+            continue; // others went with the last one
+        }
+        struct ending ending = socket->endings[i];
+        struct zpipe *pipe =
+            ending.pipe != NULL ? ending.pipe : pipe_with_fd(socket, ending.fd);
+
+        if (pipe != NULL) {
+            drop_ending(socket, i);
+            end_pipe(pipe, ending.why);
+        }
+    }
+    socket->held = 0;
 }
 
 static void
@@ -950,9 +1036,14 @@ hark__zmq_poll(struct zmq_side *side)
     for (uint32_t i = 0; i < count; i++) {
         struct zsocket *socket = side->polled[i];
 
-        // Messages first: what came before a connection ended is not lost with it.
-        more = poll_messages(socket) || more;
+        // Events before messages: what came before a connection ended is not lost with
+        // it.
         poll_monitor(socket);
+        bool has_more = poll_messages(socket);
+        if (!has_more || ++socket->held == HOLD_MOST) {
+            tell_endings(socket);
+        }
+        more = more || has_more;
         if (socket->dead) {
             bury(side, socket);
         }
