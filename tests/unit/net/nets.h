@@ -19,7 +19,7 @@
 
 #include "net/net.h"
 
-enum { NETS_LIMIT_BYTES = 32 * 1024 * 1024, NETS_WAIT_S = 20 };
+enum { NETS_LIMIT_BYTES = 32 * 1024 * 1024, NETS_WAIT_S = 20, TICK_MS = 50 };
 
 enum carrier { OVER_MEM, OVER_IPC, OVER_TCP };
 
@@ -133,6 +133,43 @@ place_on_tick(struct sink *sink)
     }
 }
 
+// Sets one of its flags, which the poller reads.
+static inline void
+place_set(struct place *place, bool *flag)
+{
+    pthread_mutex_lock(&place->lock);
+    *flag = true;
+    pthread_mutex_unlock(&place->lock);
+}
+
+// The number that the next frame should have.
+static inline void
+place_expect(struct place *place, uint64_t next)
+{
+    pthread_mutex_lock(&place->lock);
+    place->next = next;
+    pthread_mutex_unlock(&place->lock);
+}
+
+// One of its counts, which the poller writes.
+static inline uint64_t
+place_get(struct place *place, const uint64_t *count)
+{
+    pthread_mutex_lock(&place->lock);
+    uint64_t value = *count;
+    pthread_mutex_unlock(&place->lock);
+    return value;
+}
+
+static inline struct pipe *
+place_pipe(struct place *place)
+{
+    pthread_mutex_lock(&place->lock);
+    struct pipe *pipe = place->pipe;
+    pthread_mutex_unlock(&place->lock);
+    return pipe;
+}
+
 // Waits until *count is at least `least`; fails the test after NETS_WAIT_S.
 static inline void
 place_wait(struct place *place, const uint64_t *count, uint64_t least)
@@ -232,8 +269,8 @@ nets_open(enum carrier carrier)
     nets->carrier = carrier;
     nets->hub = hark__hub_new();
     assert_non_null(nets->hub);
-    place_open(&nets->here, nets->hub, 50);
-    place_open(&nets->there, nets->hub, 50);
+    place_open(&nets->here, nets->hub, TICK_MS);
+    place_open(&nets->there, nets->hub, TICK_MS);
     if (hark__net_listen(nets->there.net, nets_wish(carrier), nets->endpoint,
                          sizeof nets->endpoint, error, sizeof error)
         != HARK_OK) {
