@@ -283,18 +283,13 @@ continuation_free(hark_ctx *ctx, struct continuation *continuation)
     hark__pool_free(ctx_pool(ctx), continuation, continuation->size_class);
 }
 
-static void *
-self_of(const hark_ctx *ctx)
-{
-    return ctx->slot->state;
-}
-
 static void
 run_failure(hark_ctx *ctx, const struct continuation *continuation,
             const hark_error *error)
 {
     if (continuation->what->on_failure != NULL) {
-        continuation->what->on_failure(ctx, self_of(ctx), error, continuation->arg);
+        continuation->what->on_failure(ctx, hark__slot_state(ctx->slot), error,
+                                       continuation->arg);
     }
 }
 
@@ -316,7 +311,8 @@ run_reply(hark_ctx *ctx, const struct continuation *continuation,
         error.text = text;
         run_failure(ctx, continuation, &error);
     } else if (continuation->what->on_reply != NULL) {
-        continuation->what->on_reply(ctx, self_of(ctx), reply, continuation->arg);
+        continuation->what->on_reply(ctx, hark__slot_state(ctx->slot), reply,
+                                     continuation->arg);
     }
 }
 

@@ -92,17 +92,34 @@ void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 // turn.c
 
 // The task of every actor's slot, and of free ones.
-void hark__actor_run(struct task *task, struct worker *worker);
+void hark__actor_run(struct task *task, struct worker *worker, void *local);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
 void hark__slot_vacate(hark_ctx *ctx);
 
 // thread.c
 
 // The task of an attached thread's slot; only its address counts (hark__schedule).
-void hark__thread_run(struct task *task, struct worker *worker);
+void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
 // Detaches the calling thread if it is attached to node.
 void hark__thread_detach_own(struct node *node);
+
+// Nothing in hand, on a worker's thread, for a slot. All but the list of targets is set.
+static inline void
+ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *slot)
+{
+    ctx->node = seat->node;
+    ctx->seat = seat;
+    ctx->worker = worker;
+    ctx->slot = slot;
+    ctx->self = (hark_ref){0, 0};
+    ctx->message = NULL;
+    ctx->owes_answer = false;
+    ctx->is_thread = false;
+    ctx->target_count = 0;
+    ctx->scratch = NULL;
+    ctx->last_error = NULL;
+}
 
 static inline struct pool *
 ctx_pool(const hark_ctx *ctx)

@@ -144,13 +144,20 @@ hark__mailbox_sleep(struct mailbox *box, struct hark_message *current)
     return hark__mailbox_claim(box) ? MAILBOX_SYSTEM : MAILBOX_ASLEEP;
 }
 
+// Reader only: is there something in the system lane?
+static inline bool
+hark__mailbox_has_system(const struct mailbox *box)
+{
+    // relaxed: a push after it wakes us or is seen in sleep.
+    return atomic_load_explicit(&box->lane, memory_order_relaxed) != NULL;
+}
+
 // Reader only. Gives the system messages, oldest first, chained by next.
 static inline struct hark_message *
 hark__mailbox_take_system(struct mailbox *box)
 {
-    // relaxed: only to skip the exchange; a push after it wakes us or is seen in sleep.
-    if (atomic_load_explicit(&box->lane, memory_order_relaxed) == NULL) {
-        return NULL;
+    if (!hark__mailbox_has_system(box)) {
+        return NULL; // most often; saves the exchange
     }
     // acquire: pairs with push_system.
     struct hark_message *newest =

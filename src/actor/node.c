@@ -330,7 +330,7 @@ hark__node_close(struct node *node)
             hark__seat_close(node->worker_seats[i]);
         }
     }
-    if (node->slots.chunks != NULL) {
+    if (node->slots.base != NULL) {
         hark__slots_fini(&node->slots);
     }
     hark__targets_fini(&node->targets);

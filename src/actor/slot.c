@@ -1,24 +1,39 @@
 #include "actor/slot.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-// A thread's stock is a small part of the limit, or nothing: what it holds, others
-// lack.
-enum { STOCK_SHARE = 1024 };
+enum {
+    // A thread's stock is a small part of the limit, or nothing: what it holds, others
+    // lack.
+    STOCK_SHARE = 1024,
+    HUGE_PAGE = 2 * 1024 * 1024,
+    SMALL_STEP = 4096,                            // slots
+    LARGE_STEP = HUGE_PAGE / sizeof(struct slot), // slots
+};
+
+#define NO_SLOT UINT32_MAX
+
+// ---- memory ----
 
 bool
 hark__slots_init(struct slots *slots, uint32_t limit)
 {
-    *slots = (struct slots){.limit = limit};
-    slots->chunk_limit = (limit + SLOT_CHUNK - 1) / SLOT_CHUNK;
-    slots->batch =
-        limit / STOCK_SHARE < SLOT_CACHE / 2 ? limit / STOCK_SHARE : SLOT_CACHE / 2;
-    slots->chunks = calloc(slots->chunk_limit, sizeof(struct slot *));
-    if (slots->chunks == NULL) {
+    uint32_t share = limit / STOCK_SHARE;
+
+    *slots = (struct slots){
+        .limit = limit,
+        .batch = share < SLOT_CACHE / 2 ? share : SLOT_CACHE / 2,
+        .free_first = NO_SLOT,
+        .free_last = NO_SLOT,
+        .reserved_bytes = (size_t)limit * sizeof(struct slot) + (size_t)2 * HUGE_PAGE,
+    };
+    slots->reserved = mmap(NULL, slots->reserved_bytes, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (slots->reserved == MAP_FAILED) {
         return false;
     }
+    uintptr_t start = (uintptr_t)slots->reserved + HUGE_PAGE - 1;
+    slots->base = (struct slot *)(start - start % HUGE_PAGE);
     pthread_mutex_init(&slots->lock, NULL);
     return true;
 }
@@ -26,111 +41,99 @@ hark__slots_init(struct slots *slots, uint32_t limit)
 void
 hark__slots_fini(struct slots *slots)
 {
-    for (uint32_t i = 0; i < slots->chunk_limit && slots->chunks[i] != NULL; i++) {
-        munmap(slots->chunks[i], sizeof(struct slot) * SLOT_CHUNK);
-    }
+    munmap(slots->reserved, slots->reserved_bytes);
     pthread_mutex_destroy(&slots->lock);
-    free(slots->free);
-    free((void *)slots->chunks);
 }
 
-// One more chunk, its pages in place at once. The lock is held.
+// Puts the pages of a step in place. Huge ones once there are many: a million actors
+// touched at random need fewer translations then.
+static bool
+commit(struct slots *slots, uint32_t from, uint32_t more)
+{
+    void *start = &slots->base[from];
+    size_t bytes = (size_t)more * sizeof(struct slot);
+
+    if (mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0) {
+        return false;
+    }
+    // All advice: without it pages come one by one.
+    if (from >= LARGE_STEP) {
+        (void)madvise(start, bytes, MADV_HUGEPAGE);
+    }
+    (void)madvise(start, bytes, MADV_POPULATE_WRITE);
+    return true;
+}
+
+// One more step. The lock is held.
 static bool
 grow(struct slots *slots)
 {
     // relaxed: written under the lock that we hold.
     uint32_t count = atomic_load_explicit(&slots->count, memory_order_relaxed);
-    uint32_t chunk = count >> SLOT_CHUNK_BITS;
+    uint32_t more = count < LARGE_STEP ? SMALL_STEP : LARGE_STEP;
 
-    if (count >= slots->limit || chunk >= slots->chunk_limit) {
+    if (more > slots->limit - count) {
+        more = slots->limit - count;
+    }
+    if (more == 0 || !commit(slots, count, more)) {
         return false;
     }
-    struct slot *fresh =
-        mmap(NULL, sizeof(struct slot) * SLOT_CHUNK, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (fresh == MAP_FAILED) {
-        return false;
+    for (uint32_t i = count; i < count + more; i++) {
+        hark__mailbox_init(&slots->base[i].box);
+        atomic_init(&slots->base[i].generation, 1);
+        slots->base[i].index = i;
     }
-    for (uint32_t i = 0; i < SLOT_CHUNK; i++) {
-        hark__mailbox_init(&fresh[i].box);
-        atomic_init(&fresh[i].generation, 1);
-        fresh[i].index = count + i;
-    }
-    slots->chunks[chunk] = fresh;
-    uint32_t more =
-        slots->limit - count < SLOT_CHUNK ? slots->limit - count : SLOT_CHUNK;
     // release: pairs with slot_at.
     atomic_store_explicit(&slots->count, count + more, memory_order_release);
     return true;
 }
 
-static bool
-reserve_free(struct slots *slots, uint32_t more)
-{
-    uint32_t need = slots->free_count + more;
-
-    if (need <= slots->free_capacity) {
-        return true;
-    }
-    uint32_t capacity =
-        slots->free_capacity == 0 ? SLOT_CHUNK * 2 : slots->free_capacity;
-    while (capacity < need) {
-        capacity *= 2;
-    }
-    uint32_t *grown = malloc(capacity * sizeof *grown);
-    if (grown == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < slots->free_count; i++) {
-        uint32_t at = slots->free_first + i;
-
-        grown[i] =
-            slots->free[at < slots->free_capacity ? at : at - slots->free_capacity];
-    }
-    free(slots->free);
-    slots->free = grown;
-    slots->free_capacity = capacity;
-    slots->free_first = 0;
-    return true;
-}
+// ---- the list of free slots; the lock is held ----
 
 static void
 put_free(struct slots *slots, uint32_t index)
 {
-    slots->free[(slots->free_first + slots->free_count++) % slots->free_capacity] =
-        index;
+    slots->base[index].next_free = NO_SLOT;
+    if (slots->free_count++ == 0) {
+        slots->free_first = index;
+    } else {
+        slots->base[slots->free_last].next_free = index;
+    }
+    slots->free_last = index;
 }
 
+// The oldest used one, or a new one. NO_SLOT: the limit, or no memory.
 static uint32_t
 take_free(struct slots *slots)
 {
-    uint32_t index = slots->free[slots->free_first];
+    if (slots->free_count > 0) {
+        uint32_t index = slots->free_first;
 
-    slots->free_first = (slots->free_first + 1) % slots->free_capacity;
-    slots->free_count--;
-    return index;
+        slots->free_first = slots->base[index].next_free;
+        slots->free_count--;
+        return index;
+    }
+    // relaxed: written under the lock that we hold.
+    if (slots->fresh == atomic_load_explicit(&slots->count, memory_order_relaxed)
+        && !grow(slots)) {
+        return NO_SLOT;
+    }
+    return slots->fresh++;
 }
 
-// Fills the cache by a batch, from the oldest free slots, or from new ones.
+// ---- caches ----
+
+// Fills the cache, which is empty, by a batch.
 static void
 refill(struct slots *slots, struct slot_cache *cache)
 {
-    pthread_mutex_lock(&slots->lock);
-    if (slots->free_count == 0 && reserve_free(slots, SLOT_CHUNK)) {
-        uint32_t from =
-            atomic_load_explicit(&slots->count, memory_order_relaxed); // locked
-        if (grow(slots)) {
-            uint32_t to = atomic_load_explicit(&slots->count, memory_order_relaxed);
-            while (from < to) {
-                put_free(slots, from++);
-            }
-        }
-    }
     uint32_t taken[SLOT_CACHE / 2];
     uint32_t wanted = slots->batch > 0 ? slots->batch : 1;
     uint32_t count = 0;
-    while (count < wanted && slots->free_count > 0) {
-        taken[count++] = take_free(slots);
+
+    pthread_mutex_lock(&slots->lock);
+    while (count < wanted && (taken[count] = take_free(slots)) != NO_SLOT) {
+        count++;
     }
     pthread_mutex_unlock(&slots->lock);
     while (count > 0) { // the oldest on top
@@ -138,34 +141,28 @@ refill(struct slots *slots, struct slot_cache *cache)
     }
 }
 
-// The older half of a full cache goes back. Without memory for that it is kept in the
-// cache's place of the newest, and that one slot is lost until the node closes.
+// The older half of a full cache goes back.
 static void
 spill(struct slots *slots, struct slot_cache *cache)
 {
     uint32_t half = cache->count / 2;
 
     pthread_mutex_lock(&slots->lock);
-    if (reserve_free(slots, half)) {
-        for (uint32_t i = 0; i < half; i++) {
-            put_free(slots, cache->indices[i]);
-        }
-        memmove(cache->indices, cache->indices + half,
-                (cache->count - half) * sizeof cache->indices[0]);
-        cache->count -= half;
-    } else {
-        cache->count--;
+    for (uint32_t i = 0; i < half; i++) {
+        put_free(slots, cache->indices[i]);
     }
     pthread_mutex_unlock(&slots->lock);
+    cache->count -= half;
+    for (uint32_t i = 0; i < cache->count; i++) {
+        cache->indices[i] = cache->indices[half + i];
+    }
 }
 
 static void
 give_back(struct slots *slots, const struct slot *slot)
 {
     pthread_mutex_lock(&slots->lock);
-    if (reserve_free(slots, 1)) { // else it is lost until the node closes
-        put_free(slots, slot->index);
-    }
+    put_free(slots, slot->index);
     pthread_mutex_unlock(&slots->lock);
 }
 
@@ -210,11 +207,9 @@ void
 hark__slots_return(struct slots *slots, struct slot_cache *cache)
 {
     pthread_mutex_lock(&slots->lock);
-    if (reserve_free(slots, cache->count)) {
-        for (uint32_t i = 0; i < cache->count; i++) {
-            put_free(slots, cache->indices[i]);
-        }
+    for (uint32_t i = 0; i < cache->count; i++) {
+        put_free(slots, cache->indices[i]);
     }
-    cache->count = 0;
     pthread_mutex_unlock(&slots->lock);
+    cache->count = 0;
 }

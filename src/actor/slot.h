@@ -11,7 +11,8 @@
 //
 // A generation is even while somebody lives here, and odd in between.
 //
-// First cache line: senders. Second: the actor's own turn.
+// First cache line: senders. Second: the actor's own turn, with its state if that is
+// small. So an idle actor is two cache lines and nothing else.
 
 #ifndef ACTOR_SLOT_H
 #define ACTOR_SLOT_H
@@ -25,6 +26,8 @@
 
 struct attached;
 struct extra;
+
+enum { SLOT_STATE = 32 }; // bytes of state that stand in the slot itself
 
 enum slot_life {
     SLOT_FREE,   // nobody; messages here are undeliverable
@@ -43,30 +46,36 @@ struct slot {
 
     alignas(64) struct hark_message *current; // the message in hand, still in the chain
     _Atomic(const hark_behavior *) behavior;  // reader writes; others read for its name
-    void *state;
-    struct extra *extra;       // what few actors have; NULL: nothing yet
-    struct attached *attached; // SLOT_THREAD
-    uint8_t life;              // enum slot_life
-    uint8_t state_class;       // of state, for the pool
-    bool start_owed;           // the start hook has not run
-    bool exiting;              // hark_exit was called, or a stop came
+    union {
+        alignas(16) unsigned char inside[SLOT_STATE]; // an actor's small state
+        void *outside;                                // a larger one: the pool's
+        struct attached *attached;                    // SLOT_THREAD
+    } state;
+    struct extra *extra; // what few actors have; NULL: nothing yet
+    uint32_t next_free;  // in the free list, under its lock
+    uint8_t life;        // enum slot_life
+    uint8_t state_class; // of an outside state, for the pool
+    bool start_owed;     // the start hook has not run
+    bool exiting;        // hark_exit was called, or a stop came
 };
 
 _Static_assert(sizeof(struct slot) == 128, "a slot is two cache lines");
 
-// All slots of a node.
+// All slots of a node: one range of addresses, of which the first `count` slots are
+// there. It grows in steps whose pages are put in place at once.
 struct slots {
-    struct slot **chunks; // of SLOT_CHUNK slots; grows under lock, never moves
-    uint32_t chunk_limit;
+    struct slot *base;       // constant
+    _Atomic(uint32_t) count; // slots that exist; written under lock
     uint32_t limit;          // slots at most
     uint32_t batch;          // slots that a cache trades at once; 0: none is kept there
-    pthread_mutex_t lock;    // guards growth and the free list
-    _Atomic(uint32_t) count; // slots that exist; written under lock
-    uint32_t *free;          // indices, a circular queue
-    uint32_t free_capacity, free_first, free_count;
+    void *reserved;          // the range; base is its first huge page
+    size_t reserved_bytes;
+    pthread_mutex_t lock; // guards growth and all below
+    uint32_t fresh;       // slots from here to count were never used
+    uint32_t free_first, free_last, free_count; // the list of used ones, oldest first
 };
 
-enum { SLOT_CHUNK_BITS = 12, SLOT_CHUNK = 1 << SLOT_CHUNK_BITS, SLOT_CACHE = 64 };
+enum { SLOT_CACHE = 64 };
 
 // A thread's own stock of free slots, so that few spawns take the lock.
 struct slot_cache {
@@ -90,12 +99,27 @@ void hark__slots_return(struct slots *slots, struct slot_cache *cache);
 static inline struct slot *
 hark__slot_at(struct slots *slots, uint32_t index)
 {
-    // acquire: pairs with growth; a ref that came here before its slot's chunk was seen
-    // by us is published with it.
+    // acquire: pairs with growth; a ref that came here before its slot was seen by us is
+    // published with it.
     if (index >= atomic_load_explicit(&slots->count, memory_order_acquire)) {
         return NULL;
     }
-    return &slots->chunks[index >> SLOT_CHUNK_BITS][index & (SLOT_CHUNK - 1)];
+    return &slots->base[index];
+}
+
+// An actor's state; NULL: it has none, or is a thread. Reader only.
+static inline void *
+hark__slot_state(struct slot *slot)
+{
+    // relaxed: its writer is the reader of the mailbox.
+    const hark_behavior *behavior =
+        atomic_load_explicit(&slot->behavior, memory_order_relaxed);
+
+    if (behavior == NULL || behavior->state_size == 0) {
+        return NULL;
+    }
+    return behavior->state_size <= SLOT_STATE ? slot->state.inside
+                                              : slot->state.outside;
 }
 
 static inline bool

@@ -63,23 +63,24 @@ learn(hark_ctx *ctx, const hark_behavior *behavior)
 
 // ---- birth ----
 
+// Copies the state into the claimed slot, or a block that it has. False: no memory.
 static bool
 set_state(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior,
           const void *state)
 {
-    slot->state = NULL;
-    if (behavior->state_size == 0) {
-        return true;
-    }
-    slot->state =
-        hark__pool_alloc(ctx_pool(ctx), behavior->state_size, &slot->state_class);
-    if (slot->state == NULL) {
-        return false;
+    void *to = slot->state.inside;
+
+    if (behavior->state_size > SLOT_STATE) {
+        to = hark__pool_alloc(ctx_pool(ctx), behavior->state_size, &slot->state_class);
+        if (to == NULL) {
+            return false;
+        }
+        slot->state.outside = to;
     }
     if (state != NULL) {
-        memcpy(slot->state, state, behavior->state_size);
+        memcpy(to, state, behavior->state_size);
     } else {
-        memset(slot->state, 0, behavior->state_size);
+        memset(to, 0, behavior->state_size);
     }
     return true;
 }
@@ -135,10 +136,6 @@ announce(hark_ctx *ctx)
 static void
 unclaim(hark_ctx *ctx, struct slot *slot)
 {
-    if (slot->state != NULL) {
-        hark__pool_free(ctx_pool(ctx), slot->state, slot->state_class);
-        slot->state = NULL;
-    }
     slot->task.run = hark__actor_run;
     hark__slot_free(&ctx->node->slots, &ctx->seat->cache, slot);
     let_go(ctx, slot);
@@ -164,6 +161,9 @@ spawn(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
                                behavior->name);
     }
     if (!announce(ctx)) {
+        if (behavior->state_size > SLOT_STATE) {
+            hark__pool_free(ctx_pool(ctx), slot->state.outside, slot->state_class);
+        }
         unclaim(ctx, slot);
         return hark__ctx_error(ctx, HARK_ESTOPPED, "hark_spawn: %s: the system stops",
                                behavior->name);

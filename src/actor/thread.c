@@ -29,22 +29,23 @@ struct attached {
 static struct attached *
 attached_of(const hark_ctx *ctx)
 {
-    return ctx->slot->attached;
+    return ctx->slot->state.attached;
 }
 
 // ---- waking ----
 
 void
-hark__thread_run(struct task *task, struct worker *worker)
+hark__thread_run(struct task *task, struct worker *worker, void *local)
 {
     (void)task;
     (void)worker;
+    (void)local;
 }
 
 void
 hark__thread_wake(struct slot *slot, struct node *node)
 {
-    struct attached *attached = slot->attached;
+    struct attached *attached = slot->state.attached;
 
     // release: pairs with the acquire in wait_token; our message is seen. The thread
     // may detach and free the word as soon as it sees this; waking a word that is gone
@@ -248,7 +249,7 @@ be_born(struct attached *attached, struct node *node, struct seat *seat,
         atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
 
     slot->task.run = hark__thread_run;
-    slot->attached = attached;
+    slot->state.attached = attached;
     slot->life = SLOT_THREAD;
     // relaxed, both: see give_birth in spawn.c.
     atomic_store_explicit(&slot->limit, 0, memory_order_relaxed);
@@ -322,7 +323,7 @@ abandon_slot(struct attached *attached)
     struct slot *slot = attached->ctx.slot;
     struct hark_message *last = slot->current;
 
-    slot->attached = NULL;
+    slot->state.attached = NULL;
     slot->task.run = hark__actor_run;
     slot->current = NULL;
     enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);

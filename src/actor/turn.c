@@ -11,15 +11,9 @@
 
 enum {
     TURN_MESSAGES = 4096,
-    TURN_LOOK = 8, // messages between looks at the clock
+    TURN_LOOK = 16, // messages between looks at the clock
     TURN_NS = 50 * 1000,
 };
-
-static inline void *
-state_of(const hark_ctx *ctx)
-{
-    return ctx->slot->state;
-}
 
 static inline const hark_behavior *
 behavior_of(const struct slot *slot)
@@ -62,9 +56,9 @@ hark__slot_vacate(hark_ctx *ctx)
         free_extra(ctx, extra);
         slot->extra = NULL;
     }
-    if (slot->state != NULL) {
-        hark__pool_free(ctx_pool(ctx), slot->state, slot->state_class);
-        slot->state = NULL;
+    const hark_behavior *behavior = behavior_of(slot);
+    if (behavior != NULL && behavior->state_size > SLOT_STATE) {
+        hark__pool_free(ctx_pool(ctx), slot->state.outside, slot->state_class);
     }
     // relaxed: others read it only for its name.
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
@@ -82,7 +76,7 @@ stop_actor(hark_ctx *ctx)
     ctx->message = NULL;
     ctx->owes_answer = false;
     if (behavior->stop != NULL && !slot->start_owed) {
-        behavior->stop(ctx, slot->state);
+        behavior->stop(ctx, hark__slot_state(slot));
         hark__scratch_free(ctx);
     }
     slot->start_owed = false;
@@ -93,15 +87,10 @@ stop_actor(hark_ctx *ctx)
 
 // ---- handlers ----
 
-static const hark_clause *
-find_clause(const hark_behavior *behavior, const hark_type *type)
+// Another shared object's descriptor of the same type? NULL: no handler.
+static __attribute__((cold, noinline)) const hark_clause *
+find_equal_clause(const hark_behavior *behavior, const hark_type *type)
 {
-    for (uint32_t i = 0; i < behavior->clause_count; i++) {
-        if (behavior->clauses[i].type == type) {
-            return &behavior->clauses[i];
-        }
-    }
-    // Another shared object's descriptor of the same type?
     for (uint32_t i = 0; i < behavior->clause_count; i++) {
         if (hark_type_equal(behavior->clauses[i].type, type)) {
             return &behavior->clauses[i];
@@ -110,29 +99,62 @@ find_clause(const hark_behavior *behavior, const hark_type *type)
     return NULL;
 }
 
-static void
+static inline const hark_clause *
+find_clause(const hark_behavior *behavior, const hark_type *type)
+{
+    for (uint32_t i = 0; i < behavior->clause_count; i++) {
+        if (behavior->clauses[i].type == type) {
+            return &behavior->clauses[i];
+        }
+    }
+    return find_equal_clause(behavior, type);
+}
+
+static __attribute__((cold, noinline)) void
+refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
+{
+    hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING, NULL);
+}
+
+static __attribute__((cold, noinline)) void
+refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
+{
+    ctx->owes_answer = false;
+    hark__fail(ctx, message->from, message->correlation, HARK_ENOREPLY,
+               HARK_STAGE_RUNNING, NULL);
+}
+
+static inline void
 handle(hark_ctx *ctx, struct hark_message *message)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
     const hark_clause *clause = find_clause(behavior, message->type);
 
     if (clause == NULL) {
-        hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
-                     NULL);
+        refuse_unhandled(ctx, message);
         return;
     }
     ctx->message = message;
     ctx->owes_answer = message->kind == MESSAGE_ASK;
-    clause->run(ctx, state_of(ctx), message + 1);
+    clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
     if (ctx->owes_answer) {
-        ctx->owes_answer = false;
-        hark__fail(ctx, message->from, message->correlation, HARK_ENOREPLY,
-                   HARK_STAGE_RUNNING, NULL);
+        refuse_unanswered(ctx, message);
     }
     ctx->message = NULL;
 }
 
-static void
+// For somebody who lived here before.
+static __attribute__((cold, noinline)) void
+refuse_late(hark_ctx *ctx, const struct hark_message *message)
+{
+    hark_ref to = {ctx->node->id,
+                   hark__slot_name(ctx->slot->index, message->generation)};
+
+    hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
+                 "the actor stopped before it looked at the message");
+}
+
+static inline void
 dispatch(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
@@ -144,11 +166,7 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
     // relaxed: only the reader writes it.
     if (message->generation
         != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
-        hark_ref to = {ctx->node->id,
-                       hark__slot_name(slot->index, message->generation)};
-
-        hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
-                     "the actor stopped before it looked at the message");
+        refuse_late(ctx, message);
     } else if (message->kind <= MESSAGE_ASK) {
         handle(ctx, message);
     } else {
@@ -163,7 +181,7 @@ static void
 start_actor(hark_ctx *ctx)
 {
     ctx->slot->start_owed = false;
-    behavior_of(ctx->slot)->start(ctx, state_of(ctx));
+    behavior_of(ctx->slot)->start(ctx, hark__slot_state(ctx->slot));
     hark__scratch_free(ctx);
 }
 
@@ -198,7 +216,7 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
 
 // What belongs to the end of a turn, and must be done before the actor can be found by
 // another worker.
-static void
+static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
     if (ctx->slot->extra != NULL) {
@@ -215,6 +233,14 @@ end_turn(hark_ctx *ctx)
     }
 }
 
+static inline void
+end_turn_if_needed(hark_ctx *ctx)
+{
+    if (ctx->slot->extra != NULL || ctx->target_count > 0) {
+        end_turn(ctx);
+    }
+}
+
 // Takes message, which was in hand, from the chain.
 static inline void
 let_go(hark_ctx *ctx, struct hark_message *message)
@@ -225,7 +251,7 @@ let_go(hark_ctx *ctx, struct hark_message *message)
 }
 
 // True: the slot is not ours any more.
-static bool
+static inline bool
 sleep_slot(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
@@ -246,8 +272,8 @@ sleep_slot(hark_ctx *ctx)
     }
 }
 
-static void
-look_at_system(hark_ctx *ctx)
+static __attribute__((noinline)) void
+take_system(hark_ctx *ctx)
 {
     struct hark_message *system = hark__mailbox_take_system(&ctx->slot->box);
 
@@ -259,25 +285,32 @@ look_at_system(hark_ctx *ctx)
     }
 }
 
+static inline void
+look_at_system(hark_ctx *ctx)
+{
+    if (hark__mailbox_has_system(&ctx->slot->box) || ctx->slot->exiting) {
+        take_system(ctx);
+    }
+}
+
 // The turn's allowance.
 struct budget {
-    uint32_t used;
-    int64_t start_ns;
+    uint32_t used;    // messages
+    int64_t start_ns; // of the clock's first look; 0: none yet
 };
 
-static bool
+static inline bool
 is_spent(hark_ctx *ctx, struct budget *budget)
 {
-    budget->used++;
-    if (budget->used % TURN_LOOK == 0) {
-        int64_t now_ns = hark__env_now(ctx->node->env);
-
-        if (budget->start_ns == 0) {
-            budget->start_ns = now_ns;
-        }
-        return budget->used >= TURN_MESSAGES || now_ns - budget->start_ns > TURN_NS;
+    if (++budget->used % TURN_LOOK != 0) {
+        return false;
     }
-    return false;
+    int64_t now_ns = hark__env_now(ctx->node->env);
+
+    if (budget->start_ns == 0) {
+        budget->start_ns = now_ns;
+    }
+    return budget->used >= TURN_MESSAGES || now_ns - budget->start_ns > TURN_NS;
 }
 
 static void
@@ -294,7 +327,7 @@ run_slot(hark_ctx *ctx)
         look_at_system(ctx);
         struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
         if (next == NULL) {
-            end_turn(ctx);
+            end_turn_if_needed(ctx);
             if (sleep_slot(ctx)) {
                 return;
             }
@@ -306,7 +339,7 @@ run_slot(hark_ctx *ctx)
         dispatch(ctx, next);
         if (is_spent(ctx, &budget)) {
             look_at_system(ctx);
-            end_turn(ctx);
+            end_turn_if_needed(ctx);
             hark__sched_yield(ctx->worker, &slot->task);
             return;
         }
@@ -314,17 +347,13 @@ run_slot(hark_ctx *ctx)
 }
 
 void
-hark__actor_run(struct task *task, struct worker *worker)
+hark__actor_run(struct task *task, struct worker *worker, void *local)
 {
     struct slot *slot = CONTAINER_OF(task, struct slot, task);
-    struct seat *seat = hark__worker_local(worker);
-    hark_ctx ctx = {
-        .node = seat->node,
-        .seat = seat,
-        .worker = worker,
-        .slot = slot,
-    };
+    struct seat *seat = local;
+    hark_ctx ctx;
 
+    ctx_begin(&ctx, seat, worker, slot);
     if (slot->life == SLOT_ACTOR) {
         // relaxed: only the reader writes it.
         uint32_t generation =

@@ -18,6 +18,8 @@ struct env_ops {
     int64_t (*now_ns)(struct env *env);
     // 64 random bits; unpredictable in the real environment.
     uint64_t (*random)(struct env *env);
+    // The clock at least as of now - *out_lag_ns; cheaper than now_ns.
+    int64_t (*now_coarse_ns)(struct env *env, int64_t *out_lag_ns);
     // Starts run(arg) in a thread of its own. NULL: the system has no more threads.
     struct thread *(*thread_start)(struct env *env, const char *name,
                                    void (*run)(void *), void *arg);
@@ -29,6 +31,10 @@ struct env_ops {
                  int64_t deadline_ns);
     // Ends one wait on word. The caller has changed *word before.
     void (*wake)(struct env *env, _Atomic(uint32_t) *word);
+    // Every thread of this process that runs passes a full memory barrier meanwhile;
+    // those that do not run pass one before they do. Some microseconds. False: the
+    // system cannot.
+    bool (*barrier)(struct env *env);
 };
 
 struct env {

@@ -7,35 +7,8 @@
 #include <sys/mman.h>
 
 enum {
-    CLASS_SHIFT = 5, // classes are 32 bytes apart
-    CLASS_COUNT = 32,
-    LARGEST = CLASS_COUNT << CLASS_SHIFT, // 1 KiB; above it malloc serves
-    CLASS_MALLOC = CLASS_COUNT,
     POOL_MAGAZINE = 128, // blocks that move between a pool and the depot at once
     SLAB_BYTES = 1 << 18,
-};
-
-struct block {
-    struct block *next;
-    // Of the first block of a magazine in the depot:
-    struct block *next_magazine;
-    uint32_t count; // blocks in this magazine
-};
-
-// Blocks of one class, at most POOL_MAGAZINE of them.
-struct magazine {
-    struct block *first;
-    uint32_t count;
-};
-
-struct shelf {
-    struct magazine active; // taken from and given to
-    struct magazine spare;  // kept back, so that a swap goes to the depot rarely
-};
-
-struct pool {
-    struct shelf shelves[CLASS_COUNT];
-    struct depot *depot;
 };
 
 struct slab {
@@ -44,11 +17,13 @@ struct slab {
 
 struct depot {
     pthread_mutex_t lock; // guards all below
-    struct block *magazines[CLASS_COUNT];
+    struct pool_block *magazines[POOL_CLASSES];
     struct slab *slabs;
     char *fresh; // the unused rest of the newest slab
     size_t fresh_bytes;
 };
+
+static const struct pool_magazine EMPTY = {NULL, POOL_MAGAZINE};
 
 struct depot *
 hark__depot_open(void)
@@ -81,16 +56,19 @@ hark__pool_open(struct depot *depot)
 
     if (pool != NULL) {
         pool->depot = depot;
+        for (unsigned i = 0; i < POOL_CLASSES; i++) {
+            pool->active[i] = pool->spare[i] = EMPTY;
+        }
     }
     return pool;
 }
 
 // Takes magazine, which may be empty. The lock is held.
 static void
-shelve(struct depot *depot, unsigned class, struct magazine magazine)
+shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
 {
     if (magazine.first != NULL) {
-        magazine.first->count = magazine.count;
+        magazine.first->count = POOL_MAGAZINE - magazine.room;
         magazine.first->next_magazine = depot->magazines[class];
         depot->magazines[class] = magazine.first;
     }
@@ -102,9 +80,9 @@ hark__pool_close(struct pool *pool)
     struct depot *depot = pool->depot;
 
     pthread_mutex_lock(&depot->lock);
-    for (unsigned i = 0; i < CLASS_COUNT; i++) {
-        shelve(depot, i, pool->shelves[i].active);
-        shelve(depot, i, pool->shelves[i].spare);
+    for (unsigned i = 0; i < POOL_CLASSES; i++) {
+        shelve(depot, i, pool->active[i]);
+        shelve(depot, i, pool->spare[i]);
     }
     pthread_mutex_unlock(&depot->lock);
     free(pool);
@@ -127,37 +105,37 @@ grow(struct depot *depot)
     return true;
 }
 
-static struct magazine
+static struct pool_magazine
 carve(struct depot *depot, size_t block_bytes)
 {
-    struct magazine magazine = {0};
+    struct pool_magazine magazine = EMPTY;
 
-    while (magazine.count < POOL_MAGAZINE) {
+    while (magazine.room > 0) {
         if (depot->fresh_bytes < block_bytes && !grow(depot)) {
             break;
         }
-        struct block *block = (struct block *)(void *)depot->fresh;
+        struct pool_block *block = (struct pool_block *)(void *)depot->fresh;
         depot->fresh += block_bytes;
         depot->fresh_bytes -= block_bytes;
         block->next = magazine.first;
         magazine.first = block;
-        magazine.count++;
+        magazine.room--;
     }
     return magazine;
 }
 
-static struct magazine
+static struct pool_magazine
 depot_take(struct depot *depot, unsigned class)
 {
-    struct magazine magazine = {0};
+    struct pool_magazine magazine = EMPTY;
 
     pthread_mutex_lock(&depot->lock);
     if (depot->magazines[class] != NULL) {
         magazine.first = depot->magazines[class];
-        magazine.count = magazine.first->count;
+        magazine.room = POOL_MAGAZINE - magazine.first->count;
         depot->magazines[class] = magazine.first->next_magazine;
     } else {
-        magazine = carve(depot, (size_t)(class + 1) << CLASS_SHIFT);
+        magazine = carve(depot, (size_t)(class + 1) << POOL_CLASS_SHIFT);
     }
     pthread_mutex_unlock(&depot->lock);
     return magazine;
@@ -166,68 +144,49 @@ depot_take(struct depot *depot, unsigned class)
 static void
 refill(struct pool *pool, unsigned class)
 {
-    struct shelf *shelf = &pool->shelves[class];
-
-    if (shelf->spare.first != NULL) {
-        shelf->active = shelf->spare;
-        shelf->spare = (struct magazine){0};
+    if (pool->spare[class].first != NULL) {
+        pool->active[class] = pool->spare[class];
+        pool->spare[class] = EMPTY;
     } else {
-        shelf->active = depot_take(pool->depot, class);
+        pool->active[class] = depot_take(pool->depot, class);
     }
 }
 
 void *
-hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
+hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
 {
-    if (size > LARGEST) {
-        *out_class = CLASS_MALLOC;
+    size = size > 0 ? size : 1;
+    if (size > POOL_LARGEST) {
+        *out_class = POOL_MALLOC;
         return malloc(size);
     }
-    unsigned class = size == 0 ? 0 : (unsigned)((size - 1) >> CLASS_SHIFT);
-    struct magazine *active = &pool->shelves[class].active;
+    unsigned class = (unsigned)((size - 1) >> POOL_CLASS_SHIFT);
 
-    if (active->first == NULL) {
-        refill(pool, class);
-        if (active->first == NULL) {
-            return NULL;
-        }
-    }
-    struct block *block = active->first;
-    active->first = block->next;
-    active->count--;
-    *out_class = (uint8_t) class;
-    return block;
+    refill(pool, class);
+    return pool->active[class].first != NULL ? hark__pool_alloc(pool, size, out_class)
+                                             : NULL;
 }
 
-// Makes room in active: it becomes the spare, and the old spare goes to the depot.
+// Makes room: the full magazine becomes the spare, and the old spare goes to the depot.
 static void
 rotate(struct pool *pool, unsigned class)
 {
-    struct shelf *shelf = &pool->shelves[class];
-
-    if (shelf->spare.first != NULL) {
+    if (pool->spare[class].first != NULL) {
         pthread_mutex_lock(&pool->depot->lock);
-        shelve(pool->depot, class, shelf->spare);
+        shelve(pool->depot, class, pool->spare[class]);
         pthread_mutex_unlock(&pool->depot->lock);
     }
-    shelf->spare = shelf->active;
-    shelf->active = (struct magazine){0};
+    pool->spare[class] = pool->active[class];
+    pool->active[class] = EMPTY;
 }
 
 void
-hark__pool_free(struct pool *pool, void *memory, uint8_t size_class)
+hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class)
 {
-    if (size_class == CLASS_MALLOC) {
+    if (size_class == POOL_MALLOC) {
         free(memory);
         return;
     }
-    struct magazine *active = &pool->shelves[size_class].active;
-    struct block *block = memory;
-
-    if (active->count == POOL_MAGAZINE) {
-        rotate(pool, size_class);
-    }
-    block->next = active->first;
-    active->first = block;
-    active->count++;
+    rotate(pool, size_class);
+    hark__pool_free(pool, memory, size_class);
 }

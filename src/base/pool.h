@@ -6,7 +6,9 @@
 // and Vmem", USENIX 2001.) A pool belongs to one thread at a time; the depot to the
 // system. Memory goes back to the operating system when the depot is closed.
 //
-// Sanitizer builds use pool_malloc.c instead, so that each block is checked.
+// Taking from and giving to a magazine stands here, so that it is inlined. Sanitizer
+// builds link pool_malloc.c, whose magazines are never filled: each block is malloc's,
+// and checked.
 
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
@@ -14,8 +16,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+    POOL_CLASS_SHIFT = 5, // classes are 32 bytes apart
+    POOL_CLASSES = 32,
+    POOL_LARGEST = POOL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB; above it malloc serves
+    POOL_MALLOC = POOL_CLASSES,                      // the class of what malloc gave
+};
+
 struct depot;
-struct pool;
+
+// A block that nobody uses.
+struct pool_block {
+    struct pool_block *next;
+    // Of the first block of a magazine in the depot:
+    struct pool_block *next_magazine;
+    uint32_t count; // blocks in this magazine
+};
+
+// Blocks of one class.
+struct pool_magazine {
+    struct pool_block *first;
+    uint32_t room; // how many more may be given to it
+};
+
+struct pool {
+    struct pool_magazine
+        active[POOL_CLASSES + 1]; // POOL_MALLOC's stays empty, and full
+    struct pool_magazine
+        spare[POOL_CLASSES]; // kept back: a swap goes to the depot rarely
+    struct depot *depot;
+};
 
 // Gives a depot, or NULL.
 struct depot *hark__depot_open(void);
@@ -27,10 +57,46 @@ struct pool *hark__pool_open(struct depot *depot);
 // Hands its blocks to the depot.
 void hark__pool_close(struct pool *pool);
 
+// What follows is for the inline functions: an empty magazine, a full one.
+void *hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
+void hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class);
+
 // Gives size bytes, aligned to 16 and not cleared, or NULL. *out_class says what
 // hark__pool_free needs to know.
-void *hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class);
+static inline void *
+hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
+{
+    // Of size 0 the class is far too large; that is one of the rare cases.
+    size_t size_class = (size - 1) >> POOL_CLASS_SHIFT;
+
+    if (size_class < POOL_CLASSES) {
+        struct pool_magazine *active = &pool->active[size_class];
+        struct pool_block *block = active->first;
+
+        if (block != NULL) {
+            active->first = block->next;
+            active->room++;
+            *out_class = (uint8_t)size_class;
+            return block;
+        }
+    }
+    return hark__pool_alloc_slow(pool, size, out_class);
+}
+
 // Takes a block that any pool of the same depot gave.
-void hark__pool_free(struct pool *pool, void *memory, uint8_t size_class);
+static inline void
+hark__pool_free(struct pool *pool, void *memory, uint8_t size_class)
+{
+    struct pool_magazine *active = &pool->active[size_class];
+    struct pool_block *block = memory;
+
+    if (active->room == 0) {
+        hark__pool_free_slow(pool, memory, size_class);
+        return;
+    }
+    block->next = active->first;
+    active->first = block;
+    active->room--;
+}
 
 #endif // BASE_POOL_H

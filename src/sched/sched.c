@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sched/next.h"
 #include "sched/ring.h"
 
 enum {
-    INJECTION_EVERY = 61,  // turns between looks at the injection queue, as in Go
-    CLOCK_EVERY = 16,      // turns between looks at the clock
+    LOOK_EVERY = 32,       // turns between looks at the clock and the injection queue
     NEXT_STREAK = 64,      // run-next turns in a row before the ring has its turn
     INJECTION_BATCH = 64,  // most tasks taken from the injection queue at once
     WATCH_IDLE_TICKS = 16, // ticks without work after which nobody watches
@@ -19,9 +19,10 @@ enum {
 
 struct worker {
     // Written by the owner, read by watchers.
-    _Alignas(64) _Atomic(struct task *) run_next; // owner swaps; a watcher may take
-    _Atomic(uint64_t) turns;                      // owner counts
+    _Alignas(64) struct next next;
+    _Atomic(uint64_t) turns; // owner counts
     // Owner only.
+    uint32_t until_look; // turns until the next look around
     int64_t now_ns;
     uint32_t streak; // run-next turns since the ring was served
     uint32_t random;
@@ -208,9 +209,8 @@ hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
         wake_one(sched);
         return;
     }
-    // acq_rel: release to a watcher that takes it; acquire for what we displace.
-    struct task *displaced =
-        atomic_exchange_explicit(&self->run_next, task, memory_order_acq_rel);
+    struct task *displaced = hark__next_swap(&self->next, task);
+
     if (displaced != NULL) {
         push_ring(self, displaced);
     } else {
@@ -235,20 +235,15 @@ next_random(struct worker *self)
     return self->random;
 }
 
+// What this worker has itself: the run-next first, unless it has had its way too long.
 static struct task *
 take_local(struct worker *self)
 {
-    // relaxed: usually empty or ours; the exchange below decides.
-    if (atomic_load_explicit(&self->run_next, memory_order_relaxed) != NULL) {
-        struct task *task =
-            atomic_exchange_explicit(&self->run_next, NULL, memory_order_acquire);
+    if (hark__next_peek(&self->next) != NULL) {
+        struct task *task = hark__next_swap(&self->next, NULL);
 
         if (task != NULL) {
-            if (++self->streak < NEXT_STREAK) {
-                return task;
-            }
-            self->streak = 0;
-            if (hark__ring_is_empty(&self->ring)) {
+            if (++self->streak < NEXT_STREAK || hark__ring_is_empty(&self->ring)) {
                 return task;
             }
             push_ring(self, task);
@@ -317,24 +312,28 @@ poll_timers(struct worker *self)
     }
 }
 
+// What a worker does now and then, however much it has to do itself.
+static struct task *
+look_around(struct worker *self)
+{
+    self->until_look = LOOK_EVERY;
+    poll_timers(self);
+    return take_injected(self);
+}
+
 static struct task *
 find(struct worker *self)
 {
-    // relaxed: our own counter.
-    uint64_t turns = atomic_load_explicit(&self->turns, memory_order_relaxed);
     struct task *task = NULL;
 
-    if (turns % CLOCK_EVERY == 0) {
-        poll_timers(self);
-    }
-    if (turns % INJECTION_EVERY == 0) {
-        task = take_injected(self);
+    if (--self->until_look == 0) {
+        task = look_around(self);
     }
     if (task == NULL) {
         task = take_local(self);
     }
     if (task == NULL) {
-        task = take_injected(self);
+        task = look_around(self);
     }
     if (task == NULL) {
         task = search(self);
@@ -392,16 +391,11 @@ watch(struct worker *self, struct sighting *seen)
         if (hark__wheel_next_ns(other->wheel) < self->now_ns - WATCH_TICK_NS) {
             hark__wheel_poll(other->wheel, self->now_ns, self);
         }
-        // relaxed: the compare-and-swap below decides; turns only tells that it moved.
-        struct task *task =
-            atomic_load_explicit(&other->run_next, memory_order_relaxed);
+        struct task *task = hark__next_peek(&other->next);
+        // relaxed: only tells that it moved.
         uint64_t turns = atomic_load_explicit(&other->turns, memory_order_relaxed);
-        if (task != NULL && seen[i].task == task
-            && seen[i].turns == turns
-            // acquire: pairs with submit's release; what the task needs is seen.
-            && atomic_compare_exchange_strong_explicit(&other->run_next, &task, NULL,
-                                                       memory_order_acquire,
-                                                       memory_order_relaxed)) {
+        if (task != NULL && seen[i].task == task && seen[i].turns == turns
+            && hark__next_steal(&other->next, sched->env, task)) {
             count(&self->steals);
             return task;
         }
@@ -479,9 +473,8 @@ park(struct worker *self)
     count(&self->parks);
     while (task == NULL && !woken) {
         task = park_once(self, watcher, seen, &woken);
-        // relaxed: our own place; a timer may have put a task there.
-        if (atomic_load_explicit(&self->run_next, memory_order_relaxed) != NULL
-            || !hark__ring_is_empty(&self->ring)) {
+        // A timer may have put a task there.
+        if (hark__next_peek(&self->next) != NULL || !hark__ring_is_empty(&self->ring)) {
             break;
         }
         idle_ticks = others_work(self) ? 0 : idle_ticks + 1;
@@ -516,7 +509,7 @@ worker_loop(struct worker *self)
         }
         if (task != NULL) {
             count(&self->turns);
-            task->run(task, self);
+            task->run(task, self, self->local);
         }
     }
 }
@@ -535,12 +528,15 @@ worker_new(struct sched *sched, unsigned index, void *local)
     if (worker == NULL) {
         return NULL;
     }
-    *worker = (struct worker){.sched = sched, .index = index, .local = local};
+    *worker = (struct worker){
+        .sched = sched, .index = index, .local = local, .until_look = LOOK_EVERY};
+    hark__next_init(&worker->next, sched->env);
     worker->random = (uint32_t)sched->env->ops->random(sched->env) | 1;
     worker->now_ns = hark__env_now(sched->env);
     atomic_init(&worker->sleep_until_ns, INT64_MIN);
     worker->wheel = hark__wheel_open(worker->now_ns);
     if (worker->wheel == NULL) {
+        hark__next_fini(&worker->next);
         free(worker);
         return NULL;
     }
@@ -618,6 +614,7 @@ hark__sched_free(struct sched *sched, void (*dropped)(void *arg, struct timer_ac
     for (unsigned i = 0; i < sched->count; i++) {
         if (sched->workers[i] != NULL) {
             hark__wheel_close(sched->workers[i]->wheel, dropped, arg);
+            hark__next_fini(&sched->workers[i]->next);
             free(sched->workers[i]);
         }
     }

@@ -10,9 +10,9 @@ struct worker;
 
 struct task {
     struct task *next; // in the injection queue
-    // One turn, on worker's thread. The task may have moved to another worker, or be
+    // One turn, on worker's thread; local is the worker's own (sched_options). The task may have moved to another worker, or be
     // submitted again, as soon as it has let itself be found.
-    void (*run)(struct task *task, struct worker *worker);
+    void (*run)(struct task *task, struct worker *worker, void *local);
 };
 
 #endif // SCHED_TASK_H

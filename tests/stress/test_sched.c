@@ -71,8 +71,9 @@ arm_hop(struct hopper *hopper, struct worker *worker)
 }
 
 static void
-hop(struct task *task, struct worker *worker)
+hop(struct task *task, struct worker *worker, void *local)
 {
+    (void)local;
     struct hopper *hopper = (struct hopper *)task;
     struct crowd *crowd = hopper->crowd;
 

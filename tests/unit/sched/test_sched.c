@@ -83,8 +83,9 @@ let_pass(struct env *env, int64_t ns)
 }
 
 static void
-run_job(struct task *task, struct worker *worker)
+run_job(struct task *task, struct worker *worker, void *local)
 {
+    (void)local;
     struct job *job = (struct job *)task; // its first member
 
     job->turn(job, worker);
