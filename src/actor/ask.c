@@ -9,8 +9,8 @@ enum { RETRY_NS = 10 * 1000 * 1000 };
 
 // ---- opening ----
 
-static struct futures *
-futures_of(hark_ctx *ctx)
+static __attribute__((noinline)) struct futures *
+make_futures(hark_ctx *ctx)
 {
     struct extra *extra = hark__ctx_extra(ctx);
 
@@ -18,6 +18,14 @@ futures_of(hark_ctx *ctx)
         extra->futures = hark__futures_new(ctx->node->limits.futures);
     }
     return extra != NULL ? extra->futures : NULL;
+}
+
+static inline struct futures *
+futures_of(hark_ctx *ctx)
+{
+    struct futures *futures = ctx_futures(ctx);
+
+    return futures != NULL ? futures : make_futures(ctx);
 }
 
 static hark_future
@@ -28,10 +36,10 @@ name_of(const hark_ctx *ctx, const struct future *future)
 
 // An attached thread's futures count at once: it has no turn that would end.
 static void
-stamp_thread(hark_ctx *ctx, struct futures *futures)
+start_clock(hark_ctx *ctx, struct futures *futures)
 {
     if (ctx->is_thread) {
-        hark__futures_stamp(futures, hark__env_now(ctx->node->env));
+        (void)hark__futures_start(futures, ctx->node->env, NULL);
     }
 }
 
@@ -56,7 +64,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->target = to;
     future->asked = asked;
     future->site = site;
-    stamp_thread(ctx, futures);
+    start_clock(ctx, futures);
     return future;
 }
 
@@ -207,10 +215,11 @@ guardian_complete(struct waiter *waiter, void *turn, struct future *future)
 }
 
 static void
-guardian_drop(struct waiter *waiter, void *turn)
+guardian_drop(struct waiter *waiter, void *turn, struct future *future)
 {
     (void)waiter;
     (void)turn;
+    (void)future;
 }
 
 static struct waiter guardian = {guardian_complete, guardian_drop};
@@ -234,53 +243,55 @@ timer_due(void *poll_arg, struct timer_action *action)
 }
 
 static void
-arm(hark_ctx *ctx, struct extra *extra)
+arm(hark_ctx *ctx, struct extra *extra, int64_t next_ns)
 {
-    int64_t next_ns = hark__futures_next_ns(extra->futures);
+    struct timer_action action = {.fire = timer_due, .word = ctx->self.actor};
 
-    if (next_ns < extra->armed_ns) {
-        struct timer_action action = {.fire = timer_due, .word = ctx->self.actor};
-
-        if (hark__sched_arm(ctx->node->sched, ctx->worker, next_ns, &action) != 0) {
-            extra->armed_ns = next_ns;
-        }
+    if (hark__sched_arm(ctx->node->sched, ctx->worker, next_ns, &action) != 0) {
+        extra->armed_ns = next_ns;
     }
 }
 
 void
 hark__futures_end_turn(hark_ctx *ctx)
 {
-    struct futures *futures = ctx_futures(ctx);
+    struct extra *extra = ctx->slot->extra;
+    struct futures *futures = extra->futures;
+    int64_t next_ns = extra->expired ? hark__futures_next_ns(futures) : INT64_MAX;
 
-    if (futures == NULL) {
-        return;
-    }
-    do {
+    extra->expired = false;
+    while (hark__futures_are_unsettled(futures)) {
         hark__futures_tell_ready(futures, ctx);
-        hark__futures_adopt(futures, &guardian);
-    } while (!hark__list_is_empty(&futures->ready));
-    if (!hark__list_is_empty(&futures->fresh)) {
-        hark__futures_stamp(futures, hark__env_now(ctx->node->env));
+        int64_t first_ns = hark__futures_start(futures, ctx->node->env, &guardian);
+
+        next_ns = first_ns < next_ns ? first_ns : next_ns;
     }
-    arm(ctx, ctx->slot->extra);
+    if (next_ns < extra->armed_ns) {
+        arm(ctx, extra, next_ns);
+    }
 }
 
 // ---- continuations ----
 
+// A continuation is kept in its future: waiter_data is the hark_continuation, waiter_arg
+// its arg.
 struct continuation {
-    struct waiter waiter;
     const hark_continuation *what;
     void *arg;
-    uint8_t size_class;
 };
 
-static void
-continuation_free(hark_ctx *ctx, struct continuation *continuation)
+static struct continuation
+continuation_of(const struct future *future)
 {
-    if (continuation->what->drop != NULL) {
-        continuation->what->drop(continuation->arg);
+    return (struct continuation){future->waiter_data, future->waiter_arg};
+}
+
+static void
+drop_arg(const hark_continuation *what, void *arg)
+{
+    if (what != NULL && what->drop != NULL) {
+        what->drop(arg);
     }
-    hark__pool_free(ctx_pool(ctx), continuation, continuation->size_class);
 }
 
 static void
@@ -298,7 +309,9 @@ run_reply(hark_ctx *ctx, const struct continuation *continuation,
           const struct future *future)
 {
     const hark_type *expected = continuation->what->type;
-    const void *reply = hark_message_as(future->message, expected);
+    const void *reply = future->message->type == expected
+                            ? future->message + 1
+                            : hark_message_as(future->message, expected);
 
     if (reply == NULL) {
         char text[ERROR_TEXT];
@@ -320,18 +333,18 @@ static void
 continuation_complete(struct waiter *waiter, void *turn, struct future *future)
 {
     hark_ctx *ctx = turn;
-    struct continuation *continuation =
-        CONTAINER_OF(waiter, struct continuation, waiter);
+    struct continuation continuation = continuation_of(future);
     uint64_t id = future->id;
 
+    (void)waiter;
     if (future->code == HARK_OK) {
-        run_reply(ctx, continuation, future);
+        run_reply(ctx, &continuation, future);
     } else {
         hark_error error = hark__future_error(ctx_futures(ctx), future);
 
-        run_failure(ctx, continuation, &error);
+        run_failure(ctx, &continuation, &error);
     }
-    continuation_free(ctx, continuation);
+    drop_arg(continuation.what, continuation.arg);
     future = hark__future_find(ctx_futures(ctx), id);
     if (future != NULL) { // the continuation may have dropped it
         close_future(ctx, future);
@@ -339,10 +352,16 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
 }
 
 static void
-continuation_drop(struct waiter *waiter, void *turn)
+continuation_drop(struct waiter *waiter, void *turn, struct future *future)
 {
-    continuation_free(turn, CONTAINER_OF(waiter, struct continuation, waiter));
+    struct continuation continuation = continuation_of(future);
+
+    (void)waiter;
+    (void)turn;
+    drop_arg(continuation.what, continuation.arg);
 }
+
+static struct waiter continuation_waiter = {continuation_complete, continuation_drop};
 
 // NULL: it is not one of ctx's.
 static struct future *
@@ -353,20 +372,11 @@ find(const hark_ctx *ctx, hark_future future)
                : NULL;
 }
 
-static void
-drop_arg(const hark_continuation *what, void *arg)
-{
-    if (what != NULL && what->drop != NULL) {
-        what->drop(arg);
-    }
-}
-
 hark_err
 hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what,
                 void *arg)
 {
     struct future *future = find(ctx, name);
-    uint8_t size_class;
 
     if (what == NULL || what->type == NULL) {
         drop_arg(what, arg);
@@ -379,15 +389,9 @@ hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what,
             "hark_then: the future has ended, is continued already, or "
             "is not this actor's");
     }
-    struct continuation *continuation =
-        hark__pool_alloc(ctx_pool(ctx), sizeof *continuation, &size_class);
-    if (continuation == NULL) {
-        drop_arg(what, arg);
-        return hark__ctx_error(ctx, HARK_ENOMEM, "hark_then: no memory");
-    }
-    *continuation = (struct continuation){
-        {continuation_complete, continuation_drop}, what, arg, size_class};
-    hark__future_watch(ctx_futures(ctx), future, &continuation->waiter);
+    future->waiter_data = what;
+    future->waiter_arg = arg;
+    hark__future_watch(ctx_futures(ctx), future, &continuation_waiter);
     return HARK_OK;
 }
 
@@ -478,6 +482,6 @@ hark_all(hark_ctx *ctx, const hark_future *futures, size_t count)
         hark__ctx_error(ctx, err, "hark_all: %s", hark_err_text(err));
         return (hark_future){0, 0};
     }
-    stamp_thread(ctx, table);
+    start_clock(ctx, table);
     return name_of(ctx, future);
 }

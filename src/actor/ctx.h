@@ -44,8 +44,8 @@ struct hark_ctx {
 struct extra {
     struct futures *futures;   // NULL: none asked
     struct promises *promises; // NULL: none deferred
-    int64_t
-        armed_ns; // when a wheel timer will have us look at our futures; or INT64_MAX
+    int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
+    bool expired;     // that timer has come, and none is armed
 };
 
 // Codes of MESSAGE_SYSTEM.
@@ -78,8 +78,8 @@ bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
 
 // A REPLY or FAILURE came, and is in hand.
 void hark__complete(hark_ctx *ctx, struct hark_message *message);
-// The end of a turn that may have opened futures: continues those that are done, starts
-// clocks, sees to the timer.
+// The end of an actor's turn that has opened futures: continues those that are done,
+// starts clocks, sees to the timer.
 void hark__futures_end_turn(hark_ctx *ctx);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);

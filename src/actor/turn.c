@@ -204,6 +204,7 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
                 slot->exiting = true;
             } else {
                 slot->extra->armed_ns = INT64_MAX;
+                slot->extra->expired = true;
                 hark__futures_expire(ctx);
             }
         }
@@ -214,12 +215,19 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
 
 // ---- the turn ----
 
+static inline bool
+has_futures_to_settle(const struct extra *extra)
+{
+    return extra != NULL && extra->futures != NULL
+           && (extra->expired || hark__futures_are_unsettled(extra->futures));
+}
+
 // What belongs to the end of a turn, and must be done before the actor can be found by
 // another worker.
 static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
-    if (ctx->slot->extra != NULL) {
+    if (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
         if (ctx->slot->exiting) {
             stop_actor(ctx); // a continuation that ran just now has called hark_exit
@@ -236,7 +244,7 @@ end_turn(hark_ctx *ctx)
 static inline void
 end_turn_if_needed(hark_ctx *ctx)
 {
-    if (ctx->slot->extra != NULL || ctx->target_count > 0) {
+    if (ctx->target_count > 0 || has_futures_to_settle(ctx->slot->extra)) {
         end_turn(ctx);
     }
 }

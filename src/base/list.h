@@ -36,13 +36,20 @@ hark__list_append(struct list *list, struct list *link)
     list->prev = link;
 }
 
+// Takes link out of whatever list it is in, for the last time.
+static inline void
+hark__list_unlink(struct list *link)
+{
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+}
+
 // Takes link out of whatever list it is in; then it is in none, and may be removed
 // again.
 static inline void
 hark__list_remove(struct list *link)
 {
-    link->prev->next = link->next;
-    link->next->prev = link->prev;
+    hark__list_unlink(link);
     hark__list_init(link);
 }
 

@@ -61,10 +61,11 @@ member_complete(struct waiter *waiter, void *turn, struct future *future)
 }
 
 static void
-member_drop(struct waiter *waiter, void *turn)
+member_drop(struct waiter *waiter, void *turn, struct future *future)
 {
     struct all *all = member_of(waiter)->all;
 
+    (void)future;
     // When the whole table ends, ours is about to be closed too, and only dropped.
     if (!all->futures->ending) {
         fail(all, turn, NULL, HARK_ESTALE, HARK_STAGE_NOT_SENT);

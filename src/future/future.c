@@ -8,13 +8,9 @@
 #define NS_PER_MS INT64_C(1000000)
 #define NO_PLACE UINT32_MAX
 
-enum { FIRST_PLACES = 4 };
-
-// Where an id leads. The generation outlives the future, so that a stale id is noticed.
-struct future_place {
-    struct future *future; // NULL: free
-    uint32_t generation;
-    uint32_t next_free;
+enum {
+    FIRST_PLACES = 4,
+    EXACT_MS = 100, // shorter timeouts are counted by the exact clock
 };
 
 struct futures *
@@ -95,18 +91,6 @@ hark__future_open(struct futures *futures, struct pool *pool, uint32_t timeout_m
     return future;
 }
 
-struct future *
-hark__future_find(const struct futures *futures, uint64_t id)
-{
-    uint32_t index = (uint32_t)id;
-
-    if (futures == NULL || index >= futures->place_count
-        || futures->places[index].generation != (uint32_t)(id >> 32)) {
-        return NULL;
-    }
-    return futures->places[index].future;
-}
-
 static void
 tell(struct future *future, void *turn)
 {
@@ -143,22 +127,22 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 {
     struct future_place *place = &futures->places[(uint32_t)future->id];
     struct waiter *waiter = future->waiter;
+    struct all *all = future->all;
 
-    hark__list_remove(&future->by_timeout);
-    hark__list_remove(&future->by_turn);
+    hark__list_unlink(&future->by_timeout);
+    hark__list_unlink(&future->by_turn);
     place->future = NULL;
-    place->generation = place->generation == UINT32_MAX ? 1 : place->generation + 1;
+    place->generation += place->generation == UINT32_MAX ? 2 : 1; // never 0
     place->next_free = futures->free;
     futures->free = (uint32_t)future->id;
     futures->open_count--;
+    if (waiter != NULL) {
+        waiter->drop(waiter, turn, future);
+    }
     if (future->message != NULL) {
         hark__message_drop(pool, future->message);
     }
-    struct all *all = future->all;
     hark__pool_free(pool, future, future->size_class);
-    if (waiter != NULL) {
-        waiter->drop(waiter, turn);
-    }
     if (all != NULL) {
         hark__all_close(all, futures, pool, turn);
     }
@@ -215,39 +199,6 @@ insert(struct timeout_list *list, struct future *future)
 }
 
 void
-hark__futures_stamp(struct futures *futures, int64_t now_ns)
-{
-    while (!hark__list_is_empty(&futures->fresh)) {
-        struct future *future =
-            CONTAINER_OF(futures->fresh.next, struct future, by_turn);
-
-        hark__list_remove(&future->by_turn);
-        future->started_ns = now_ns;
-        if (future->state == FUTURE_OPEN && future->timeout_ms != HARK_FOREVER) {
-            insert(list_for(futures, future->timeout_ms), future);
-        }
-    }
-}
-
-void
-hark__futures_adopt(struct futures *futures, struct waiter *guardian)
-{
-    struct list *link = futures->fresh.next;
-
-    while (link != &futures->fresh) {
-        struct future *future = CONTAINER_OF(link, struct future, by_turn);
-
-        link = link->next;
-        if (future->waiter == NULL && !future->kept) {
-            bool was_looked_at = future->looked_at;
-
-            hark__future_watch(futures, future, guardian);
-            future->looked_at = was_looked_at;
-        }
-    }
-}
-
-void
 hark__futures_tell_ready(struct futures *futures, void *turn)
 {
     while (!hark__list_is_empty(&futures->ready)) {
@@ -257,6 +208,57 @@ hark__futures_tell_ready(struct futures *futures, void *turn)
         hark__list_remove(&future->by_turn);
         tell(future, turn);
     }
+}
+
+// Watches without counting as somebody who looks.
+static void
+adopt(struct futures *futures, struct future *future, struct waiter *guardian)
+{
+    bool was_looked_at = future->looked_at;
+
+    hark__future_watch(futures, future, guardian);
+    future->looked_at = was_looked_at;
+}
+
+// Starts the clock of an open future. Returns when it runs out.
+static int64_t
+start(struct futures *futures, struct env *env, struct future *future)
+{
+    if (future->timeout_ms < EXACT_MS) {
+        future->started_ns = hark__env_now(env);
+    } else {
+        int64_t lag_ns;
+        int64_t now_ns = env->ops->now_coarse_ns(env, &lag_ns);
+
+        future->started_ns = now_ns + lag_ns;
+    }
+    if (future->timeout_ms == HARK_FOREVER) {
+        return INT64_MAX;
+    }
+    insert(list_for(futures, future->timeout_ms), future);
+    return expiry_ns(future);
+}
+
+int64_t
+hark__futures_start(struct futures *futures, struct env *env, struct waiter *guardian)
+{
+    int64_t first_ns = INT64_MAX;
+
+    while (!hark__list_is_empty(&futures->fresh)) {
+        struct future *future =
+            CONTAINER_OF(futures->fresh.next, struct future, by_turn);
+
+        hark__list_remove(&future->by_turn);
+        if (future->state == FUTURE_OPEN) {
+            int64_t expiry = start(futures, env, future);
+
+            first_ns = expiry < first_ns ? expiry : first_ns;
+        }
+        if (guardian != NULL && future->waiter == NULL && !future->kept) {
+            adopt(futures, future, guardian);
+        }
+    }
+    return first_ns;
 }
 
 int64_t

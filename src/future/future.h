@@ -9,8 +9,9 @@
 //
 // Timeouts: nearly none fires. Open futures stand in one list for each length of
 // timeout, in which they are in order of expiry by themselves; arming and disarming are
-// list operations. A future made in a turn counts from the end of that turn (stamp),
-// since no answer can be looked at before.
+// list operations. A future made in a turn counts from the end of that turn (start),
+// since no answer can be looked at before. A long timeout is counted by the coarse
+// clock, and a little late rather than early.
 
 #ifndef FUTURE_FUTURE_H
 #define FUTURE_FUTURE_H
@@ -18,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/env.h"
 #include "base/list.h"
 #include "hark/future.h"
 #include "message/message.h"
@@ -26,12 +28,13 @@ struct all;
 struct future;
 struct futures;
 
-// Who is told when a future is done: the seam to the room above, which embeds it.
+// Who is told when a future is done: the seam to the room above, which embeds it, or
+// keeps what it needs in the future's waiter_data.
 struct waiter {
     // Called in the owner's turn, once. The waiter may be freed by it.
     void (*complete)(struct waiter *waiter, void *turn, struct future *future);
-    // Called instead of complete when the future is closed first.
-    void (*drop)(struct waiter *waiter, void *turn);
+    // Called instead of complete when the future is closed first; it is still there.
+    void (*drop)(struct waiter *waiter, void *turn, struct future *future);
 };
 
 enum future_state { FUTURE_OPEN, FUTURE_DONE };
@@ -40,10 +43,12 @@ struct future {
     struct list by_timeout; // in one of the lists of its table, or alone
     struct list by_turn;    // in futures->fresh or futures->ready, or alone
     uint64_t id;
-    int64_t started_ns; // 0: not stamped yet
+    int64_t started_ns; // 0: not started yet
     int64_t ended_ns;
     struct hark_message *message; // DONE: the reply or the failure; NULL: see code
     struct waiter *waiter;        // NULL: nobody looks
+    const void *waiter_data;      // the waiter's own
+    void *waiter_arg;             // the waiter's own
     struct all *all;              // NULL: not made by hark__all_open
     uint64_t blame;               // DONE, failed: whose error it is; 0: its own
     hark_ref target;              // whom it asks; for errors
@@ -59,6 +64,13 @@ struct future {
 };
 
 enum { FUTURE_TIMEOUT_LISTS = 8 };
+
+// Where an id leads. The generation outlives the future, so that a stale id is noticed.
+struct future_place {
+    struct future *future; // NULL: free
+    uint32_t generation;
+    uint32_t next_free;
+};
 
 struct futures {
     struct future_place *places;
@@ -85,7 +97,17 @@ void hark__futures_free(struct futures *futures, struct pool *pool, void *turn);
 struct future *hark__future_open(struct futures *futures, struct pool *pool,
                                  uint32_t timeout_ms);
 // NULL: closed, or never was.
-struct future *hark__future_find(const struct futures *futures, uint64_t id);
+static inline struct future *
+hark__future_find(const struct futures *futures, uint64_t id)
+{
+    uint32_t index = (uint32_t)id;
+
+    if (futures == NULL || index >= futures->place_count) {
+        return NULL;
+    }
+    const struct future_place *place = &futures->places[index];
+    return place->generation == (uint32_t)(id >> 32) ? place->future : NULL;
+}
 
 // Takes message (the reply or a FAILURE, possibly still in its mailbox's chain; NULL:
 // code and stage say it all). The future is OPEN. Tells its waiter.
@@ -100,13 +122,22 @@ void hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 void hark__future_watch(struct futures *futures, struct future *future,
                         struct waiter *waiter);
 
-// Watches every future of this turn that nobody watches and nobody keeps.
-void hark__futures_adopt(struct futures *futures, struct waiter *guardian);
-// Starts the clock of all fresh futures.
-void hark__futures_stamp(struct futures *futures, int64_t now_ns);
+// Starts the clocks of all fresh futures, and has guardian (NULL: none) watch those that
+// nobody watches and nobody keeps. Returns when the first of them runs out; INT64_MAX:
+// none does.
+int64_t hark__futures_start(struct futures *futures, struct env *env,
+                            struct waiter *guardian);
 // Tells the waiters of futures that were done before they were watched.
 void hark__futures_tell_ready(struct futures *futures, void *turn);
-// When the earliest stamped future runs out; INT64_MAX: none does.
+// True: one of the two has something to do.
+static inline bool
+hark__futures_are_unsettled(const struct futures *futures)
+{
+    return !hark__list_is_empty(&futures->fresh)
+           || !hark__list_is_empty(&futures->ready);
+}
+
+// When the earliest started future runs out; INT64_MAX: none does.
 int64_t hark__futures_next_ns(const struct futures *futures);
 // An open future whose time is over, or NULL. The caller completes it.
 struct future *hark__futures_overdue(struct futures *futures, int64_t now_ns);

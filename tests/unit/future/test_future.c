@@ -21,6 +21,33 @@ struct watcher {
     void *turn;
 };
 
+// An environment whose clock stands still. The coarse clock is behind by LAG.
+#define LAG INT64_C(7)
+
+static int64_t now_ns;
+
+static int64_t
+read_clock(struct env *env)
+{
+    (void)env;
+    return now_ns;
+}
+
+static int64_t
+read_coarse_clock(struct env *env, int64_t *out_lag_ns)
+{
+    (void)env;
+    *out_lag_ns = LAG;
+    return now_ns - LAG;
+}
+
+static const struct env_ops clock_ops = {
+    .now_ns = read_clock,
+    .now_coarse_ns = read_coarse_clock,
+};
+
+static struct env clock_env = {&clock_ops};
+
 // Fixture: a table of futures, and one watcher more than any test needs.
 struct fixture {
     struct depot *depot;
@@ -40,10 +67,11 @@ on_complete(struct waiter *waiter, void *turn, struct future *future)
 }
 
 static void
-on_drop(struct waiter *waiter, void *turn)
+on_drop(struct waiter *waiter, void *turn, struct future *future)
 {
     struct watcher *watcher = (struct watcher *)waiter;
 
+    (void)future;
     watcher->dropped++;
     watcher->turn = turn;
 }
@@ -75,6 +103,14 @@ teardown(void **state)
     hark__depot_close(f->depot);
     test_free(f);
     return 0;
+}
+
+// The turn ends at that moment. Returns when the first of its futures runs out.
+static int64_t
+start_at(struct fixture *f, int64_t moment_ns)
+{
+    now_ns = moment_ns;
+    return hark__futures_start(f->futures, &clock_env, NULL);
 }
 
 static struct future *
@@ -235,7 +271,7 @@ the_end_of_the_table_only_drops_waiters(void **state)
     complete(f, done, HARK_OK);
     watch(f, done, 0);
     watch(f, open_future(f, HARK_FOREVER), 1);
-    hark__futures_stamp(f->futures, MS);
+    start_at(f, MS);
     hark__futures_free(f->futures, f->pool, f);
     f->futures = NULL;
     assert_int_equal(f->watcher[0].dropped + f->watcher[1].dropped, 2);
@@ -243,7 +279,7 @@ the_end_of_the_table_only_drops_waiters(void **state)
 }
 
 static void
-adopt_watches_what_nobody_watches_or_keeps(void **state)
+the_guardian_watches_what_nobody_watches_or_keeps(void **state)
 {
     struct fixture *f = *state;
     struct future *mine = open_future(f, 100);
@@ -254,7 +290,7 @@ adopt_watches_what_nobody_watches_or_keeps(void **state)
     watch(f, mine, 1);
     kept->kept = true;
     complete(f, ended, HARK_OK);
-    hark__futures_adopt(f->futures, &f->watcher[0].waiter);
+    (void)hark__futures_start(f->futures, &clock_env, &f->watcher[0].waiter);
     assert_ptr_equal(mine->waiter, &f->watcher[1].waiter);
     assert_null(kept->waiter);
     assert_ptr_equal(orphan->waiter, &f->watcher[0].waiter);
@@ -266,13 +302,13 @@ adopt_watches_what_nobody_watches_or_keeps(void **state)
 // ---- timeouts ----
 
 static void
-a_future_counts_from_its_stamp(void **state)
+a_future_counts_from_the_end_of_its_turn(void **state)
 {
     struct fixture *f = *state;
     struct future *future = open_future(f, 100);
 
     assert_true(hark__futures_next_ns(f->futures) == INT64_MAX);
-    hark__futures_stamp(f->futures, 1000 * MS);
+    assert_true(start_at(f, 1000 * MS) == 1100 * MS);
     assert_true(future->started_ns == 1000 * MS);
     assert_true(hark__futures_next_ns(f->futures) == 1100 * MS);
     assert_null(hark__futures_overdue(f->futures, 1100 * MS - 1));
@@ -280,16 +316,29 @@ a_future_counts_from_its_stamp(void **state)
 }
 
 static void
-a_second_stamp_leaves_older_futures_alone(void **state)
+a_second_turn_leaves_older_futures_alone(void **state)
 {
     struct fixture *f = *state;
     struct future *older = open_future(f, 100);
 
-    hark__futures_stamp(f->futures, 1000 * MS);
+    start_at(f, 1000 * MS);
     struct future *newer = open_future(f, 100);
-    hark__futures_stamp(f->futures, 1050 * MS);
+    start_at(f, 1050 * MS);
     assert_true(older->started_ns == 1000 * MS);
     assert_true(newer->started_ns == 1050 * MS);
+}
+
+static void
+a_short_timeout_is_counted_by_the_exact_clock_and_none_is_early(void **state)
+{
+    struct fixture *f = *state;
+    struct future *brief = open_future(f, 10);
+    struct future *lengthy = open_future(f, 60000);
+
+    assert_true(start_at(f, 1000 * MS) == 1010 * MS);
+    assert_true(brief->started_ns == 1000 * MS);
+    // However far the coarse clock is behind within its lag.
+    assert_in_range(lengthy->started_ns, 1000 * MS, 1000 * MS + LAG);
 }
 
 static void
@@ -298,7 +347,7 @@ a_future_without_a_timeout_is_never_overdue(void **state)
     struct fixture *f = *state;
 
     open_future(f, HARK_FOREVER);
-    hark__futures_stamp(f->futures, MS);
+    start_at(f, MS);
     assert_true(hark__futures_next_ns(f->futures) == INT64_MAX);
     assert_null(hark__futures_overdue(f->futures, INT64_MAX));
 }
@@ -312,7 +361,7 @@ a_done_or_closed_future_is_not_overdue(void **state)
     struct future *done_before = open_future(f, 100);
 
     complete(f, done_before, HARK_OK);
-    hark__futures_stamp(f->futures, MS);
+    start_at(f, MS);
     complete(f, done, HARK_OK);
     hark__future_close(f->futures, f->pool, f, closed);
     assert_true(hark__futures_next_ns(f->futures) == INT64_MAX);
@@ -329,7 +378,7 @@ overdue_futures_come_until_none_is_left(void **state)
     for (uint32_t i = 0; i < 30; i++) {
         open_future(f, 10 + i % 3 * 10);
     }
-    hark__futures_stamp(f->futures, 100 * MS);
+    start_at(f, 100 * MS);
     while ((future = hark__futures_overdue(f->futures, 120 * MS)) != NULL) {
         complete(f, future, HARK_ETIMEOUT);
         overdue++;
@@ -346,7 +395,7 @@ more_lengths_than_lists_still_come_in_order(void **state)
 
     for (uint32_t i = 0; i < 40; i++) { // 40 lengths, in no order
         open_future(f, (i * 17 % 40 + 1) * 10);
-        hark__futures_stamp(f->futures, 100 * MS + i);
+        start_at(f, 100 * MS + i);
     }
     for (int i = 0; i < 40; i++) {
         int64_t next = hark__futures_next_ns(f->futures);
@@ -528,9 +577,10 @@ main(void)
         TEST(the_waiter_of_a_done_future_is_told_later_and_once),
         TEST(a_done_future_that_is_closed_before_it_is_told_drops_its_waiter),
         TEST(the_end_of_the_table_only_drops_waiters),
-        TEST(adopt_watches_what_nobody_watches_or_keeps),
-        TEST(a_future_counts_from_its_stamp),
-        TEST(a_second_stamp_leaves_older_futures_alone),
+        TEST(the_guardian_watches_what_nobody_watches_or_keeps),
+        TEST(a_future_counts_from_the_end_of_its_turn),
+        TEST(a_second_turn_leaves_older_futures_alone),
+        TEST(a_short_timeout_is_counted_by_the_exact_clock_and_none_is_early),
         TEST(a_future_without_a_timeout_is_never_overdue),
         TEST(a_done_or_closed_future_is_not_overdue),
         TEST(overdue_futures_come_until_none_is_left),
