@@ -27,7 +27,8 @@ list_words(hark_ctx *ctx, const struct words *words)
         const struct word *w = &words->table[i];
 
         if (w->text != NULL) {
-            list[count++] = (word_count){.word = {w->text, w->len}, .count = w->count};
+            list[count] = (word_count){.word = {w->text, w->len}, .count = w->count};
+            count++;
         }
     }
     return list;
