@@ -125,14 +125,18 @@ open_remote(hark_system *system, const hark_options *options)
     return hark__remote_open(&remote, &system->remote);
 }
 
+// An actor counts as ended before its last turn is over, and that turn may still send to
+// other nodes; so the workers end before the links do.
 static void
 close_system(hark_system *system)
 {
+    if (system->node != NULL) {
+        hark__node_halt(system->node);
+    }
     if (system->remote != NULL) {
         hark__remote_close(system->remote);
     }
     if (system->node != NULL) {
-        hark__node_halt(system->node);
         hark__node_close(system->node);
     }
     hark__registry_free(system->registry);

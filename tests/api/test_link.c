@@ -1,6 +1,8 @@
 // Links between nodes: how they open, what they refuse, how they end.
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #include "api/world.h"
 
@@ -12,6 +14,7 @@ HARK_MESSAGE(here_is, (ref, whom))
 HARK_MESSAGE(bulk, (bytes, data))
 HARK_MESSAGE(count_bulk)
 HARK_MESSAGE(counted, (u64, n))
+HARK_MESSAGE(linger)
 
 typedef struct {
     hark_ref friend;
@@ -35,6 +38,35 @@ HARK_ON(host, count_bulk) {
     hark_reply(ctx, counted, .n = self->bulk);
 }
 HARK_ACTOR(host, hello_you, no_answer, give_ref, bulk, count_bulk)
+
+// Two actors of one system: the first stays in a handler until the second has ended, so
+// until the system stops.
+static _Atomic(bool) witness_has_ended;
+
+typedef struct {
+    char unused;
+} lingerer;
+
+HARK_ON(lingerer, linger) {
+    while (!atomic_load(&witness_has_ended)) {
+        sched_yield();
+    }
+}
+HARK_ON(lingerer, hello_you) {
+    hark_reply(ctx, hello_back, .text = msg->text);
+}
+HARK_ACTOR(lingerer, linger, hello_you)
+
+typedef struct {
+    char unused;
+} witness;
+
+HARK_ON(witness, linger) {
+}
+HARK_HOOK(witness, stop) {
+    atomic_store(&witness_has_ended, true);
+}
+HARK_ACTOR_WITH(witness, (stop), linger)
 
 static enum reach reach;
 
@@ -170,6 +202,36 @@ stop_of_the_other_node_ends_open_asks_at_once(void **state)
     assert_null(hark_await(w->here, f, hello_back));
     assert_error(w, HARK_ENONODE, "there is down");
     assert_int_equal(hark_error_of(w->here)->stage, HARK_STAGE_NOT_SENT);
+}
+
+// The actor has ended, and so the system may close, while its last turn still sends back
+// what waited in its mailbox.
+static void
+stop_ends_all_asks_that_wait_in_a_mailbox(void **state)
+{
+    enum { ASKS = 20 * 1000 };
+    struct world *w = *state;
+    hark_ref busy = world_reach(w, "lingerer", hark_spawn(w->there, lingerer));
+    hark_ref other = world_reach(w, "host", hark_spawn(w->there, host));
+    hark_future *asks = calloc(ASKS, sizeof *asks);
+
+    assert_non_null(asks);
+    atomic_store(&witness_has_ended, false);
+    assert_false(hark_ref_is_null(hark_spawn(w->there, witness)));
+    assert_int_equal(hark_tell(w->here, busy, linger), HARK_OK);
+    for (int i = 0; i < ASKS; i++) {
+        asks[i] = hark_ask_within(w->here, HARK_SECONDS(60), busy, hello_you);
+    }
+    hark_future f = hark_ask_within(w->here, HARK_SECONDS(60), other, hello_you);
+    assert_non_null(hark_await(w->here, f, hello_back)); // so all are over there
+    assert_int_equal(hark_stop(w->there_system, HARK_SECONDS(60)), HARK_OK);
+    w->there_system = NULL;
+    for (int i = 0; i < ASKS; i++) {
+        assert_null(hark_await(w->here, asks[i], hello_back));
+        int code = hark_error_of(w->here)->code;
+        assert_true(code == HARK_ESTOPPED || code == HARK_ENONODE);
+    }
+    free(asks);
 }
 
 static void
@@ -365,6 +427,7 @@ main(void)
         TEST(connect_opens_one_link_and_finds_it_again),
         TEST(node_does_not_link_to_itself),
         TEST(stop_of_the_other_node_ends_open_asks_at_once),
+        TEST(stop_ends_all_asks_that_wait_in_a_mailbox),
         TEST(node_that_comes_back_is_another_one),
         TEST(ref_of_a_third_node_is_dialled_when_used),
         TEST(actors_find_remote_names_without_blocking),
