@@ -76,12 +76,25 @@ clear_progress(const coordinator *self)
     }
 }
 
+// Work is over. Who has not even reported has nothing to finish, and would only look for
+// us until its patience ends.
+static void
+end_run(coordinator *self)
+{
+    self->is_running = false;
+    clear_progress(self);
+    for (uint32_t i = 0; i < self->job->children.count; i++) {
+        if (self->workers[i].state == WORKER_STARTING) {
+            children_kill(&self->job->children, i);
+        }
+    }
+}
+
 static void
 give_up(hark_ctx *ctx, coordinator *self, int code, const char *why)
 {
     if (self->is_running) {
-        self->is_running = false;
-        clear_progress(self);
+        end_run(self);
         hark_break(ctx, self->promise, code, "%s", why);
     }
 }
@@ -90,8 +103,7 @@ static void
 finish_if_done(hark_ctx *ctx, coordinator *self)
 {
     if (self->is_running && self->is_read && self->open == 0) {
-        self->is_running = false;
-        clear_progress(self);
+        end_run(self);
         hark_fulfil(ctx, self->promise, finished, .words = self->job->words.total,
                     .chunks = self->next_id, .retried = self->retried,
                     .lost = self->lost);
