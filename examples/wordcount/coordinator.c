@@ -373,7 +373,8 @@ HARK_ON(coordinator, tick) {
         look_at(ctx, self, i);
     }
     show_progress(self);
-    if (*self->job->interrupted != 0) {
+    // relaxed: nothing else comes with it.
+    if (atomic_load_explicit(self->job->interrupted, memory_order_relaxed)) {
         give_up(ctx, self, HARK_ECANCELLED, "interrupted");
     }
     feed_later(ctx, self);

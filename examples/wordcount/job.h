@@ -4,7 +4,7 @@
 #ifndef WORDCOUNT_JOB_H
 #define WORDCOUNT_JOB_H
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #include "children.h"
 #include "reader.h"
@@ -21,7 +21,7 @@ struct job {
     uint32_t in_flight;       // chunks under way at each worker
     bool kills_one;           // kill one worker on the way
     bool shows_progress;
-    const volatile sig_atomic_t *interrupted; // give up when it is not 0
+    const _Atomic(bool) *interrupted; // a signal writes, the coordinator reads: give up
 };
 
 #endif // WORDCOUNT_JOB_H

@@ -27,13 +27,15 @@
 #include "report.h"
 #include "worker.h"
 
-static volatile sig_atomic_t interrupted;
+// Lock-free, so a signal handler may write it; any thread may be the one interrupted.
+static _Atomic(bool) interrupted;
 
 static void
 interrupt(int number)
 {
     (void)number;
-    interrupted = 1;
+    // relaxed: pairs with the coordinator's tick; nothing else comes with it.
+    atomic_store_explicit(&interrupted, true, memory_order_relaxed);
 }
 
 // The first Ctrl-C lets us clean up; a second one ends us at once.
