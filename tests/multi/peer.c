@@ -3,13 +3,18 @@
 //     peer serve [ENDPOINT]       listens (tcp://127.0.0.1:0), prints "listening ENDPOINT"
 //                                 and the refs of its actors; reads commands from stdin:
 //                                 "stats" prints the counts; the end of it stops the node
-//     peer ask NAME N...          asks the actor with echo for each N and prints answers
-//     peer hang NAME              prints "asking REF", asks what is never answered, and
-//                                 prints how that ends
-//     peer find NAME              prints the ref
+//     peer ask NAME ITEM...       prints "found REF"; ITEM is a number, which the actor
+//                                 echoes; "-": waits for a line on stdin; "?": looks NAME
+//                                 up again
+//     peer hang NAME [COUNT]      asks COUNT times (1) what is never answered, prints
+//                                 "asking REF", and prints how each of them ends
+//     peer find NAME              prints "found REF"
+//     peer introduce NAME OTHER N makes the actor at NAME ask the one at OTHER for the echo
+//                                 of N, and remember it; "-" as OTHER: the remembered one
 //
 // NAME is ENDPOINT/echo. The exit status of serve is hark_stop's code; of the others 0,
-// or 1 after a line of error.
+// or 1 after a line of error. In the environment, PEER_HEARTBEAT_MS and PEER_CONNECT_MS
+// set what their names say.
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,12 +27,14 @@
 HARK_MESSAGE(echo, (i64, n))
 HARK_MESSAGE(echoed, (i64, n))
 HARK_MESSAGE(hang)
+HARK_MESSAGE(ask_other, (ref, other), (i64, n))
 
-enum { HEARTBEAT_MS = 500, CONNECT_MS = 1000, STOP_MS = 10000, HANGING = 64 };
+enum { HEARTBEAT_MS = 500, CONNECT_MS = 1000, STOP_MS = 10000 };
 
 typedef struct {
-    hark_promise open[HANGING];
-    uint32_t count;
+    hark_promise last_hang; // never kept
+    hark_promise asked;     // by ask_other, one at a time
+    hark_ref other;
 } server;
 
 HARK_ON(server, echo) {
@@ -35,10 +42,30 @@ HARK_ON(server, echo) {
 }
 
 HARK_ON(server, hang) {
-    self->open[self->count++ % HANGING] = hark_defer(ctx);
+    self->last_hang = hark_defer(ctx);
 }
 
-HARK_ACTOR(server, echo, hang)
+HARK_THEN(server, other, echoed) {
+    hark_fulfil(ctx, self->asked, echoed, .n = msg->n);
+}
+HARK_ELSE(server, other) {
+    hark_break(ctx, self->asked, error->code, "%s", error->text);
+}
+HARK_CONTINUATION(server, other, echoed)
+
+HARK_ON(server, ask_other) {
+    if (!hark_ref_is_null(msg->other)) {
+        self->other = msg->other;
+    }
+    self->asked = hark_defer(ctx);
+    hark_future future = hark_ask(ctx, self->other, echo, .n = msg->n);
+
+    if (hark_then(ctx, future, server, other, NULL) != HARK_OK) {
+        hark_break(ctx, self->asked, HARK_ENOMEM, "no memory for an ask");
+    }
+}
+
+HARK_ACTOR(server, echo, hang, ask_other)
 
 static void
 print_ref(const char *what, hark_ref ref)
@@ -115,9 +142,19 @@ find(hark_ctx *me, const char *name, hark_ref *out_ref)
 }
 
 static int
-ask_once(hark_ctx *me, hark_ref actor, int64_t n)
+find_and_print(hark_ctx *me, const char *name, hark_ref *out_ref)
 {
-    hark_future future = hark_ask(me, actor, echo, .n = n);
+    int status = find(me, name, out_ref);
+
+    if (status == 0) {
+        print_ref("found", *out_ref);
+    }
+    return status;
+}
+
+static int
+print_echoed(hark_ctx *me, hark_future future)
+{
     const echoed *answer = hark_await(me, future, echoed);
 
     if (answer == NULL) {
@@ -129,26 +166,54 @@ ask_once(hark_ctx *me, hark_ref actor, int64_t n)
     return 0;
 }
 
-// Asks for each number; "-" waits for a line on stdin, so that a test can act between.
 static int
-ask(hark_ctx *me, const char *name, char **numbers)
+ask_once(hark_ctx *me, hark_ref actor, int64_t n)
+{
+    return print_echoed(me, hark_ask(me, actor, echo, .n = n));
+}
+
+static int
+ask_item(hark_ctx *me, const char *name, hark_ref *actor, const char *item)
 {
     char line[64];
-    hark_ref actor;
 
-    if (find(me, name, &actor) != 0) {
+    if (strcmp(item, "-") == 0) { // so that a test can act between
+        (void)!fgets(line, sizeof line, stdin);
+        return 0;
+    }
+    if (strcmp(item, "?") == 0) {
+        return find_and_print(me, name, actor);
+    }
+    return ask_once(me, *actor, strtoll(item, NULL, 10));
+}
+
+static int
+ask(hark_ctx *me, const char *name, char **items)
+{
+    hark_ref actor;
+    int failed = 0;
+
+    if (find_and_print(me, name, &actor) != 0) {
         return 1;
     }
-    print_ref("found", actor);
-    int failed = 0;
-    for (; *numbers != NULL; numbers++) {
-        if (strcmp(*numbers, "-") == 0) {
-            (void)!fgets(line, sizeof line, stdin);
-            continue;
-        }
-        failed |= ask_once(me, actor, strtoll(*numbers, NULL, 10));
+    for (; *items != NULL; items++) {
+        failed |= ask_item(me, name, &actor, *items);
     }
     return failed;
+}
+
+static int
+introduce(hark_ctx *me, const char *name, const char *other_name, const char *n)
+{
+    hark_ref actor;
+    hark_ref other = {0, 0};
+
+    if (find(me, name, &actor) != 0
+        || (strcmp(other_name, "-") != 0 && find(me, other_name, &other) != 0)) {
+        return 1;
+    }
+    return print_echoed(
+        me, hark_ask(me, actor, ask_other, .other = other, .n = strtoll(n, NULL, 10)));
 }
 
 static int64_t
@@ -160,23 +225,39 @@ now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+// Prints how each of the asks ends, and when the last one has.
+static void
+await_all(hark_ctx *me, const hark_future *futures, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)!hark_await(me, futures[i], echoed);
+        (void)print_error(me, "hang");
+    }
+    printf("at %" PRId64 "\n", now_ms());
+    fflush(stdout);
+}
+
 static int
-hang_on(hark_ctx *me, const char *name)
+hang_on(hark_ctx *me, const char *name, size_t count)
 {
     hark_ref actor;
+    hark_future *futures = calloc(count + 1, sizeof *futures);
 
-    if (find(me, name, &actor) != 0) {
+    if (futures == NULL || find(me, name, &actor) != 0) {
+        free(futures);
         return 1;
     }
-    hark_future future = hark_ask_within(me, HARK_SECONDS(60), actor, hang);
-    if (ask_once(me, actor, 1) != 0) { // behind it: now it is in the server's hands
-        return 1;
+    for (size_t i = 0; i < count; i++) {
+        futures[i] = hark_ask_within(me, HARK_SECONDS(90), actor, hang);
     }
-    print_ref("asking", actor);
-    (void)!hark_await(me, future, echoed);
-    (void)print_error(me, "hang");
-    printf("at %" PRId64 "\n", now_ms());
-    return 0;
+    int status = ask_once(me, actor, 1); // behind them: now the server has them all
+
+    if (status == 0) {
+        print_ref("asking", actor);
+        await_all(me, futures, count);
+    }
+    free(futures);
+    return status;
 }
 
 // ---- the program ----
@@ -194,32 +275,38 @@ run(hark_system *system, hark_ctx *me, int argc, char **argv)
         return ask(me, argv[2], argv + 3);
     }
     if (strcmp(command, "hang") == 0 && argc > 2) {
-        return hang_on(me, argv[2]);
+        return hang_on(me, argv[2], argc > 3 ? strtoul(argv[3], NULL, 10) : 1);
     }
     if (strcmp(command, "find") == 0 && argc > 2) {
-        int status = find(me, argv[2], &found);
-
-        if (status == 0) {
-            print_ref("found", found);
-        }
-        return status;
+        return find_and_print(me, argv[2], &found);
+    }
+    if (strcmp(command, "introduce") == 0 && argc > 4) {
+        return introduce(me, argv[2], argv[3], argv[4]);
     }
     fprintf(stderr, "peer: no command %s\n", command);
     return 2;
+}
+
+static uint32_t
+setting(const char *name, uint32_t preset)
+{
+    const char *value = getenv(name);
+
+    return value != NULL ? (uint32_t)strtoul(value, NULL, 10) : preset;
 }
 
 int
 main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: peer serve [ENDPOINT] | ask|hang|find NAME [N...]\n");
+        fprintf(stderr, "usage: peer serve [ENDPOINT] | ask|hang|find|introduce ...\n");
         return 2;
     }
     hark_system *system = hark_start(&(hark_options){
         .workers = 2,
         .name = argv[1],
-        .heartbeat_ms = HEARTBEAT_MS,
-        .connect_ms = CONNECT_MS,
+        .heartbeat_ms = setting("PEER_HEARTBEAT_MS", HEARTBEAT_MS),
+        .connect_ms = setting("PEER_CONNECT_MS", CONNECT_MS),
         .frame_limit_bytes = 4 * 1024 * 1024,
     });
     if (system == NULL) {
