@@ -30,7 +30,9 @@ typedef struct hark_options {
     uint32_t future_limit;    // open futures an actor or thread; 0: 4 million
     uint32_t heartbeat_ms;    // silence after which a node is down; 0: 3 s
     uint32_t connect_ms;      // wait for a new link to open; 0: 5 s
-    size_t link_limit_bytes;  // unacknowledged bytes to one peer; 0: 256 MiB
+    size_t link_limit_bytes;  // unacknowledged bytes to one peer; 0: 256 MiB. Answers
+                              // are not held back: at four times as much, or 16 MiB,
+                              // the link is down
     size_t frame_limit_bytes; // largest frame from a peer; 0: 64 MiB
     hark_hub *hub;            // for mem:// endpoints; NULL: none
     const hark_type *const *types; // further message types to know; NULL: none

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define NS_PER_MS INT64_C(1000000)
+#define LINK_GAVE_UP "the transport gave up"
 
 enum { FIRST_SENT = 64, LEAST_HEARTBEAT_MS = 20 };
 
@@ -108,7 +109,7 @@ hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
     *out_err = say_hello(link, FRAME_HELLO);
     if (*out_err != HARK_OK) {
         pthread_mutex_lock(&link->lock);
-        link->broken = true; // the poller takes it down
+        link->broken = LINK_GAVE_UP; // the poller takes it down
         pthread_mutex_unlock(&link->lock);
         hark__net_kick(remote->net);
     }
@@ -207,13 +208,19 @@ remember(struct link *link, uint32_t bytes, uint32_t tells)
     return true;
 }
 
+void
+hark__link_break_locked(struct link *link, const char *why)
+{
+    link->broken = why;
+    hark__net_kick(link->remote->net);
+}
+
 // A frame has left, or could not. The link's lock is held.
 static void
 note_sent(struct link *link, hark_err err)
 {
     if (err != HARK_OK) {
-        link->broken = true;
-        hark__net_kick(link->remote->net);
+        hark__link_break_locked(link, LINK_GAVE_UP);
         return;
     }
     link->sent_ns = hark__env_now(link->remote->node->env);
@@ -224,7 +231,8 @@ hark__link_flush_locked(struct link *link)
 {
     struct bytes *outbox = &link->outbox;
 
-    if (link->state != LINK_UP || link->broken || outbox->size <= FRAME_HEAD_SIZE) {
+    if (link->state != LINK_UP || link->broken != NULL
+        || outbox->size <= FRAME_HEAD_SIZE) {
         return;
     }
     if (!remember(link, (uint32_t)outbox->size, link->outbox_tells)) {
@@ -252,7 +260,7 @@ hark__link_heartbeat_locked(struct link *link)
     struct bytes frame;
 
     hark__bytes_init(&frame);
-    if (link->state == LINK_UP && !link->broken) {
+    if (link->state == LINK_UP && link->broken == NULL) {
         hark__frame_heartbeat(&frame, link->seq_out, link->ack_out);
         note_sent(link, frame.failed
                             ? HARK_ENOMEM
@@ -418,11 +426,11 @@ hark__link_tick(struct link *link, int64_t now_ns)
 
     pthread_mutex_lock(&link->lock);
     enum link_state state = link->state;
-    bool broken = link->broken;
+    const char *broken = link->broken;
     bool is_quiet = now_ns - link->sent_ns > limit_ns / 3;
     pthread_mutex_unlock(&link->lock);
-    if (broken) {
-        hark__link_down(link, HARK_ENONODE, "the transport gave up", false);
+    if (broken != NULL) {
+        hark__link_down(link, HARK_ENONODE, broken, false);
         return false;
     }
     if (state == LINK_CONNECTING) {

@@ -94,7 +94,7 @@ struct link {
 
     pthread_mutex_t lock; // guards all below
     enum link_state state;
-    bool broken; // the transport refused a frame; the poller takes it down
+    const char *broken; // why the poller shall take it down; NULL: all is well
     uint32_t heartbeat_ms;
     uint64_t max_frame_bytes; // of the peer
     uint64_t seq_out, ack_out, seq_acked;
@@ -128,6 +128,8 @@ void hark__link_down(struct link *link, int code, const char *why, bool say_good
 void hark__link_goodbye(struct link *link, int code, const char *why);
 // Frees a link whose pipe the net has closed already. The poller has ended.
 void hark__link_discard(struct link *link);
+// Has the poller take the link down; why is a constant. The link's lock is held.
+void hark__link_break_locked(struct link *link, const char *why);
 // Sends what the outbox holds, if the link is up. The second: the link's lock is held.
 void hark__link_flush(struct link *link);
 void hark__link_flush_locked(struct link *link);

@@ -17,6 +17,8 @@ enum {
     CONNECTING_LIMIT = 1024 * 1024, // bytes that wait for a link to open
     PENDING_EXTRA_MS = 2000,        // a row outlives its asker's clock by this
     NODES_MOST = 16, // new third nodes in one message; others need a link of their own
+    ANSWERS_SHARE = 4, // answers may make a link this much fuller than messages,
+    ANSWERS_LEAST = 16 * 1024 * 1024, // and at least this full, bytes
 };
 
 // ---- going back ----
@@ -223,6 +225,23 @@ want_ack(struct link *link)
     }
 }
 
+// Answers go out over a full link, too. But who asks on and on, and acknowledges none of
+// them, must not fill our memory.
+static void
+bound_answers(struct link *link)
+{
+    size_t bytes = link->unacked_bytes + link->outbox.size;
+
+    if (link->state != LINK_UP || link->broken != NULL || !is_full(link)) {
+        return;
+    }
+    want_ack(link);
+    if (bytes > ANSWERS_LEAST
+        && bytes / ANSWERS_SHARE > link->remote->link_limit_bytes) {
+        hark__link_break_locked(link, "it acknowledges none of our answers");
+    }
+}
+
 // What was encoded since `from` stays, or goes: then an error. The lock is held.
 static hark_err
 keep_entry(struct link *link, struct mark from, hark_err err, char *error,
@@ -253,6 +272,7 @@ keep_entry(struct link *link, struct mark from, hark_err err, char *error,
     if (link->outbox.size >= SEND_AT) {
         hark__link_flush_locked(link);
     }
+    bound_answers(link);
     return HARK_OK;
 }
 
@@ -287,6 +307,10 @@ put_locked(struct link *link, hark_ref to, const struct hark_message *message,
     struct pending dropped;
     uint64_t number = 0;
 
+    if (link->broken != NULL) {
+        snprintf(error, error_size, "%s", link->broken);
+        return HARK_ENONODE;
+    }
     if (message->kind <= MESSAGE_ASK && is_full(link)) {
         snprintf(error, error_size, "%zu bytes to this node are not acknowledged yet",
                  link->unacked_bytes + link->outbox.size);
@@ -327,8 +351,11 @@ put_plain(struct link *link, const struct envelope *envelope)
 
     pthread_mutex_lock(&link->lock);
     struct mark from = mark(link);
-    hark__envelope_encode(&link->outbox, envelope);
-    hark_err err = keep_entry(link, from, HARK_OK, error, sizeof error);
+    hark_err err = HARK_ENONODE;
+    if (link->broken == NULL) {
+        hark__envelope_encode(&link->outbox, envelope);
+        err = keep_entry(link, from, HARK_OK, error, sizeof error);
+    }
     pthread_mutex_unlock(&link->lock);
     return err;
 }
