@@ -13,8 +13,8 @@
 //                                 of N, and remember it; "-" as OTHER: the remembered one
 //
 // NAME is ENDPOINT/echo. The exit status of serve is hark_stop's code; of the others 0,
-// or 1 after a line of error. In the environment, PEER_HEARTBEAT_MS and PEER_CONNECT_MS
-// set what their names say.
+// or 1 after a line of error. In the environment, PEER_HEARTBEAT_MS, PEER_CONNECT_MS
+// and PEER_LINK_BYTES set what their names say.
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -307,6 +307,7 @@ main(int argc, char **argv)
         .name = argv[1],
         .heartbeat_ms = setting("PEER_HEARTBEAT_MS", HEARTBEAT_MS),
         .connect_ms = setting("PEER_CONNECT_MS", CONNECT_MS),
+        .link_limit_bytes = setting("PEER_LINK_BYTES", 0),
         .frame_limit_bytes = 4 * 1024 * 1024,
     });
     if (system == NULL) {
