@@ -1,6 +1,7 @@
 # The library: one set of objects, archived as libhark.a and linked as libhark.so.
 
-file(GLOB hark_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*/*.c)
+file(GLOB hark_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*/*.c
+                                         ${PROJECT_SOURCE_DIR}/actors/*.c)
 if(HARK_POOL)
     list(REMOVE_ITEM hark_sources ${PROJECT_SOURCE_DIR}/src/base/pool_malloc.c)
 else()

@@ -3,6 +3,7 @@
 //     remote serve tcp://127.0.0.1:7000            in one terminal
 //     remote ask tcp://127.0.0.1:7000/greeter Ann  in another
 
+#include <hark/actors/dead_letter_log.h>
 #include <hark/hark.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,8 @@ serve(hark_ctx *me, const char *endpoint)
     char bound[256];
     hark_ref g = hark_spawn(me, greeter);
 
+    // Whatever goes astray here is told on stderr.
+    hark_dead_letter_log(me, &(hark_dead_letter_log_options){.prefix = "remote: "});
     if (hark_register(me, "greeter", g) != HARK_OK
         || hark_listen(me, endpoint, bound, sizeof bound) != HARK_OK) {
         return complain(me);

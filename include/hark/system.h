@@ -98,6 +98,7 @@ HARK_MESSAGE(hark_dead_letter, (i32, code), (str, reason), (str, type), (str, te
 
 // Tells each later dead letter to subscriber, until it ends. Dead letters about dead
 // letters are only counted. At most 16 subscribers: HARK_ELIMIT. HARK_EINVAL.
+// hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscriber);
 
 // Counts since the start. Each is exact once the system is quiet.

@@ -193,5 +193,11 @@ hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscriber)
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_dead_letters_subscribe: null argument");
     }
-    return hark__letters_add(ctx->node->letters, subscriber);
+    hark_err err = hark__letters_add(ctx->node->letters, subscriber);
+    return err == HARK_OK ? HARK_OK
+                          : hark__ctx_error(
+                              ctx, err,
+                              "hark_dead_letters_subscribe: there are %u subscribers "
+                              "already",
+                              (unsigned)LETTERS_SUBSCRIBERS);
 }
