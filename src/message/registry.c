@@ -34,7 +34,8 @@ hash_name(const char *name, size_t len)
 static bool
 has_name(const hark_type *type, const char *name, size_t len)
 {
-    return strncmp(type->name, name, len) == 0 && type->name[len] == '\0';
+    // A peer's name may hold a NUL.
+    return strlen(type->name) == len && memcmp(type->name, name, len) == 0;
 }
 
 // The table's cell that holds the name's number, or the empty one where it belongs.

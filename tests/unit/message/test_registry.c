@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -30,6 +31,19 @@ a_type_is_found_by_its_name(void **state)
     assert_ptr_equal(hark__registry_find(*state, "deposit and more", 7), &deposit_type);
     assert_null(hark__registry_find(*state, "deposi", 6));
     assert_null(hark__registry_find(*state, "", 0));
+}
+
+// Such a name comes from a peer. It must not be read behind the end of ours.
+static void
+a_name_with_a_nul_inside_is_another_name(void **state)
+{
+    char name[300] = "deposit";
+
+    assert_int_equal(hark__registry_add(*state, &deposit_type), HARK_OK);
+    // Long enough that some hash as the type's own name does.
+    for (size_t len = strlen(name) + 1; len < sizeof name; len++) {
+        assert_null(hark__registry_find(*state, name, len));
+    }
 }
 
 static void
@@ -172,6 +186,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_type_is_found_by_its_name),
+        TEST(a_name_with_a_nul_inside_is_another_name),
         TEST(adding_twice_changes_nothing),
         TEST(another_type_of_the_same_name_is_refused),
         TEST(nested_types_come_before_the_type_that_holds_them),
