@@ -45,6 +45,17 @@ take_row(struct link *link, const struct envelope *envelope,
            && hark__pending_take(pendings, envelope->correlation, out_pending);
 }
 
+// An answer of a kind that does not answer the request: the request ends all the same.
+static bool
+is_answer(struct link *link, const struct pending *pending, enum pending_kind kind)
+{
+    if (pending->kind != kind) {
+        hark__fail(link->remote->ctx, pending->asker, pending->correlation, HARK_EPROTO,
+                   HARK_STAGE_REPLY_LOST, "the other side answered another question");
+    }
+    return pending->kind == kind;
+}
+
 static void
 late(struct link *link)
 {
@@ -152,6 +163,9 @@ take_reply(struct link *link, const struct envelope *envelope)
         late(link);
         return;
     }
+    if (!is_answer(link, &pending, PENDING_ASK)) {
+        return;
+    }
     struct hark_message *message =
         read_message(link, envelope, &err, why, sizeof why, &name);
     if (message == NULL) {
@@ -171,7 +185,9 @@ take_failure(struct link *link, const struct envelope *envelope)
     hark_ctx *ctx = link->remote->ctx;
     struct pending pending;
     char text[1001];
-    hark_stage stage = envelope->stage <= HARK_STAGE_REPLY_LOST
+    // It left us, even if no mailbox there took it.
+    hark_stage stage = envelope->stage > HARK_STAGE_NOT_SENT
+                               && envelope->stage <= HARK_STAGE_REPLY_LOST
                            ? (hark_stage)envelope->stage
                            : HARK_STAGE_SENT;
     int code = envelope->code > 0 ? envelope->code : HARK_EPROTO;
@@ -214,7 +230,8 @@ take_found(struct link *link, const struct envelope *envelope)
 {
     struct pending pending;
 
-    if (take_row(link, envelope, &pending) && pending.kind == PENDING_LOOKUP) {
+    if (take_row(link, envelope, &pending)
+        && is_answer(link, &pending, PENDING_LOOKUP)) {
         hark__inbound_found(link->remote->ctx, &pending, envelope->found);
     }
 }
@@ -465,6 +482,8 @@ take_frame(struct link *link, struct frame *frame, size_t size)
         hark__link_down(link, HARK_EPROTO, "it acknowledges what was never sent", true);
     } else if (frame->kind == FRAME_BATCH) {
         (void)take_batch(link, frame, size);
+    } else if (frame->kind == FRAME_HEARTBEAT && frame->seq > link->seq_in) {
+        hark__link_down(link, HARK_EPROTO, "frames are missing", true);
     } else if (frame->kind == FRAME_HEARTBEAT) {
         acknowledge(link, 0);
     }

@@ -36,6 +36,12 @@ link_new(struct remote *remote)
     hark__list_init(&link->by_remote);
     hark__bytes_init(&link->outbox);
     start_outbox(link);
+    if (link->outbox.failed) { // from here on it keeps the memory for a batch's head
+        hark__bytes_fini(&link->outbox);
+        pthread_mutex_destroy(&link->lock);
+        free(link);
+        return NULL;
+    }
     return link;
 }
 

@@ -120,29 +120,47 @@ hark__types_in_fini(struct types_in *types)
         free(types->types[i]);
     }
     free((void *)types->types);
+    free(types->readable);
 }
 
 static bool
-is_readable(const struct types_in *types, const char *name)
+is_readable(const struct types_in *types, struct registry *registry,
+            const hark_type *type)
 {
-    for (uint32_t i = types->count; i-- > 0;) {
-        if (strcmp(types->types[i]->name, name) == 0) {
-            return types->types[i]->local != NULL;
+    uint32_t number = hark__registry_index(registry, type);
+
+    return number < types->known && types->readable[number];
+}
+
+// A peer may declare one name again and again, so this must not take a search.
+static hark_err
+set_readable(struct types_in *types, uint32_t number, bool is_readable)
+{
+    if (number >= types->known) {
+        uint32_t known = number < FIRST_TYPES ? FIRST_TYPES : number * 2;
+        bool *readable = realloc(types->readable, known * sizeof *readable);
+
+        if (readable == NULL) {
+            return HARK_ENOMEM;
         }
+        memset(readable + types->known, 0, (known - types->known) * sizeof *readable);
+        types->readable = readable;
+        types->known = known;
     }
-    return false;
+    types->readable[number] = is_readable;
+    return HARK_OK;
 }
 
 // What is nested must have been declared before, and be readable.
 static bool
-are_nested_readable(const struct types_in *types, const hark_type *local, char *why,
-                    size_t why_size)
+are_nested_readable(const struct types_in *types, struct registry *registry,
+                    const hark_type *local, char *why, size_t why_size)
 {
     for (uint16_t i = 0; i < local->count; i++) {
         const hark_field *field = &local->fields[i];
 
         if ((field->kind == HARK_KIND_message || field->element == HARK_KIND_message)
-            && !is_readable(types, field->type->name)) {
+            && !is_readable(types, registry, field->type)) {
             snprintf(why, why_size, "field %s: message type %s cannot be read",
                      field->name, field->type->name);
             return false;
@@ -151,8 +169,8 @@ are_nested_readable(const struct types_in *types, const hark_type *local, char *
     return true;
 }
 
-static void
-match(const struct types_in *types, struct registry *registry,
+static hark_err
+match(struct types_in *types, struct registry *registry,
       const struct type_decl *declared, struct type_in *type)
 {
     const hark_type *local =
@@ -160,10 +178,14 @@ match(const struct types_in *types, struct registry *registry,
 
     if (local == NULL) {
         snprintf(type->why, sizeof type->why, "it is not known here");
-    } else if (hark__types_compatible(local, declared, type->why, sizeof type->why)
-               && are_nested_readable(types, local, type->why, sizeof type->why)) {
+        return HARK_OK;
+    }
+    if (hark__types_compatible(local, declared, type->why, sizeof type->why)
+        && are_nested_readable(types, registry, local, type->why, sizeof type->why)) {
         type->local = local;
     }
+    return set_readable(types, hark__registry_index(registry, local),
+                        type->local != NULL);
 }
 
 static hark_err
@@ -189,9 +211,8 @@ add(struct types_in *types, struct registry *registry, const struct type_decl *d
     }
     int size = declared->name.len < TYPE_NAME ? (int)declared->name.len : TYPE_NAME - 1;
     snprintf(type->name, sizeof type->name, "%.*s", size, declared->name.ptr);
-    match(types, registry, declared, type);
     types->types[types->count++] = type;
-    return HARK_OK;
+    return match(types, registry, declared, type);
 }
 
 hark_err

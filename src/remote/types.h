@@ -38,6 +38,8 @@ struct type_in {
 struct types_in {
     struct type_in **types;
     uint32_t count, capacity;
+    bool *readable; // by the registry's number: the last declaration of that name is
+    uint32_t known; // numbers in readable
 };
 
 void hark__types_in_fini(struct types_in *types);

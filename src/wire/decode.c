@@ -400,6 +400,13 @@ walk(struct decoder *decoder, const hark_type *type, uint8_t *to)
 static hark_err
 measure(struct decoder *decoder, const hark_type *type, size_t *out_size)
 {
+    if (type->size > decoder->limit) {
+        const struct place place = {type, NULL, NO_INDEX};
+
+        (void)fail(decoder, &place, HARK_ETOOBIG, "the message is over the size limit",
+                   "");
+        return HARK_ETOOBIG;
+    }
     if (type->flat) {
         *out_size = type->size;
         return HARK_OK;

@@ -238,6 +238,14 @@ is_same_field(const hark_field *field, const struct field_decl *declared)
            && is_text(declared->nested, nested != NULL ? nested->name : "");
 }
 
+enum { NAME_SHOWN = 63 };
+
+static int
+shown(hark_str name)
+{
+    return (int)(name.len < NAME_SHOWN ? name.len : NAME_SHOWN);
+}
+
 // A field as its declaration reads: "list i64 names", "message point origin".
 static void
 describe(char *out, size_t size, const struct field_decl *field)
@@ -246,8 +254,8 @@ describe(char *out, size_t size, const struct field_decl *field)
 
     snprintf(out, size, "%s%s%s%.*s %.*s", is_list ? "list " : "",
              hark__kind_name(is_list ? field->element : field->kind),
-             field->nested.len > 0 ? " " : "", (int)(field->nested.len % 64),
-             field->nested.ptr, (int)(field->name.len % 64), field->name.ptr);
+             field->nested.len > 0 ? " " : "", shown(field->nested), field->nested.ptr,
+             shown(field->name), field->name.ptr);
 }
 
 static void

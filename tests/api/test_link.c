@@ -365,6 +365,22 @@ idle_link_stays_up(void **state)
     assert_non_null(hark_await(w->here, f, hello_back));
 }
 
+static void
+ask_of_an_actor_that_has_ended_there_was_sent(void **state)
+{
+    struct world *w = *state;
+    hark_ref local = hark_spawn(w->there, host);
+    hark_ref h = world_reach(w, "host", local);
+
+    assert_int_equal(hark_actor_stop(w->there, local), HARK_OK);
+    do { // while it ends
+        hark_future f = hark_ask(w->here, h, no_answer);
+        assert_null(hark_await(w->here, f, hello_back));
+    } while (hark_error_of(w->here)->code == HARK_ESTOPPED);
+    assert_int_equal(hark_error_of(w->here)->code, HARK_ENOACTOR);
+    assert_int_equal(hark_error_of(w->here)->stage, HARK_STAGE_SENT);
+}
+
 // ---- types that differ ----
 
 static const hark_field other_fields[] = {{"words", HARK_KIND_i64, 0, 0, NULL}};
@@ -434,6 +450,7 @@ main(void)
         cmocka_unit_test(message_over_the_peers_limit_fails_alone),
         cmocka_unit_test(full_link_makes_threads_wait_and_loses_nothing),
         TEST(idle_link_stays_up),
+        TEST(ask_of_an_actor_that_has_ended_there_was_sent),
         TEST(type_with_other_fields_fails_its_message_and_not_the_link),
         TEST(type_unknown_at_the_peer_fails_its_message_and_not_the_link),
     };
