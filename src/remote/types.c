@@ -151,12 +151,13 @@ set_readable(struct types_in *types, uint32_t number, bool is_readable)
     return HARK_OK;
 }
 
-// What is nested must have been declared before, and be readable.
+// What is nested in the fields that both have must have been declared before, and be
+// readable.
 static bool
 are_nested_readable(const struct types_in *types, struct registry *registry,
-                    const hark_type *local, char *why, size_t why_size)
+                    const hark_type *local, uint32_t fields, char *why, size_t why_size)
 {
-    for (uint16_t i = 0; i < local->count; i++) {
+    for (uint16_t i = 0; i < local->count && i < fields; i++) {
         const hark_field *field = &local->fields[i];
 
         if ((field->kind == HARK_KIND_message || field->element == HARK_KIND_message)
@@ -181,7 +182,8 @@ match(struct types_in *types, struct registry *registry,
         return HARK_OK;
     }
     if (hark__types_compatible(local, declared, type->why, sizeof type->why)
-        && are_nested_readable(types, registry, local, type->why, sizeof type->why)) {
+        && are_nested_readable(types, registry, local, declared->left, type->why,
+                               sizeof type->why)) {
         type->local = local;
     }
     return set_readable(types, hark__registry_index(registry, local),

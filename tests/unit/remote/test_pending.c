@@ -1,0 +1,194 @@
+// Pending: requests by number, and who takes them out.
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "remote/pending.h"
+
+// Only their addresses matter.
+static char links[2];
+#define LINK(i) ((struct link *)(void *)&links[i])
+
+static int
+setup(void **state)
+{
+    static struct pendings pendings;
+
+    hark__pendings_init(&pendings);
+    *state = &pendings;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    hark__pendings_fini(*state);
+    return 0;
+}
+
+static struct pending
+row(enum pending_kind kind, unsigned link, uint64_t correlation, int64_t expiry_ns)
+{
+    return (struct pending){.kind = kind,
+                            .link = LINK(link),
+                            .asker = {1, correlation},
+                            .correlation = correlation,
+                            .expiry_ns = expiry_ns};
+}
+
+static uint64_t
+add(struct pendings *pendings, struct pending pending)
+{
+    uint64_t number = hark__pending_add(pendings, &pending);
+
+    assert_int_not_equal(number, 0);
+    return number;
+}
+
+static void
+a_row_is_found_by_its_number_and_taken_once(void **state)
+{
+    struct pending got;
+    uint64_t number = add(*state, row(PENDING_ASK, 0, 7, 0));
+
+    assert_true(hark__pending_read(*state, number, &got));
+    assert_int_equal(got.correlation, 7);
+    assert_true(hark__pending_take(*state, number, &got));
+    assert_int_equal(got.kind, PENDING_ASK);
+    assert_ptr_equal(got.link, LINK(0));
+    assert_int_equal(got.correlation, 7);
+    assert_int_equal(got.asker.actor, 7);
+    assert_false(hark__pending_take(*state, number, &got));
+    assert_false(hark__pending_read(*state, number, &got));
+}
+
+static void
+numbers_that_were_never_given_name_nothing(void **state)
+{
+    struct pending got;
+    uint64_t number;
+
+    assert_false(hark__pending_take(*state, 0, &got));
+    assert_false(hark__pending_take(*state, UINT64_C(1) << 32, &got));
+    number = add(*state, row(PENDING_ASK, 0, 7, 0));
+    assert_false(hark__pending_take(*state, number + 1, &got));       // a free row
+    assert_false(hark__pending_take(*state, number + 1000000, &got)); // no row
+    assert_false(hark__pending_take(*state, (uint32_t)number, &got)); // no generation
+    assert_true(hark__pending_take(*state, number, &got));
+}
+
+static void
+a_row_used_again_has_another_number(void **state)
+{
+    struct pending got;
+    uint64_t first = add(*state, row(PENDING_ASK, 0, 7, 0));
+
+    assert_true(hark__pending_take(*state, first, &got));
+    uint64_t second = add(*state, row(PENDING_ASK, 0, 8, 0));
+    assert_int_equal((uint32_t)second, (uint32_t)first); // the same row
+    assert_int_not_equal(second, first);
+    assert_false(hark__pending_take(*state, first, &got));
+    assert_true(hark__pending_take(*state, second, &got));
+    assert_int_equal(got.correlation, 8);
+}
+
+static void
+thousands_of_rows_are_kept_apart(void **state)
+{
+    enum { COUNT = 5000 };
+    static uint64_t numbers[COUNT];
+    struct pending got;
+
+    for (uint64_t i = 0; i < COUNT; i++) {
+        numbers[i] = add(*state, row(PENDING_ASK, i & 1, i, 0));
+    }
+    for (uint64_t i = COUNT; i-- > 0;) {
+        assert_true(hark__pending_take(*state, numbers[i], &got));
+        assert_int_equal(got.correlation, i);
+    }
+}
+
+static unsigned
+take_all(struct pendings *pendings, struct pending_filter filter, uint64_t *out_sum)
+{
+    struct pending got;
+    uint32_t cursor = 0;
+    unsigned count = 0;
+
+    *out_sum = 0;
+    while (hark__pending_take_next(pendings, &cursor, &filter, &got)) {
+        *out_sum += got.correlation;
+        count++;
+    }
+    return count;
+}
+
+static void
+a_links_end_takes_its_rows_and_no_others(void **state)
+{
+    uint64_t sum;
+
+    add(*state, row(PENDING_ASK, 0, 1, 0));
+    add(*state, row(PENDING_LOOKUP, 0, 2, 0));
+    add(*state, row(PENDING_CONNECT, 0, 4, 0));
+    add(*state, row(PENDING_ASK, 1, 8, 0));
+    assert_int_equal(take_all(*state, (struct pending_filter){.link = LINK(0)}, &sum),
+                     3);
+    assert_int_equal(sum, 7);
+    assert_int_equal(take_all(*state, (struct pending_filter){.link = LINK(0)}, &sum),
+                     0);
+    assert_int_equal(take_all(*state, (struct pending_filter){.link = LINK(1)}, &sum),
+                     1);
+    assert_int_equal(sum, 8);
+}
+
+static void
+a_link_that_is_up_takes_those_who_waited_for_it(void **state)
+{
+    struct pending_filter connects = {.link = LINK(0), .connects_only = true};
+    uint64_t sum;
+
+    add(*state, row(PENDING_ASK, 0, 1, 0));
+    add(*state, row(PENDING_CONNECT, 0, 2, 0));
+    add(*state, row(PENDING_CONNECT, 1, 4, 0));
+    assert_int_equal(take_all(*state, connects, &sum), 1);
+    assert_int_equal(sum, 2);
+}
+
+static void
+a_sweep_takes_what_has_expired_on_any_link(void **state)
+{
+    uint64_t sum;
+
+    add(*state, row(PENDING_ASK, 0, 1, 100));
+    add(*state, row(PENDING_ASK, 1, 2, 200));
+    add(*state, row(PENDING_ASK, 0, 4, 300));
+    add(*state, row(PENDING_ASK, 0, 8, INT64_MAX)); // waits for ever
+    assert_int_equal(take_all(*state, (struct pending_filter){.now_ns = 100}, &sum), 0);
+    assert_int_equal(take_all(*state, (struct pending_filter){.now_ns = 201}, &sum), 2);
+    assert_int_equal(sum, 3);
+    assert_int_equal(
+        take_all(*state, (struct pending_filter){.now_ns = INT64_MAX}, &sum), 1);
+    assert_int_equal(sum, 4);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_row_is_found_by_its_number_and_taken_once),
+        TEST(numbers_that_were_never_given_name_nothing),
+        TEST(a_row_used_again_has_another_number),
+        TEST(thousands_of_rows_are_kept_apart),
+        TEST(a_links_end_takes_its_rows_and_no_others),
+        TEST(a_link_that_is_up_takes_those_who_waited_for_it),
+        TEST(a_sweep_takes_what_has_expired_on_any_link),
+    };
+    return cmocka_run_group_tests_name("remote/pending", tests, NULL, NULL);
+}
