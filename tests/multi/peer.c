@@ -28,6 +28,11 @@ HARK_MESSAGE(echo, (i64, n))
 HARK_MESSAGE(echoed, (i64, n))
 HARK_MESSAGE(hang)
 HARK_MESSAGE(ask_other, (ref, other), (i64, n))
+HARK_MESSAGE(refuse, (i32, code), (str, text))
+HARK_MESSAGE(spot, (f64, x), (f64, y))
+HARK_MESSAGE(mirror, (bool, yes), (i8, small), (u64, large), (f32, half), (str, text),
+             (bytes, data), (ref, whom), (message, spot, at), (list, i16, numbers),
+             (list, message, spot, others))
 
 enum { HEARTBEAT_MS = 500, CONNECT_MS = 1000, STOP_MS = 10000 };
 
@@ -65,7 +70,15 @@ HARK_ON(server, ask_other) {
     }
 }
 
-HARK_ACTOR(server, echo, hang, ask_other)
+HARK_ON(server, refuse) {
+    hark_refuse(ctx, msg->code, "%s", msg->text.ptr);
+}
+
+HARK_ON(server, mirror) {
+    hark_reply_value(ctx, &mirror_type, msg);
+}
+
+HARK_ACTOR(server, echo, hang, ask_other, refuse, mirror)
 
 static void
 print_ref(const char *what, hark_ref ref)
