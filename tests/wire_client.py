@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""A guest that asks an actor of a hark node: docs/wire.md as a program.
+
+    tests/wire_client.py tcp://127.0.0.1:7000/greeter greet name:str=Ann
+    tests/wire_client.py ENDPOINT/ACTOR MESSAGE [FIELD:KIND=VALUE]...
+
+KIND is bool, i8 to i64, u8 to u64, f32, f64, str, bytes or ref (32 hex digits), or
+list.KIND with values between commas. Prints the reply. Needs python3-zmq and -msgpack.
+"""
+
+import json
+import os
+import sys
+import time
+
+import msgpack
+import zmq
+
+HELLO, WELCOME, GOODBYE, BATCH, HEARTBEAT = range(1, 6)               # frames
+ASK, REPLY, FAILURE, LOOKUP, FOUND = range(2, 7)                      # envelopes
+TYPES = 100                                                           # another entry
+VERSION, GUEST, REF = 1, 1, 1
+SILENCE_MS, FRAME_BYTES = 3000, 64 * 1024 * 1024
+KINDS = ["", "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
+         "ref", "str", "bytes", "message", "list"]
+STAGES = ["not sent", "sent", "queued", "running", "reply lost"]
+
+
+class Failure(Exception):
+    """An ask without a reply. code and stage are those of docs/wire.md."""
+    def __init__(self, code, stage, text):
+        super().__init__(f"failed with code {code}, stage {STAGES[stage]}: {text}")
+        self.code, self.stage, self.text = code, stage, text
+
+
+class Field:
+    def __init__(self, name, kind, element="", nested=None):
+        self.name, self.nested = name, nested                         # nested: a Type
+        self.kind, self.element = KINDS.index(kind), KINDS.index(element)
+
+
+class Type:
+    def __init__(self, name, *fields):
+        self.name, self.fields = name, fields
+
+    def hash_bytes(self):                               # nested types in full
+        out = self.name.encode() + b"\0" + len(self.fields).to_bytes(2, "big")
+        for field in self.fields:
+            out += field.name.encode() + bytes([0, field.kind, field.element])
+            out += field.nested.hash_bytes() if field.nested else b""
+        return out
+
+    def hash(self):                                     # FNV-1a, 64 bits
+        result = 0xcbf29ce484222325
+        for byte in self.hash_bytes():
+            result = (result ^ byte) * 0x100000001b3 % 2**64
+        return result
+
+    def parts(self):
+        """This type behind those that are nested in it: the order of declaration."""
+        return [t for f in self.fields if f.nested for t in f.nested.parts()] + [self]
+
+    def declaration(self):
+        return [self.name, self.hash(),
+                [[f.name, f.kind, f.element, f.nested.name if f.nested else None]
+                 for f in self.fields]]
+
+
+def unpack(frame):                                      # its head, then its entries
+    unpacker = msgpack.Unpacker(strict_map_key=False, unicode_errors="surrogateescape",
+                                max_buffer_size=FRAME_BYTES)
+    unpacker.feed(frame)
+    return list(unpacker)
+
+
+class Link:
+    def __init__(self, endpoint, timeout_s=5):
+        self.timeout_s = timeout_s
+        self.seq = self.seq_in = self.number = 0
+        self.types, self.their_types = {}, []          # ours by name; theirs by number
+        self.is_up, self.silence_ms = False, SILENCE_MS
+        self.node = int.from_bytes(os.urandom(8), "big") or 1
+        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.linger = 200
+        self.socket.connect(endpoint)
+        self.send([HELLO, 0, 0, "hark", VERSION, VERSION, "wire_client", self.node,
+                   GUEST, SILENCE_MS, "", FRAME_BYTES])
+        head = self.receive(time.monotonic() + timeout_s)[0]
+        if head[0] != WELCOME or head[3] != "hark" or head[4] != VERSION:
+            raise Failure(13, 0, "the node answers with something else than WELCOME")
+        self.is_up, self.silence_ms = True, max(20, min(SILENCE_MS, head[9]))
+
+    def close(self):
+        self.send([GOODBYE, self.seq, self.seq_in, 4, "it stops"])
+        self.socket.close()
+
+    def send(self, head, *entries):
+        self.socket.send(b"".join(map(msgpack.packb, (head,) + entries)))
+
+    def receive(self, deadline):
+        """The next frame. Says that we live while it waits, and notices silence."""
+        silent_at = time.monotonic() + self.silence_ms / 1000
+        while not self.socket.poll(self.silence_ms / 3):
+            if time.monotonic() > deadline:
+                raise Failure(3, 1, "no answer in time")
+            if self.is_up and time.monotonic() > silent_at:
+                raise Failure(9, 1, "the node is silent")
+            if self.is_up:
+                self.send([HEARTBEAT, self.seq, self.seq_in])
+        values = unpack(self.socket.recv())
+        if values[0][0] == GOODBYE:
+            raise Failure(values[0][3], 1, f"the node said goodbye: {values[0][4]}")
+        return values
+
+    def request(self, kind, target, type_number, payload, *before):
+        """Sends a request and gives the envelope that answers it."""
+        self.number, self.seq = self.number + 1, self.seq + 1
+        deadline = time.monotonic() + self.timeout_s
+        self.send([BATCH, self.seq, self.seq_in], *before,
+                  [kind, target, None, self.number, int(self.timeout_s * 1000), 0, 0, 0,
+                   type_number, payload])
+        answer = None
+        while answer is None:
+            head, *entries = self.receive(deadline)
+            if head[0] != BATCH or head[1] <= self.seq_in:
+                continue                                # a heartbeat, or seen before
+            if head[1] != self.seq_in + 1:
+                raise Failure(13, 1, "frames are missing")
+            self.seq_in = head[1]
+            for entry in entries:
+                if entry[0] == TYPES:
+                    self.their_types += entry[2]
+                elif entry[0] in (REPLY, FAILURE, FOUND) and entry[3] == self.number:
+                    answer = entry
+        if answer[0] == FAILURE:
+            raise Failure(*answer[9][:3])
+        return answer
+
+    def lookup(self, name):
+        """The actor of that name; its target word is what an ask needs."""
+        ref = self.request(LOOKUP, 0, None, [name])[9][0].data
+        return int.from_bytes(ref[8:], "big")
+
+    def ask(self, actor, type_, *values):
+        """Gives the reply's type, its fields' names, and their values."""
+        before = []
+        for each in type_.parts():
+            if each.name not in self.types:             # in order; each side on its own
+                before.append([TYPES, len(self.types), [each.declaration()]])
+                self.types[each.name] = len(self.types)
+        answer = self.request(ASK, actor, self.types[type_.name], list(values), *before)
+        name, _, fields = self.their_types[answer[8]][:3]
+        return name, [field[0] for field in fields], answer[9]
+
+
+def parse(text):
+    """A field and its value, from FIELD:KIND=VALUE."""
+    name, _, rest = text.partition(":")
+    kind, _, value = rest.partition("=")
+    if kind.startswith("list."):
+        items = [scalar(kind[5:], item) for item in value.split(",") if item]
+        return Field(name, "list", kind[5:]), items
+    return Field(name, kind), scalar(kind, value)
+
+
+def scalar(kind, value):
+    read = {"str": str, "bytes": str.encode, "f32": float, "f64": float,
+            "bool": lambda text: text == "true",
+            "ref": lambda text: msgpack.ExtType(REF, bytes.fromhex(text))}
+    return read.get(kind, int)(value)
+
+
+def show(value):
+    if isinstance(value, list):
+        return "[" + ", ".join(map(show, value)) + "]"
+    if isinstance(value, (msgpack.ExtType, bytes)):
+        return getattr(value, "data", value).hex()
+    return "nobody" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def main(args):
+    try:
+        endpoint, _, actor = args[0].rpartition("/")
+        fields = [parse(arg) for arg in args[2:]]
+        type_ = Type(args[1], *(field for field, _ in fields))
+    except (IndexError, ValueError):
+        sys.exit(__doc__)
+    try:
+        link = Link(endpoint)
+        name, names, values = link.ask(link.lookup(actor), type_,
+                                       *(value for _, value in fields))
+        link.close()
+    except Failure as failure:
+        sys.exit(f"wire_client.py: {failure}")
+    shown = ", ".join(f"{n}: {show(v)}" for n, v in zip(names, values))
+    print(f"{name}{{{shown}}}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
