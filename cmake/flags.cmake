@@ -12,6 +12,11 @@ if(HARK_SANITIZE)
                             -fno-omit-frame-pointer)
 endif()
 
+if(HARK_FUZZ)
+    # Counts branches; the fuzzer itself is linked to its own programs only.
+    list(APPEND HARK_SANITIZE_FLAGS -fsanitize=fuzzer-no-link)
+endif()
+
 function(hark_flags target)
     set_target_properties(${target} PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON
                                                C_EXTENSIONS OFF)
