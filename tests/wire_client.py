@@ -29,8 +29,8 @@ STAGES = ["not sent", "sent", "queued", "running", "reply lost"]
 class Failure(Exception):
     """An ask without a reply. code and stage are those of docs/wire.md."""
     def __init__(self, code, stage, text):
-        super().__init__(f"failed with code {code}, stage {STAGES[stage]}: {text}")
-        self.code, self.stage, self.text = code, stage, text
+        self.code, self.text, self.stage = code, text, stage if 0 < stage < 5 else 1
+        super().__init__(f"failed with code {code}, stage {STAGES[self.stage]}: {text}")
 
 
 class Field:
@@ -87,7 +87,7 @@ class Link:
                    GUEST, SILENCE_MS, "", FRAME_BYTES])
         head = self.receive(time.monotonic() + timeout_s)[0]
         if head[0] != WELCOME or head[3] != "hark" or head[4] != VERSION:
-            raise Failure(13, 0, "the node answers with something else than WELCOME")
+            raise Failure(13, 1, "the node answers with something else than WELCOME")
         self.is_up, self.silence_ms = True, max(20, min(SILENCE_MS, head[9]))
 
     def close(self):

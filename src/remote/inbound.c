@@ -75,7 +75,11 @@ readable_type(struct link *link, const struct envelope *envelope, char *why,
 
     *out_name = type != NULL ? type->name : NULL;
     if (type == NULL) {
-        snprintf(why, size, "type %" PRIu32 " was never declared", envelope->type);
+        if (envelope->type == TYPE_NONE) {
+            snprintf(why, size, "it names no type");
+        } else {
+            snprintf(why, size, "type %" PRIu32 " was never declared", envelope->type);
+        }
         return NULL;
     }
     if (type->local == NULL) {
