@@ -7,6 +7,7 @@
 #define ACTOR_ACTOR_H
 
 #include "actor/node.h"
+#include "base/idler.h"
 #include "hark/future.h"
 #include "message/message.h"
 
@@ -14,6 +15,12 @@
 hark_ctx *hark__service_open(struct node *node);
 // Closes it with its seat.
 void hark__service_close(hark_ctx *ctx);
+
+// Lets idle workers wait in idler, and call its poll. Once; see base/idler.h.
+void hark__node_wait_in(struct node *node, struct idler *idler);
+// A service's ctx speaks on that worker's thread now (NULL: on another), until this is
+// called again.
+void hark__service_enter(hark_ctx *ctx, struct worker *worker);
 
 struct node *hark__ctx_node(const hark_ctx *ctx);
 // The pool of whoever speaks; valid until the turn ends.

@@ -34,6 +34,18 @@ hark__service_close(hark_ctx *ctx)
     free(ctx);
 }
 
+void
+hark__node_wait_in(struct node *node, struct idler *idler)
+{
+    hark__sched_wait_in(node->sched, idler);
+}
+
+void
+hark__service_enter(hark_ctx *ctx, struct worker *worker)
+{
+    ctx->worker = worker;
+}
+
 struct node *
 hark__ctx_node(const hark_ctx *ctx)
 {

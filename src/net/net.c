@@ -1,6 +1,7 @@
 #include "net/net.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,13 @@
 #include "net/transport.h"
 
 #define NS_PER_MS INT64_C(1000000)
+#define WATCH_NS (2 * NS_PER_MS)
 
-enum { ENDPOINT_LIMIT = 255, EVENTS_AT_ONCE = 16 };
+enum {
+    ENDPOINT_LIMIT = 255,
+    EVENTS_AT_ONCE = 16,
+    WATCH_QUIET = 16, // looks in a row without a guest's, then nobody watches
+};
 
 // ---- endpoints ----
 
@@ -56,48 +62,7 @@ choose(const char *endpoint, const struct transport **out_transport,
     return HARK_OK;
 }
 
-// ---- the poller ----
-
-static void
-drain_event(struct net *net)
-{
-    uint64_t count;
-
-    while (read(net->event, &count, sizeof count) < 0 && errno == EINTR) {
-    }
-    // Only now: cleared before the read, a wake between the two would leave woken set
-    // and nothing to read, and every later wake would rely on it. acq_rel: pairs with
-    // wake; who found it set has announced before, and we look after.
-    (void)atomic_exchange_explicit(&net->woken, false, memory_order_acq_rel);
-}
-
-// Milliseconds until the next tick; -1: nobody needs one.
-static int
-pause_ms(struct net *net, int64_t next_tick_ns, bool more)
-{
-    // relaxed: who opens a pipe kicks.
-    if (more) {
-        return 0;
-    }
-    if (atomic_load_explicit(&net->pipes, memory_order_relaxed) == 0) {
-        return -1;
-    }
-    int64_t left_ns = next_tick_ns - hark__env_now(net->env);
-    return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
-}
-
-static void
-wait_for_work(struct net *net, int timeout_ms)
-{
-    struct epoll_event events[EVENTS_AT_ONCE];
-    int count = epoll_wait(net->epoll, events, EVENTS_AT_ONCE, timeout_ms);
-
-    for (int i = 0; i < count; i++) {
-        if (events[i].data.fd == net->event) {
-            drain_event(net);
-        }
-    }
-}
+// ---- polling ----
 
 static bool
 poll_sides(struct net *net)
@@ -118,49 +83,278 @@ poll_sides(struct net *net)
 }
 
 static void
-poller_main(void *arg)
+tick(struct net *net)
 {
-    struct net *net = arg;
-    int64_t next_tick_ns = hark__env_now(net->env) + net->tick_ms * NS_PER_MS;
+    pthread_mutex_lock(&net->polling);
+    net->sink->begin(net->sink, NULL);
+    net->sink->tick(net->sink);
+    pthread_mutex_unlock(&net->polling);
+}
+
+// One look; `polling` is held. True: there is more.
+static bool
+look(struct net *net, void *where)
+{
     bool more = false;
 
-    // acquire: pairs with close.
-    while (!atomic_load_explicit(&net->stopping, memory_order_acquire)) {
-        wait_for_work(net, pause_ms(net, next_tick_ns, more));
+    net->sink->begin(net->sink, where);
+    // seq_cst: cleared before we look, and set before anyone leaves it to us.
+    if (atomic_exchange_explicit(&net->pending, false, memory_order_seq_cst)) {
         more = poll_sides(net);
-        int64_t now_ns = hark__env_now(net->env);
-        // acq_rel: pairs with kick; what made the caller want a tick is seen by it.
-        bool kicked =
-            atomic_exchange_explicit(&net->kicked, false, memory_order_acq_rel);
-        if (kicked || now_ns >= next_tick_ns) {
-            next_tick_ns = now_ns + net->tick_ms * NS_PER_MS;
-            net->sink->tick(net->sink);
-        }
     }
+    // acq_rel: pairs with kick; what made the caller want a tick is seen by it.
+    if (atomic_exchange_explicit(&net->kicked, false, memory_order_acq_rel)) {
+        net->sink->tick(net->sink);
+    }
+    if (more) {
+        atomic_store_explicit(&net->pending, true, memory_order_seq_cst); // as above
+    }
+    return more;
+}
+
+void
+hark__net_poll(struct net *net, void *where)
+{
+    bool more;
+
+    do {
+        // Who has it looks at pending once more when it is done. seq_cst: our caller
+        // has set pending before.
+        if (pthread_mutex_trylock(&net->polling) != 0) {
+            return;
+        }
+        more = look(net, where);
+        pthread_mutex_unlock(&net->polling);
+    } while (!more && atomic_load_explicit(&net->pending, memory_order_seq_cst));
+}
+
+// ---- waiting ----
+
+// The time left, for epoll_wait: -1 is no limit.
+static int
+left_ms(struct net *net, int64_t until_ns)
+{
+    if (until_ns == INT64_MAX) {
+        return -1;
+    }
+    int64_t left_ns = until_ns - hark__env_now(net->env);
+    int64_t ms = left_ns <= 0 ? 0 : (left_ns + NS_PER_MS - 1) / NS_PER_MS;
+
+    return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+static void
+take_event(struct net *net, uint64_t key)
+{
+    if (key == NET_KEY_UNWAIT) {
+        return;
+    }
+    if (key >= NET_KEYS) {
+        hark__zmq_signal(net->zmq, key);
+    }
+    // seq_cst: see hark__net_poll.
+    atomic_store_explicit(&net->pending, true, memory_order_seq_cst);
+}
+
+// True: there is something to poll.
+static bool
+wait_in(struct net *net, int epoll, int64_t until_ns)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = 0;
+
+    // seq_cst, then the load: who sets pending looks at sleepers after.
+    atomic_fetch_add_explicit(&net->sleepers, 1, memory_order_seq_cst);
+    if (!atomic_load_explicit(&net->pending, memory_order_seq_cst)) {
+        count = epoll_wait(epoll, events, EVENTS_AT_ONCE, left_ms(net, until_ns));
+    }
+    // relaxed: who still counts us writes an event in vain.
+    atomic_fetch_sub_explicit(&net->sleepers, 1, memory_order_relaxed);
+    for (int i = 0; i < count; i++) {
+        take_event(net, events[i].data.u64);
+    }
+    return atomic_load_explicit(&net->pending, memory_order_seq_cst); // as above
+}
+
+static void
+write_event(int event)
+{
+    const uint64_t one = 1;
+    ssize_t written;
+
+    do {
+        written = write(event, &one, sizeof one);
+    } while (written < 0 && errno == EINTR);
 }
 
 void
 hark__net_wake(struct net *net)
 {
-    const uint64_t one = 1;
-
-    // acq_rel: pairs with drain_event. Who finds it set relies on whoever set it: the
-    // poller has not cleared it yet, and will look after it has.
-    if (!atomic_exchange_explicit(&net->woken, true, memory_order_acq_rel)) {
-        ssize_t written;
-
-        do {
-            written = write(net->event, &one, sizeof one);
-        } while (written < 0 && errno == EINTR);
+    // seq_cst: see wait_in. Who finds it set relies on whoever set it.
+    if (!atomic_exchange_explicit(&net->pending, true, memory_order_seq_cst)
+        && atomic_load_explicit(&net->sleepers, memory_order_seq_cst) > 0) {
+        write_event(net->event);
     }
 }
 
 void
 hark__net_kick(struct net *net)
 {
-    // release: pairs with poller_main.
+    // release: pairs with look.
     atomic_store_explicit(&net->kicked, true, memory_order_release);
     hark__net_wake(net);
+}
+
+bool
+hark__net_watch(struct net *net, int fd, uint64_t key)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = key};
+
+    return epoll_ctl(net->own_epoll, EPOLL_CTL_ADD, fd, &event) == 0
+           && epoll_ctl(net->guest_epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void
+hark__net_unwatch(struct net *net, int fd)
+{
+    (void)epoll_ctl(net->own_epoll, EPOLL_CTL_DEL, fd, NULL);
+    (void)epoll_ctl(net->guest_epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+// ---- guests ----
+
+// Wakes our own thread while it stands by.
+static void
+call_to_duty(struct net *net)
+{
+    // release: pairs with stand_by.
+    atomic_fetch_add_explicit(&net->duty, 1, memory_order_release);
+    net->env->ops->wake(net->env, &net->duty);
+}
+
+bool
+hark__net_wait(struct net *net, int64_t until_ns)
+{
+    // relaxed: counted for our thread's sake, which looks again.
+    atomic_fetch_add_explicit(&net->guest_looks, 1, memory_order_relaxed);
+    // seq_cst, both: we write guest_waits and then look at watching; our own thread
+    // writes watching and then looks at guest_waits.
+    atomic_store_explicit(&net->guest_waits, true, memory_order_seq_cst);
+    bool came = wait_in(net, net->guest_epoll, until_ns);
+    atomic_store_explicit(&net->guest_waits, false, memory_order_seq_cst);
+    if (!atomic_load_explicit(&net->watching, memory_order_seq_cst)) {
+        // Whatever we do now may take long.
+        atomic_store_explicit(&net->watching, true, memory_order_seq_cst); // as above
+        call_to_duty(net);
+    }
+    return came;
+}
+
+void
+hark__net_unwait(struct net *net)
+{
+    write_event(net->unwait);
+}
+
+// ---- the net's own thread ----
+
+// It serves (waits for events, and polls) while nobody else does. When a guest polls it
+// stands by: it looks every WATCH_NS whether guests still come, and when all has been
+// quiet, and a guest waits, it sleeps until one leaves.
+//
+//            a guest polls                      quiet, and a guest waits
+//   SERVE ------------------> STAND_BY, watching ------------> STAND_BY, asleep
+//     ^---- no guest looks ------/        ^------ a guest leaves ------/
+struct own_thread {
+    struct net *net;
+    int64_t next_tick_ns;
+    bool stands_by;
+    uint32_t looks; // guest_looks as last seen
+    uint32_t quiet; // looks in a row without a guest's
+};
+
+static int64_t
+next_tick_ns(const struct own_thread *own)
+{
+    // relaxed: who opens a pipe wakes us.
+    return atomic_load_explicit(&own->net->pipes, memory_order_relaxed) == 0
+               ? INT64_MAX
+               : own->next_tick_ns;
+}
+
+static void
+stand_by(struct own_thread *own)
+{
+    struct net *net = own->net;
+    int64_t until_ns = next_tick_ns(own);
+    // acquire: pairs with call_to_duty.
+    uint32_t seen = atomic_load_explicit(&net->duty, memory_order_acquire);
+
+    // seq_cst: see hark__net_wait.
+    if (atomic_load_explicit(&net->watching, memory_order_seq_cst)) {
+        int64_t look_ns = hark__env_now(net->env) + WATCH_NS;
+
+        until_ns = look_ns < until_ns ? look_ns : until_ns;
+    }
+    // acquire: pairs with close.
+    if (!atomic_load_explicit(&net->stopping, memory_order_acquire)) {
+        net->env->ops->wait(net->env, &net->duty, seen, until_ns);
+    }
+}
+
+static void
+tick_if_due(struct own_thread *own)
+{
+    int64_t now_ns = hark__env_now(own->net->env);
+
+    if (now_ns >= own->next_tick_ns) {
+        own->next_tick_ns = now_ns + own->net->tick_ms * NS_PER_MS;
+        tick(own->net);
+    }
+}
+
+static void
+choose_duty(struct own_thread *own)
+{
+    struct net *net = own->net;
+    // relaxed: a count that is looked at again.
+    uint32_t looks = atomic_load_explicit(&net->guest_looks, memory_order_relaxed);
+    // seq_cst, here and below: see hark__net_wait.
+    bool waits = atomic_load_explicit(&net->guest_waits, memory_order_seq_cst);
+    bool helped = looks != own->looks;
+
+    own->looks = looks;
+    own->quiet = helped ? 0 : own->quiet + 1;
+    own->stands_by = helped || waits;
+    if (!own->stands_by) {
+        hark__net_poll(net, NULL);
+    } else if (waits && atomic_load_explicit(&net->pending, memory_order_seq_cst)) {
+        write_event(net->event); // what we have found, and leave to the guest
+    } else if (own->quiet > WATCH_QUIET) {
+        atomic_store_explicit(&net->watching, false, memory_order_seq_cst);
+        if (!atomic_load_explicit(&net->guest_waits, memory_order_seq_cst)) {
+            atomic_store_explicit(&net->watching, true, memory_order_seq_cst);
+        }
+    }
+}
+
+static void
+own_main(void *arg)
+{
+    struct net *net = arg;
+    struct own_thread own = {.net = net, .next_tick_ns = hark__env_now(net->env)};
+
+    own.next_tick_ns += net->tick_ms * NS_PER_MS;
+    // acquire: pairs with close.
+    while (!atomic_load_explicit(&net->stopping, memory_order_acquire)) {
+        if (own.stands_by) {
+            stand_by(&own);
+        } else {
+            (void)wait_in(net, net->own_epoll, next_tick_ns(&own));
+        }
+        tick_if_due(&own);
+        choose_duty(&own);
+    }
 }
 
 void
@@ -168,8 +362,9 @@ hark__net_count(struct net *net, int more)
 {
     // relaxed: only says whether ticks are wanted.
     atomic_fetch_add_explicit(&net->pipes, (uint32_t)more, memory_order_relaxed);
-    if (more > 0) {
-        hark__net_wake(net); // it may sleep without a clock
+    if (more > 0) { // our thread may sleep without a clock
+        hark__net_wake(net);
+        call_to_duty(net);
     }
 }
 
@@ -188,34 +383,52 @@ hark__net_open(const struct net_options *options)
     net->tick_ms = options->tick_ms;
     net->frame_limit_bytes = options->frame_limit_bytes;
     net->hub = options->hub != NULL ? hark__hub_retain(options->hub) : NULL;
-    net->epoll = net->event = -1;
+    net->own_epoll = net->guest_epoll = net->event = net->unwait = -1;
+    atomic_init(&net->watching, true);
     pthread_mutex_init(&net->lock, NULL);
+    pthread_mutex_init(&net->polling, NULL);
     return net;
 }
 
-static hark_err
-start_poller(struct net *net)
+static void
+close_descriptors(struct net *net)
 {
-    struct epoll_event event = {.events = EPOLLIN};
+    int *const all[] = {&net->own_epoll, &net->guest_epoll, &net->event, &net->unwait};
 
-    net->epoll = epoll_create1(EPOLL_CLOEXEC);
-    event.data.fd = net->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (net->epoll >= 0 && net->event >= 0
-        && epoll_ctl(net->epoll, EPOLL_CTL_ADD, net->event, &event) == 0) {
-        net->thread =
-            net->env->ops->thread_start(net->env, "hark-net", poller_main, net);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (*all[i] >= 0) {
+            close(*all[i]);
+        }
+        *all[i] = -1;
     }
-    if (net->thread != NULL) {
-        return HARK_OK;
+}
+
+static bool
+open_descriptors(struct net *net)
+{
+    struct epoll_event unwait = {.events = EPOLLIN | EPOLLET,
+                                 .data.u64 = NET_KEY_UNWAIT};
+
+    net->own_epoll = epoll_create1(EPOLL_CLOEXEC);
+    net->guest_epoll = epoll_create1(EPOLL_CLOEXEC);
+    net->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    net->unwait = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return net->own_epoll >= 0 && net->guest_epoll >= 0 && net->event >= 0
+           && net->unwait >= 0 && hark__net_watch(net, net->event, NET_KEY_EVENT)
+           && epoll_ctl(net->guest_epoll, EPOLL_CTL_ADD, net->unwait, &unwait) == 0;
+}
+
+static hark_err
+start_thread(struct net *net)
+{
+    if (open_descriptors(net)) {
+        net->thread = net->env->ops->thread_start(net->env, "hark-net", own_main, net);
     }
-    if (net->epoll >= 0) {
-        close(net->epoll);
+    if (net->thread == NULL) {
+        close_descriptors(net);
+        return HARK_ENOMEM;
     }
-    if (net->event >= 0) {
-        close(net->event);
-    }
-    net->epoll = net->event = -1;
-    return HARK_ENOMEM;
+    return HARK_OK;
 }
 
 // The thread and the transport's side, with the first use.
@@ -232,7 +445,7 @@ prepare(struct net *net, const struct transport *transport, struct net_error *er
     }
     pthread_mutex_lock(&net->lock);
     if (net->thread == NULL) {
-        err = start_poller(net);
+        err = start_thread(net);
     }
     if (err == HARK_OK && is_memory && net->memory == NULL) {
         net->memory = hark__memory_open(net);
@@ -283,9 +496,10 @@ void
 hark__net_close(struct net *net, uint32_t linger_ms)
 {
     if (net->thread != NULL) {
-        // release: pairs with poller_main.
+        // release: pairs with own_main.
         atomic_store_explicit(&net->stopping, true, memory_order_release);
-        hark__net_kick(net);
+        hark__net_wake(net);
+        call_to_duty(net);
         net->env->ops->thread_join(net->env, net->thread);
     }
     if (net->zmq != NULL) {
@@ -294,13 +508,11 @@ hark__net_close(struct net *net, uint32_t linger_ms)
     if (net->memory != NULL) {
         hark__memory_close(net->memory);
     }
-    if (net->epoll >= 0) {
-        close(net->epoll);
-        close(net->event);
-    }
+    close_descriptors(net);
     if (net->hub != NULL) {
         hark__hub_release(net->hub);
     }
+    pthread_mutex_destroy(&net->polling);
     pthread_mutex_destroy(&net->lock);
     free(net);
 }

@@ -1,19 +1,22 @@
 // Net: frames of bytes between nodes, whatever carries them.
 //
-// A net has one poller thread, any number of listeners, and pipes. A pipe is one
-// connection that carries whole frames in both directions, in order, or ends. It comes
-// from net_connect, or appears at a listener with the first frame of a stranger. The
-// net knows nothing of what frames mean and promises nothing about loss: the remote
-// room numbers its frames and watches for silence.
+// A net has any number of listeners, and pipes. A pipe is one connection that carries
+// whole frames in both directions, in order, or ends. It comes from net_connect, or
+// appears at a listener with the first frame of a stranger. The net knows nothing of
+// what frames mean and promises nothing about loss: the remote room numbers its frames
+// and watches for silence.
 //
-//   sender's thread --send--> [transport] ~~~ [transport] --poller thread--> sink
+//   sender's thread --send--> [transport] ~~~ [transport] --whoever polls--> sink
 //
-// The sink's functions are called by the poller thread only, one at a time. Everything
-// else here may be called by any thread.
+// One thread at a time polls, and calls the sink: a guest, which is some thread that has
+// nothing else to do (hark__net_wait, hark__net_poll); or the net's own thread, which
+// steps in when no guest has looked for a millisecond or two, and keeps the clock.
+// Everything else here may be called by any thread.
 
 #ifndef NET_NET_H
 #define NET_NET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +29,9 @@ struct pipe;
 
 // Where bytes arrive: the seam to the room above, which owns the struct.
 struct sink {
+    // What follows is called on this thread; where is what hark__net_poll was given, or
+    // NULL.
+    void (*begin)(struct sink *sink, void *where);
     // A frame came on pipe. Borrows data until it returns. *pipe_user is the pipe's own
     // word (hark__pipe_user), NULL for a stranger's first frame.
     void (*frame)(struct sink *sink, struct pipe *pipe, const uint8_t *data,
@@ -85,6 +91,17 @@ void hark__pipe_close(struct pipe *pipe);
 // frame can come.
 void hark__pipe_set_user(struct pipe *pipe, void *user);
 void *hark__pipe_user(const struct pipe *pipe);
+
+// ---- guests ----
+
+// Waits until there is something to poll, hark__net_unwait, or until_ns (INT64_MAX: no
+// limit). One guest at a time. True: there is, and the caller polls.
+bool hark__net_wait(struct net *net, int64_t until_ns);
+// Ends a guest's wait, or its next one.
+void hark__net_unwait(struct net *net);
+// Tells the sink what has come. Never waits: what another thread is polling is left to
+// it. where goes to the sink's begin.
+void hark__net_poll(struct net *net, void *where);
 
 // Makes the poller call tick soon. Any thread; cheap when it is already due.
 void hark__net_kick(struct net *net);

@@ -71,13 +71,13 @@ struct ending {
 };
 
 struct zsocket {
-    struct list by_side;
     struct zmq_side *side;
-    pthread_mutex_t lock; // guards zmq, while it is used
-    void *zmq, *monitor;  // monitor: poller only
+    uint32_t index, generation; // of its place in the side's table
+    pthread_mutex_t lock;       // guards zmq, while it is used
+    void *zmq, *monitor;        // monitor: poller only
     bool is_listener;
-    bool dead;             // poller only: to be freed when the poll is over
-    _Atomic(bool) waiting; // something to receive that the descriptor may not tell
+    bool dead;               // poller only: to be freed when the poll is over
+    _Atomic(bool) signalled; // to be looked at: set by anyone, cleared by the poller
     // Poller only:
     struct zpipe **buckets; // listener: pipes by routing id
     uint32_t bucket_count, pipe_count;
@@ -87,14 +87,29 @@ struct zsocket {
     uint32_t held; // polls in a row that left endings untold
 };
 
+// A place of the table; its generation tells the socket that is there from others that
+// were.
+struct place {
+    struct zsocket *socket; // NULL: free
+    uint32_t generation;
+};
+
 struct zmq_side {
     struct net *net;
     void *context;
-    pthread_mutex_t lock; // guards sockets
-    struct list sockets;
-    struct zsocket **polled; // poller only: the sockets of one poll
-    uint32_t polled_capacity;
+    pthread_mutex_t lock; // guards all below; only the poller frees sockets
+    struct place *table;
+    uint32_t capacity, first_free;
 };
+
+// Has the poller look at the socket. Any thread.
+static void
+signal_socket(struct zsocket *socket)
+{
+    // release: pairs with the acquire in hark__zmq_poll.
+    atomic_store_explicit(&socket->signalled, true, memory_order_release);
+    hark__net_wake(socket->side->net);
+}
 
 // ---- errors ----
 
@@ -374,28 +389,31 @@ open_monitor(struct zsocket *socket)
            && zmq_connect(socket->monitor, address) == 0;
 }
 
+// The socket's descriptors, its monitor's too, speak of it by this.
+static uint64_t
+key_of(const struct zsocket *socket)
+{
+    return (uint64_t)socket->generation << 32 | (socket->index + NET_KEYS);
+}
+
 static bool
-add_descriptor(struct zmq_side *side, void *zmq)
+watch(struct zsocket *socket, void *zmq)
 {
     int fd = -1;
     size_t size = sizeof fd;
-    struct epoll_event event = {.events = EPOLLIN};
 
-    if (zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) != 0) {
-        return false;
-    }
-    event.data.fd = fd;
-    return epoll_ctl(side->net->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    return zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0
+           && hark__net_watch(socket->side->net, fd, key_of(socket));
 }
 
 static void
-remove_descriptor(struct zmq_side *side, void *zmq)
+unwatch(struct zsocket *socket, void *zmq)
 {
     int fd = -1;
     size_t size = sizeof fd;
 
     if (zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0) {
-        (void)epoll_ctl(side->net->epoll, EPOLL_CTL_DEL, fd, NULL);
+        hark__net_unwatch(socket->side->net, fd);
     }
 }
 
@@ -416,11 +434,11 @@ socket_free(struct zsocket *socket)
     }
     if (socket->monitor != NULL) {
         (void)zmq_socket_monitor(socket->zmq, NULL, 0);
-        remove_descriptor(socket->side, socket->monitor);
+        unwatch(socket, socket->monitor);
         zmq_close(socket->monitor);
     }
     if (socket->zmq != NULL) {
-        remove_descriptor(socket->side, socket->zmq);
+        unwatch(socket, socket->zmq);
         zmq_close(socket->zmq);
     }
     pthread_mutex_destroy(&socket->lock);
@@ -440,7 +458,6 @@ socket_new(struct net *net, int type)
     socket->side = net->zmq;
     socket->is_listener = type == ZMQ_ROUTER;
     pthread_mutex_init(&socket->lock, NULL);
-    hark__list_init(&socket->by_side);
     socket->zmq = zmq_socket(net->zmq->context, type);
     bool ok = socket->zmq != NULL && set_options(net, socket->zmq);
     if (ok && socket->is_listener) {
@@ -456,6 +473,46 @@ socket_new(struct net *net, int type)
     return socket;
 }
 
+// Gives the socket a place in the table. The side's lock is held. False: no memory.
+static bool
+take_place(struct zsocket *socket)
+{
+    struct zmq_side *side = socket->side;
+
+    while (side->first_free < side->capacity
+           && side->table[side->first_free].socket != NULL) {
+        side->first_free++;
+    }
+    if (side->first_free == side->capacity) {
+        uint32_t capacity = side->capacity == 0 ? 16 : side->capacity * 2;
+        struct place *grown = realloc(side->table, capacity * sizeof(struct place));
+
+        if (grown == NULL) {
+            return false;
+        }
+        for (uint32_t i = side->capacity; i < capacity; i++) {
+            grown[i] = (struct place){NULL, 0};
+        }
+        side->table = grown;
+        side->capacity = capacity;
+    }
+    socket->index = side->first_free;
+    socket->generation = ++side->table[socket->index].generation;
+    side->table[socket->index].socket = socket;
+    return true;
+}
+
+// The side's lock is held.
+static void
+leave_place(struct zsocket *socket)
+{
+    struct zmq_side *side = socket->side;
+
+    side->table[socket->index].socket = NULL;
+    side->first_free =
+        socket->index < side->first_free ? socket->index : side->first_free;
+}
+
 // From here on the poller sees it.
 static hark_err
 publish(struct zsocket *socket)
@@ -463,16 +520,16 @@ publish(struct zsocket *socket)
     struct zmq_side *side = socket->side;
 
     pthread_mutex_lock(&side->lock);
-    bool ok =
-        add_descriptor(side, socket->zmq) && add_descriptor(side, socket->monitor);
-    if (ok) {
-        hark__list_append(&side->sockets, &socket->by_side);
+    bool ok = take_place(socket);
+    if (ok && (!watch(socket, socket->zmq) || !watch(socket, socket->monitor))) {
+        leave_place(socket);
+        ok = false;
     }
     pthread_mutex_unlock(&side->lock);
     if (!ok) {
         return HARK_ENOMEM;
     }
-    hark__net_wake(side->net); // what came before the descriptors were watched
+    signal_socket(socket); // what came before the descriptors were watched
     return HARK_OK;
 }
 
@@ -639,13 +696,10 @@ zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
     }
     pthread_mutex_lock(&socket->lock);
     int code = send_parts(zpipe, &body);
-    bool wake =
-        has_input(socket->zmq)
-        // relaxed: the poller clears it under the lock that we hold.
-        && !atomic_exchange_explicit(&socket->waiting, true, memory_order_relaxed);
+    bool wake = has_input(socket->zmq);
     pthread_mutex_unlock(&socket->lock);
     if (wake) {
-        hark__net_wake(pipe->net);
+        signal_socket(socket);
     }
     return code == 0              ? HARK_OK
            : code == EHOSTUNREACH ? HARK_ENONODE
@@ -731,8 +785,6 @@ static bool
 receive(struct zsocket *socket, struct received *received)
 {
     pthread_mutex_lock(&socket->lock);
-    // relaxed: set and cleared under the lock.
-    atomic_store_explicit(&socket->waiting, false, memory_order_relaxed);
     bool got = receive_locked(socket, received);
     pthread_mutex_unlock(&socket->lock);
     return got;
@@ -984,8 +1036,8 @@ zmq_close_pipe(struct pipe *pipe)
     hark__net_count(pipe->net, -1);
     zpipe->closed = true;
     if (!socket->is_listener) {
-        socket->dead = true; // the poll that we are in still looks at it
-        hark__net_wake(pipe->net);
+        socket->dead = true; // the poll that we are in may still look at it
+        signal_socket(socket);
     } else if (zpipe->gone || zpipe->fd < 0) { // nobody would tell when to forget it
         forget(zpipe);
     }
@@ -993,59 +1045,82 @@ zmq_close_pipe(struct pipe *pipe)
 
 // ---- the poll ----
 
-// Copies the sockets, which only the poller frees. Returns how many.
-static uint32_t
-list_sockets(struct zmq_side *side)
+void
+hark__zmq_signal(struct zmq_side *side, uint64_t key)
 {
-    uint32_t count = 0;
+    uint32_t index = (uint32_t)key - NET_KEYS;
 
     pthread_mutex_lock(&side->lock);
-    for (struct list *at = side->sockets.next; at != &side->sockets; at = at->next) {
-        if (count == side->polled_capacity) {
-            uint32_t capacity = count == 0 ? 16 : count * 2;
-            struct zsocket **grown =
-                realloc((void *)side->polled, capacity * sizeof(struct zsocket *));
-
-            if (grown == NULL) {
-                break;
-            }
-            side->polled = grown;
-            side->polled_capacity = capacity;
-        }
-        side->polled[count++] = CONTAINER_OF(at, struct zsocket, by_side);
+    if (index < side->capacity && side->table[index].socket != NULL
+        && side->table[index].generation == (uint32_t)(key >> 32)) {
+        // release: pairs with the acquire in hark__zmq_poll.
+        atomic_store_explicit(&side->table[index].socket->signalled, true,
+                              memory_order_release);
     }
     pthread_mutex_unlock(&side->lock);
-    return count;
 }
 
 static void
-bury(struct zmq_side *side, struct zsocket *socket)
+bury(struct zsocket *socket)
 {
+    struct zmq_side *side = socket->side;
+
     pthread_mutex_lock(&side->lock);
-    hark__list_remove(&socket->by_side);
+    leave_place(socket);
     pthread_mutex_unlock(&side->lock);
     socket_free(socket);
+}
+
+// The next socket from *at on that has something to look at; NULL: none.
+static struct zsocket *
+next_signalled(struct zmq_side *side, uint32_t *at)
+{
+    struct zsocket *found = NULL;
+
+    pthread_mutex_lock(&side->lock);
+    while (found == NULL && *at < side->capacity) {
+        struct zsocket *socket = side->table[(*at)++].socket;
+
+        if (socket != NULL
+            // relaxed: a hint; acquire: pairs with who signalled.
+            && atomic_load_explicit(&socket->signalled, memory_order_relaxed)
+            && atomic_exchange_explicit(&socket->signalled, false,
+                                        memory_order_acquire)) {
+            found = socket;
+        }
+    }
+    pthread_mutex_unlock(&side->lock);
+    return found;
+}
+
+// True: it has more.
+static bool
+poll_socket(struct zsocket *socket)
+{
+    // Events before messages: what came before a connection ended is not lost with it.
+    poll_monitor(socket);
+    bool more = poll_messages(socket);
+    if (!more || ++socket->held == HOLD_MOST) {
+        tell_endings(socket);
+    }
+    if (more) {
+        // relaxed: for ourselves.
+        atomic_store_explicit(&socket->signalled, true, memory_order_relaxed);
+    }
+    return more;
 }
 
 bool
 hark__zmq_poll(struct zmq_side *side)
 {
-    uint32_t count = list_sockets(side);
+    struct zsocket *socket;
+    uint32_t at = 0;
     bool more = false;
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct zsocket *socket = side->polled[i];
-
-        // Events before messages: what came before a connection ended is not lost with
-        // it.
-        poll_monitor(socket);
-        bool has_more = poll_messages(socket);
-        if (!has_more || ++socket->held == HOLD_MOST) {
-            tell_endings(socket);
-        }
-        more = more || has_more;
+    while ((socket = next_signalled(side, &at)) != NULL) {
+        more = poll_socket(socket) || more;
         if (socket->dead) {
-            bury(side, socket);
+            bury(socket);
         }
     }
     return more;
@@ -1069,7 +1144,6 @@ hark__zmq_open(struct net *net)
     }
     (void)zmq_ctx_set(side->context, ZMQ_MAX_SOCKETS, SOCKETS_MOST);
     pthread_mutex_init(&side->lock, NULL);
-    hark__list_init(&side->sockets);
     return side;
 }
 
@@ -1078,18 +1152,18 @@ hark__zmq_close(struct zmq_side *side, uint32_t linger_ms)
 {
     const int linger = (int)linger_ms;
 
-    while (!hark__list_is_empty(&side->sockets)) {
-        struct zsocket *socket =
-            CONTAINER_OF(side->sockets.next, struct zsocket, by_side);
+    for (uint32_t i = 0; i < side->capacity; i++) {
+        struct zsocket *socket = side->table[i].socket;
 
-        hark__list_remove(&socket->by_side);
-        zmq_setsockopt(socket->zmq, ZMQ_LINGER, &linger, sizeof linger);
-        socket_free(socket);
+        if (socket != NULL) {
+            zmq_setsockopt(socket->zmq, ZMQ_LINGER, &linger, sizeof linger);
+            socket_free(socket);
+        }
     }
     while (zmq_ctx_term(side->context) != 0 && zmq_errno() == EINTR) {
     }
     pthread_mutex_destroy(&side->lock);
-    free((void *)side->polled);
+    free(side->table);
     free(side);
 }
 

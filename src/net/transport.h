@@ -1,7 +1,7 @@
 // Transport: one way to carry frames. Private to the room.
 //
 // A transport's functions for opening and sending may be called by any thread; poll and
-// close by the net's poller thread, or by hark__net_close after it has ended.
+// close by the poller: the one thread that polls just now, or hark__net_close after all.
 
 #ifndef NET_TRANSPORT_H
 #define NET_TRANSPORT_H
@@ -13,7 +13,9 @@
 #include "base/list.h"
 #include "net/net.h"
 
-enum { NET_ERROR = 256, NET_BATCH = 256 };
+enum {
+    NET_BATCH = 32, // frames of one connection that are taken before others have a turn
+};
 
 struct transport;
 
@@ -43,6 +45,9 @@ struct transport {
 struct zmq_side;
 struct memory_side;
 
+// What epoll's data says of a descriptor; larger ones are the transport's own.
+enum net_key { NET_KEY_EVENT, NET_KEY_UNWAIT, NET_KEYS };
+
 struct net {
     struct env *env;
     struct sink *sink;
@@ -51,25 +56,41 @@ struct net {
     struct hark_hub *hub;
     pthread_mutex_t lock; // guards starting of the thread and of the sides
     struct thread *thread;
-    int epoll, event; // event: an eventfd that wakes the poller
-    _Atomic(bool)
-        woken; // event is (about to be) written; wakers set, the poller clears
-    _Atomic(bool) kicked;       // a tick is wanted; kickers set, the poller clears
-    _Atomic(bool) stopping;     // close has begun
-    _Atomic(uint32_t) pipes;    // open ones; ticks are for them
     struct zmq_side *zmq;       // NULL: not used yet
     struct memory_side *memory; // NULL: no hub
+    _Atomic(bool) stopping;     // close has begun
+    _Atomic(uint32_t) pipes;    // open ones; ticks are for them
+
+    // Waiting. Both epolls have all descriptors, edge-triggered; the guest's has
+    // `unwait` too.
+    int own_epoll, guest_epoll;
+    int event, unwait;          // eventfds, written and never read
+    _Atomic(bool) pending;      // there is something to poll; see hark__net_wake
+    _Atomic(bool) kicked;       // a tick is wanted; kickers set, the poller clears
+    _Atomic(uint32_t) sleepers; // threads that wait in an epoll, or are about to
+    pthread_mutex_t polling;    // held by the thread that polls or ticks
+
+    // Who polls; see net.c.
+    _Atomic(bool) guest_waits;     // the guest writes
+    _Atomic(uint32_t) guest_looks; // the guest counts
+    _Atomic(bool) watching;        // our own thread looks every WATCH_NS
+    _Atomic(uint32_t) duty;        // moved by who wakes our thread while it stands by
 };
 
-// Makes the poller look at its sides once more. Any thread.
+// Makes whoever polls look at the sides once more. Any thread.
 void hark__net_wake(struct net *net);
 // A pipe has come, or gone.
 void hark__net_count(struct net *net, int more);
+// Puts a descriptor into both epolls, under key. False: no memory.
+bool hark__net_watch(struct net *net, int fd, uint64_t key);
+void hark__net_unwatch(struct net *net, int fd);
 
 // The two transports' sides of a net. open: NULL is no memory. poll: true if it stopped
 // at its batch and there may be more. close: after the thread has ended.
 struct zmq_side *hark__zmq_open(struct net *net);
 bool hark__zmq_poll(struct zmq_side *side);
+// A descriptor that was watched under key has something to say. Any thread.
+void hark__zmq_signal(struct zmq_side *side, uint64_t key);
 void hark__zmq_close(struct zmq_side *side, uint32_t linger_ms);
 struct memory_side *hark__memory_open(struct net *net);
 bool hark__memory_poll(struct memory_side *side);

@@ -111,6 +111,7 @@ hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
         link_free(link);
         return NULL;
     }
+    hark__remote_begin(remote);
     hark__list_append(&remote->links, &link->by_remote);
     *out_err = say_hello(link, FRAME_HELLO);
     if (*out_err != HARK_OK) {

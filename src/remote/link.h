@@ -40,14 +40,16 @@ struct remote {
     struct node *node;
     struct net *net;
     struct sink sink;
-    hark_ctx *ctx; // the poller's; only its thread uses it (or close, after it)
+    struct idler idler; // so that idle workers poll the net
+    hark_ctx *ctx;      // the poller's: whoever polls the net just now (net.h)
     uint32_t heartbeat_ms, connect_ms;
     size_t link_limit_bytes, frame_limit_bytes;
     struct pendings pendings;
-    pthread_mutex_t lock; // guards links, peers and endpoint
+    pthread_mutex_t lock; // guards links, peers, has_begun and endpoint
     struct list links;    // struct link, by_remote
     struct peer *peers;   // by next; never shrinks
     uint32_t peer_count;
+    bool has_begun;               // idle workers know of the net
     char endpoint[ENDPOINT_SIZE]; // of our first listener; empty: we are a guest
     int64_t next_sweep_ns;        // poller only, as the next two
     struct link **ticking;        // the links of one tick
@@ -109,6 +111,12 @@ struct link {
     uint64_t introduced[NODES_INTRODUCED];
     uint32_t introduced_count;
 };
+
+// ---- remote.c ----
+
+// A net that listens or connects is open: idle workers wait in it from now on. remote's
+// lock is held.
+void hark__remote_begin(struct remote *remote);
 
 // ---- link.c ----
 

@@ -255,6 +255,9 @@ hark_listen(hark_ctx *ctx, const char *endpoint, char *out_bound, size_t size)
     pthread_mutex_lock(&remote->lock); // so that a first WELCOME has the endpoint
     hark_err err = hark__net_listen(remote->net, endpoint, bound, sizeof bound, error,
                                     sizeof error);
+    if (err == HARK_OK) {
+        hark__remote_begin(remote);
+    }
     if (err == HARK_OK && remote->endpoint[0] == '\0') {
         snprintf(remote->endpoint, sizeof remote->endpoint, "%s", bound);
     }

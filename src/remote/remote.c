@@ -19,7 +19,43 @@ tick_ms(uint32_t heartbeat_ms)
     return tick < 5 ? 5 : tick > MOST_TICK_MS ? MOST_TICK_MS : tick;
 }
 
+// ---- who polls ----
+
+static bool
+idler_wait(struct idler *idler, int64_t until_ns)
+{
+    return hark__net_wait(CONTAINER_OF(idler, struct remote, idler)->net, until_ns);
+}
+
+static void
+idler_poll(struct idler *idler, struct worker *worker)
+{
+    hark__net_poll(CONTAINER_OF(idler, struct remote, idler)->net, worker);
+}
+
+static void
+idler_wake(struct idler *idler)
+{
+    hark__net_unwait(CONTAINER_OF(idler, struct remote, idler)->net);
+}
+
+void
+hark__remote_begin(struct remote *remote)
+{
+    if (!remote->has_begun) {
+        remote->has_begun = true;
+        hark__node_wait_in(remote->node, &remote->idler);
+    }
+}
+
 // ---- the sink ----
+
+// What we send from here goes to that worker first.
+static void
+on_begin(struct sink *sink, void *where)
+{
+    hark__service_enter(CONTAINER_OF(sink, struct remote, sink)->ctx, where);
+}
 
 static void
 on_gone(struct sink *sink, struct pipe *pipe, const char *why)
@@ -106,7 +142,8 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
         return HARK_ENOMEM;
     }
     remote->node = options->node;
-    remote->sink = (struct sink){hark__inbound_frame, on_gone, on_tick};
+    remote->sink = (struct sink){on_begin, hark__inbound_frame, on_gone, on_tick};
+    remote->idler = (struct idler){idler_wait, idler_poll, idler_wake};
     remote->heartbeat_ms = options->heartbeat_ms;
     remote->connect_ms = options->connect_ms;
     remote->link_limit_bytes = options->link_limit_bytes;
@@ -162,6 +199,7 @@ hark__remote_close(struct remote *remote)
         hark__peer_free(peer);
     }
     if (remote->ctx != NULL) {
+        hark__service_enter(remote->ctx, NULL);
         hark__service_close(remote->ctx);
     }
     hark__pendings_fini(&remote->pendings);

@@ -16,6 +16,7 @@ enum {
 };
 
 #define WATCH_TICK_NS INT64_C(1000000)
+#define POLL_EVERY_NS INT64_C(100000) // between looks of busy workers at the idler
 
 struct worker {
     // Written by the owner, read by watchers.
@@ -34,6 +35,7 @@ struct worker {
     // Parking: the waker that cleared our bit in sched->idle sets token.
     _Alignas(64) _Atomic(uint32_t) token;
     _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
+    _Atomic(bool) in_idler;          // owner writes; wakers read
     struct wheel *wheel;
     struct ring ring;
 };
@@ -46,12 +48,87 @@ struct sched {
     _Atomic(uint32_t) searching;         // workers that look for work to steal
     _Atomic(bool) watched;               // a parked worker is the watcher
     _Atomic(bool) stopping;
+    _Atomic(struct idler *) idler;    // NULL: none; written once
+    _Atomic(bool) idler_used;         // one worker at a time is in it
+    _Atomic(int64_t) idler_polled_ns; // its user writes; a hint to others
     // Injection queue.
     _Alignas(64) pthread_mutex_t lock; // guards first and last
     struct task *first, *last;
     _Atomic(uint32_t) injected; // how many; written under the lock, read by anyone
     struct worker *workers[SCHED_MAX_WORKERS];
 };
+
+// ---- the idler ----
+
+static bool unpark(struct sched *sched, unsigned index);
+
+static struct idler *
+idler_of(struct sched *sched)
+{
+    // acquire: pairs with wait_in.
+    return atomic_load_explicit(&sched->idler, memory_order_acquire);
+}
+
+// NULL: there is none, or another worker is in it. Else the caller leaves it again.
+static struct idler *
+enter_idler(struct sched *sched)
+{
+    struct idler *idler = idler_of(sched);
+
+    // relaxed: a hint that saves the exchange. acquire: what the last one in it left.
+    if (idler == NULL || atomic_load_explicit(&sched->idler_used, memory_order_relaxed)
+        || atomic_exchange_explicit(&sched->idler_used, true, memory_order_acquire)) {
+        return NULL;
+    }
+    return idler;
+}
+
+static void
+leave_idler(struct sched *sched)
+{
+    // release: pairs with enter.
+    atomic_store_explicit(&sched->idler_used, false, memory_order_release);
+}
+
+// The caller has entered it, and leaves it with this.
+static void
+poll_and_leave(struct worker *self, struct idler *idler)
+{
+    struct sched *sched = self->sched;
+
+    idler->poll(idler, self);
+    // relaxed: a hint of when to look again.
+    atomic_store_explicit(&sched->idler_polled_ns, self->now_ns, memory_order_relaxed);
+    leave_idler(sched);
+}
+
+// A busy worker's look.
+static void
+poll_idler(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    // relaxed: a hint.
+    int64_t polled_ns =
+        atomic_load_explicit(&sched->idler_polled_ns, memory_order_relaxed);
+
+    if (self->now_ns - polled_ns > POLL_EVERY_NS) {
+        struct idler *idler = enter_idler(sched);
+
+        if (idler != NULL) {
+            poll_and_leave(self, idler);
+        }
+    }
+}
+
+void
+hark__sched_wait_in(struct sched *sched, struct idler *idler)
+{
+    // release: pairs with idler_of.
+    atomic_store_explicit(&sched->idler, idler, memory_order_release);
+    for (unsigned i = 0; i < sched->count; i++) {
+        (void)unpark(sched, i); // so that one of those who sleep waits there
+    }
+}
 
 // ---- waking ----
 
@@ -67,9 +144,16 @@ unpark(struct sched *sched, unsigned index)
         return false;
     }
     struct worker *worker = sched->workers[index];
-    // release: pairs with the acquire in park; what we queued is seen.
-    atomic_store_explicit(&worker->token, 1, memory_order_release);
-    sched->env->ops->wake(sched->env, &worker->token);
+    // Release: pairs with the acquire in sleep_until; what we queued is seen. seq_cst:
+    // token, then in_idler; doze does it the other way round, so one sees the other.
+    atomic_store_explicit(&worker->token, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&worker->in_idler, memory_order_seq_cst)) {
+        struct idler *idler = idler_of(sched);
+
+        idler->wake(idler);
+    } else {
+        sched->env->ops->wake(sched->env, &worker->token);
+    }
     return true;
 }
 
@@ -318,6 +402,9 @@ look_around(struct worker *self)
 {
     self->until_look = LOOK_EVERY;
     poll_timers(self);
+    if (idler_of(self->sched) != NULL) {
+        poll_idler(self);
+    }
     return take_injected(self);
 }
 
@@ -334,6 +421,9 @@ find(struct worker *self)
     }
     if (task == NULL) {
         task = look_around(self);
+    }
+    if (task == NULL) {
+        task = take_local(self); // what looking around may have brought
     }
     if (task == NULL) {
         task = search(self);
@@ -404,9 +494,42 @@ watch(struct worker *self, struct sighting *seen)
     return NULL;
 }
 
-// Sleeps until woken or until_ns. True: a waker has cleared our bit.
 static bool
-sleep_until(struct worker *self, int64_t until_ns)
+has_own_work(struct worker *self)
+{
+    return hark__next_peek(&self->next) != NULL || !hark__ring_is_empty(&self->ring);
+}
+
+// One wait, for the token or, if no other worker is there, in the idler as well. Gives
+// the idler, still entered, if something has come from outside.
+static struct idler *
+doze(struct worker *self, int64_t until_ns)
+{
+    struct sched *sched = self->sched;
+    struct idler *idler = enter_idler(sched);
+    bool came = false;
+
+    if (idler == NULL) {
+        sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
+        return NULL;
+    }
+    // seq_cst, twice, each before a look at token: see unpark.
+    atomic_store_explicit(&self->in_idler, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&self->token, memory_order_seq_cst) == 0) {
+        came = idler->wait(idler, until_ns);
+    }
+    atomic_store_explicit(&self->in_idler, false, memory_order_seq_cst);
+    if (!came) {
+        leave_idler(sched);
+        return NULL;
+    }
+    return idler;
+}
+
+// Sleeps until woken, until_ns, or until something comes from outside: then *out_idler
+// is what to poll and leave. True: a waker has cleared our bit.
+static bool
+sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
 {
     struct sched *sched = self->sched;
     uint64_t bit = UINT64_C(1) << self->index;
@@ -417,8 +540,8 @@ sleep_until(struct worker *self, int64_t until_ns)
     if (hark__wheel_next_ns(self->wheel) >= until_ns) {
         // acquire: pairs with unpark's release of token.
         while (atomic_load_explicit(&self->token, memory_order_acquire) == 0
-               && hark__env_now(sched->env) < until_ns) {
-            sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
+               && hark__env_now(sched->env) < until_ns && *out_idler == NULL) {
+            *out_idler = doze(self, until_ns);
         }
     }
     // relaxed: only says that nobody need wake us for a timer any more.
@@ -443,6 +566,7 @@ park_once(struct worker *self, bool watcher, struct sighting *seen, bool *out_wo
     struct sched *sched = self->sched;
     int64_t until = hark__wheel_next_ns(self->wheel);
     int64_t tick = hark__env_now(sched->env) + WATCH_TICK_NS;
+    struct idler *idler = NULL;
 
     // seq_cst: announce, then look; a producer queues, then looks for announced ones.
     atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
@@ -452,8 +576,11 @@ park_once(struct worker *self, bool watcher, struct sighting *seen, bool *out_wo
     } else if (watcher && tick < until) {
         until = tick;
     }
-    *out_woken = sleep_until(self, until) || until == INT64_MIN;
+    *out_woken = sleep_until(self, until, &idler) || until == INT64_MIN;
     poll_timers(self);
+    if (idler != NULL) {
+        poll_and_leave(self, idler);
+    }
     return watcher ? watch(self, seen) : NULL;
 }
 
@@ -473,9 +600,8 @@ park(struct worker *self)
     count(&self->parks);
     while (task == NULL && !woken) {
         task = park_once(self, watcher, seen, &woken);
-        // A timer may have put a task there.
-        if (hark__next_peek(&self->next) != NULL || !hark__ring_is_empty(&self->ring)) {
-            break;
+        if (has_own_work(self)) {
+            break; // of a timer, or from outside
         }
         idle_ticks = others_work(self) ? 0 : idle_ticks + 1;
         if (watcher && idle_ticks > WATCH_IDLE_TICKS) {

@@ -16,6 +16,8 @@
 // worker. So that nothing is stuck behind a long turn, one parked worker is the
 // watcher: while others work it looks once a millisecond for a run-next that has not
 // moved.
+//
+// The first worker to park waits in the idler, if there is one, and others on a futex.
 
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H
@@ -23,6 +25,7 @@
 #include <stdint.h>
 
 #include "base/env.h"
+#include "base/idler.h"
 #include "hark/base.h"
 #include "sched/task.h"
 #include "sched/wheel.h"
@@ -51,6 +54,10 @@ void hark__sched_stop(struct sched *sched);
 // After stop. Actions of timers that have not fired go to dropped.
 void hark__sched_free(struct sched *sched,
                       void (*dropped)(void *arg, struct timer_action *), void *arg);
+
+// From now on idle workers wait in idler, and busy ones poll it now and then. Once; it
+// must work until hark__sched_stop returns. Any thread.
+void hark__sched_wait_in(struct sched *sched, struct idler *idler);
 
 // Runs task soon. self: the worker whose thread this is, or NULL.
 void hark__sched_submit(struct sched *sched, struct worker *self, struct task *task);

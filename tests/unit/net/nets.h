@@ -72,6 +72,13 @@ place_frame(uint64_t number, size_t size)
 }
 
 static inline void
+place_on_begin(struct sink *sink, void *where)
+{
+    (void)sink;
+    (void)where;
+}
+
+static inline void
 place_on_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
 {
     struct place *place = (struct place *)sink;
@@ -194,7 +201,8 @@ place_wait(struct place *place, const uint64_t *count, uint64_t least)
 static inline void
 place_open(struct place *place, struct hark_hub *hub, uint32_t tick_ms)
 {
-    place->sink = (struct sink){place_on_frame, place_on_gone, place_on_tick};
+    place->sink =
+        (struct sink){place_on_begin, place_on_frame, place_on_gone, place_on_tick};
     pthread_mutex_init(&place->lock, NULL);
     pthread_cond_init(&place->moved, NULL);
     place->net = hark__net_open(&(struct net_options){
