@@ -149,7 +149,7 @@ HARK_API void hark_message_free(hark_ctx *ctx, hark_message *message);
 HARK_API const hark_type *hark_message_type(const hark_message *message);
 // Borrows the payload: a struct of the message's type.
 HARK_API const void *hark_message_value(const hark_message *message);
-// The payload if the message is of that type, else NULL.
+// The payload if the message is of that type, else NULL, as for no message.
 HARK_API const void *hark_message_as(const hark_message *message,
                                      const hark_type *type);
 // Who sent it; a null ref if nobody can be answered.

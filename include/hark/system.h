@@ -113,7 +113,7 @@ typedef struct hark_stats {
     uint64_t parks;           // times that a worker went to sleep
 } hark_stats;
 
-// Fills *out_stats. Borrows; any thread.
+// Fills *out_stats; all zero for no system. Borrows; any thread.
 HARK_API void hark_stats_read(hark_system *system, hark_stats *out_stats);
 
 HARK_END_DECLS

@@ -17,6 +17,9 @@ hark_message_value(const hark_message *message)
 const void *
 hark_message_as(const hark_message *message, const hark_type *type)
 {
+    if (message == NULL) {
+        return NULL;
+    }
     if (message->type == type || hark_type_equal(message->type, type)) {
         return hark_message_value(message);
     }

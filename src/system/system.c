@@ -209,7 +209,13 @@ hark_attach(hark_system *system)
 void
 hark_stats_read(hark_system *system, hark_stats *out_stats)
 {
+    if (out_stats == NULL) {
+        return;
+    }
     *out_stats = (hark_stats){0};
+    if (system == NULL) {
+        return;
+    }
     hark__node_stats(system->node, out_stats);
     hark__remote_stats(system->remote, out_stats);
 }
