@@ -144,10 +144,14 @@ what_was_left_out_is_told_when_it_stops(void **state)
     struct logged *l = *state;
     char line[1100];
 
-    (void)start_log(l, 1);
+    hark_ref log = start_log(l, 1);
     lose_parcel(l, 0, "first");
     assert_non_null(strstr(next_line(l, line, sizeof line), "first"));
     lose_parcel(l, 1, "second");
+    // A stop overtakes what waits; an answer, even this one, comes behind it.
+    hark_future f = hark_ask(l->world->here, log, parcel);
+    assert_null(hark_await(l->world->here, f, parcel));
+    assert_int_equal(hark_error_of(l->world->here)->code, HARK_ENOHANDLER);
     world_close(l->world);
     l->world = NULL;
     next_line(l, line, sizeof line);
