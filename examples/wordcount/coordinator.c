@@ -282,7 +282,7 @@ HARK_ELSE(coordinator, count) {
     chunk->state = CHUNK_WAITING; // for another worker
     self->retried++;
     if (means_lost(error->code) || !hark_is_alive(ctx, self->workers[index].ref)) {
-        lose(ctx, self, index, line);
+        lose(ctx, self, index, error->text);
     } else if (++chunk->refusals == MOST_TRIES) {
         give_up(ctx, self, error->code, line);
     }

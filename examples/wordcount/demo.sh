@@ -38,7 +38,7 @@ same() {
         echo "demo: FAILED: $3 differ"
         exit 1
     fi
-    echo "demo: $3 are the same, $(wc -l <"$2") words"
+    echo "demo: $3 are the same, byte for byte: $(wc -l <"$2") distinct words"
 }
 
 echo "demo: one coordinator and three worker processes count words over tcp"
