@@ -12,9 +12,12 @@
 #include "workloads/ask.h"
 #include "workloads/bench.h"
 #include "workloads/crowd.h"
+#include "workloads/fairness.h"
 #include "workloads/idle.h"
 #include "workloads/remote.h"
+#include "workloads/scale.h"
 #include "workloads/talk.h"
+#include "workloads/trade.h"
 
 static const struct workload {
     const char *name;
@@ -25,17 +28,35 @@ static const struct workload {
     {"counting", run_counting, false},
     {"threadring", run_threadring, false},
     {"fjthrput", run_fjthrput, false},
+    {"fjcreate", run_fjcreate, false},
     {"spawn", run_spawn, false},
     {"big", run_big, false},
     {"chameneos", run_chameneos, false},
+    {"concdict", run_concdict, false},
+    {"bank", run_bank, false},
     {"ask_seq", run_ask_seq, false},
     {"ask_100", run_ask_100, false},
     {"timers_pair", run_timers_pair, false},
     {"mem", run_mem, true},
-    {"remote_tell_30B", run_remote_tell, false},
+    {"mem_5M", run_mem_5M, true},
+    {"mem_10M", run_mem_10M, true},
+    {"growth", run_growth, true},
+    {"ask_open", run_ask_open, true},
+    {"timers_armed", run_timers_armed, true},
+    {"fairness", run_fairness, false},
+    {"idle", run_idle, true},
+    {"remote_tell_30B", run_remote_tell_30B, false},
+    {"remote_tell_1KB", run_remote_tell_1KB, false},
+    {"remote_tell_64KB", run_remote_tell_64KB, false},
     {"remote_ask_seq", run_remote_ask_seq, false},
     {"remote_await_seq", run_remote_await_seq, false},
     {"remote_ask_1000", run_remote_ask_1000, false},
+    {"remote_tell_30B_ipc", run_remote_tell_30B_ipc, false},
+    {"remote_tell_1KB_ipc", run_remote_tell_1KB_ipc, false},
+    {"remote_tell_64KB_ipc", run_remote_tell_64KB_ipc, false},
+    {"remote_ask_seq_ipc", run_remote_ask_seq_ipc, false},
+    {"remote_await_seq_ipc", run_remote_await_seq_ipc, false},
+    {"remote_ask_1000_ipc", run_remote_ask_1000_ipc, false},
 };
 
 enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };

@@ -26,7 +26,7 @@ if(HARK_BENCH)
         hark_flags(bench_${name})
         target_include_directories(bench_${name} PRIVATE ${PROJECT_SOURCE_DIR}/bench)
         target_link_libraries(bench_${name} PRIVATE hark_static ${HARK_ZMQ}
-                                                    Threads::Threads)
+                                                    Threads::Threads m)
         set_target_properties(bench_${name} PROPERTIES
             OUTPUT_NAME ${name}
             RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)

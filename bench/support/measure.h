@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIGURES_MAX = 8, ROUNDS_MAX = 101 };
+enum { FIGURES_MAX = 16, ROUNDS_MAX = 101 };
 
 struct figure {
     const char *metric;
@@ -121,13 +121,15 @@ compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Adds p50 and p99 of count latencies in microseconds, which are sorted for that.
+// Adds p50, p99 and p999 of count latencies in microseconds, which are sorted for
+// that.
 static inline void
 figure_add_latencies(struct figures *figures, double *latencies_us, size_t count)
 {
     qsort(latencies_us, count, sizeof *latencies_us, compare_doubles);
     figure_add(figures, "p50", latencies_us[count / 2], "us");
     figure_add(figures, "p99", latencies_us[count * 99 / 100], "us");
+    figure_add(figures, "p999", latencies_us[count * 999 / 1000], "us");
 }
 
 static inline double

@@ -15,12 +15,11 @@ HARK_MESSAGE(add, (i64, value))
 HARK_MESSAGE(total, (i64, value))
 HARK_MESSAGE(blob, (bytes, data))
 HARK_MESSAGE(count_blobs)
-HARK_MESSAGE(blobs, (i64, count))
-
-enum { BLOB_BYTES = 30 };
+HARK_MESSAGE(blobs, (i64, count), (i64, bytes))
 
 typedef struct {
-    int64_t blobs; // of the right size
+    int64_t blobs;
+    int64_t bytes; // in all of them
 } server;
 
 HARK_ON(server, add) {
@@ -28,11 +27,12 @@ HARK_ON(server, add) {
 }
 
 HARK_ON(server, blob) {
-    self->blobs += msg->data.len == BLOB_BYTES;
+    self->blobs++;
+    self->bytes += (int64_t)msg->data.len;
 }
 
 HARK_ON(server, count_blobs) {
-    hark_reply(ctx, blobs, .count = self->blobs);
+    hark_reply(ctx, blobs, .count = self->blobs, .bytes = self->bytes);
 }
 
 HARK_ACTOR(server, add, blob, count_blobs)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <hark/hark.h>
 
@@ -111,6 +112,24 @@ await_done(struct bench *bench, int actors)
         hark_message_free(bench->me, message);
     }
     return sum;
+}
+
+// Waits until no more than `count` actors are alive, attached threads included: the end
+// of an actor is counted a little after its last message.
+static inline void
+await_actors(struct bench *bench, uint64_t count)
+{
+    double began = measure_now();
+    hark_stats stats;
+
+    hark_stats_read(bench->system, &stats);
+    while (stats.actors > count) {
+        if (measure_now() - began > BENCH_PATIENCE / 1e3) {
+            fail("%llu actors did not end", (unsigned long long)(stats.actors - count));
+        }
+        usleep(1000);
+        hark_stats_read(bench->system, &stats);
+    }
 }
 
 #endif // BENCH_WORKLOADS_BENCH_H

@@ -1,10 +1,11 @@
-// crowd.h - many actors at once: fjthrput, spawn, big, chameneos.
+// crowd.h - many actors at once: fjthrput, fjcreate, spawn, big, chameneos.
 //
 // The definitions and sizes are those of the Savina suite as our peer programs use it.
 
 #ifndef BENCH_WORKLOADS_CROWD_H
 #define BENCH_WORKLOADS_CROWD_H
 
+#include <math.h>
 #include <stdatomic.h>
 
 #include "bench.h"
@@ -20,34 +21,21 @@ typedef struct {
     int64_t worked;
 } laborer;
 
-// The sine of x, to ten digits for small x. libm's takes twice as long, and would be
-// all that this program needs of libm.
-static double
-sine(double x)
+// The suite's piece of work: the square of sin(37.2). Volatile, or the compiler does it
+// once, before we start.
+static void
+do_piece_of_work(void)
 {
-    const double pi = 3.14159265358979323846;
-    int64_t turns = (int64_t)(x / pi + (x < 0 ? -0.5 : 0.5));
-    double r = x - (double)turns * pi; // within pi/2 of 0
-    double q = r * r;
-    double series = 1 / 6227020800.0 - q / 1307674368000.0;
+    volatile double angle = 37.2;
+    volatile double sink;
+    double sine = sin(angle);
 
-    series = -1 / 39916800.0 + q * series;
-    series = 1 / 362880.0 + q * series;
-    series = -1 / 5040.0 + q * series;
-    series = 1 / 120.0 + q * series;
-    series = -1 / 6.0 + q * series;
-    series = r + r * q * series;
-    return turns % 2 == 0 ? series : -series;
+    sink = sine * sine;
+    (void)sink;
 }
 
 HARK_ON(laborer, work) {
-    // The suite's piece of work is the square of sin(37.2): two of ours take as long as
-    // libm's one. Volatile, or the compiler does the sum once, before we start.
-    volatile double angle = 37.2;
-    volatile double sink;
-
-    sink = sine(angle) * sine(angle);
-    (void)sink;
+    do_piece_of_work();
     if (++self->worked == FORK_MESSAGES) {
         hark_tell(ctx, self->owner, done, .value = self->worked);
     }
@@ -150,6 +138,73 @@ run_spawn(struct bench *bench)
     figure_add_rate(bench->figures, SPAWNS, began, "actor/s");
     // Relaxed: nobody writes it any more, and `done` came from the last who did.
     expect_count("unborn", atomic_load_explicit(&brood.left, memory_order_relaxed), 0);
+}
+
+// ---- fjcreate: each piece of work gets an actor of its own ----
+
+enum { FJ_ACTORS = 40000, FJ_REPEATS = 25 };
+
+typedef struct {
+    hark_ref parent;
+} forked;
+
+HARK_ON(forked, work) {
+    do_piece_of_work();
+    hark_tell(ctx, self->parent, done, .value = 1);
+    hark_exit(ctx);
+}
+
+HARK_ACTOR(forked, work)
+
+// Forks FJ_ACTORS, joins them all, and does so again.
+typedef struct {
+    hark_ref owner;
+    int64_t unforked; // of this repeat
+    int64_t unjoined;
+    int64_t joined; // ever
+    int64_t repeats_left;
+} forker;
+
+HARK_ON(forker, go) {
+    for (int i = 0; i < SLICE && self->unforked > 0; i++) {
+        hark_ref child =
+            need_actor(ctx, hark_spawn(ctx, forked, .parent = hark_self(ctx)));
+
+        hark_tell(ctx, child, work);
+        self->unforked--;
+    }
+    if (self->unforked > 0) {
+        hark_tell(ctx, hark_self(ctx), go);
+    }
+}
+
+HARK_ON(forker, done) {
+    self->joined += msg->value;
+    if (--self->unjoined > 0) {
+        return;
+    }
+    if (--self->repeats_left == 0) {
+        hark_tell(ctx, self->owner, done, .value = self->joined);
+        return;
+    }
+    self->unforked = self->unjoined = FJ_ACTORS;
+    hark_tell(ctx, hark_self(ctx), go);
+}
+
+HARK_ACTOR(forker, go, done)
+
+static void
+run_fjcreate(struct bench *bench)
+{
+    hark_ctx *me = bench->me;
+    hark_ref root = need_actor(
+        me, hark_spawn(me, forker, .owner = hark_self(me), .unforked = FJ_ACTORS,
+                       .unjoined = FJ_ACTORS, .repeats_left = FJ_REPEATS));
+    double began = measure_now();
+
+    hark_tell(me, root, go);
+    expect_count("actors joined", await_done(bench, 1), FJ_ACTORS * FJ_REPEATS);
+    figure_add_rate(bench->figures, FJ_ACTORS * FJ_REPEATS, began, "actor/s");
 }
 
 // ---- big: everybody talks to anybody ----
