@@ -2,12 +2,14 @@
 //
 //     zmq_bench WORKLOAD [--workers N] [--rounds N]      N: libzmq's I/O threads
 //
-//     remote_ask_seq    DEALER/ROUTER, one request at a time: p50 and p99
-//     remote_ask_1000   DEALER/ROUTER, 1,000 requests in flight
-//     remote_tell_30B   PUSH/PULL, one way; the last one is acknowledged
+//     remote_ask_seq     DEALER/ROUTER, one request at a time: p50, p99 and p999
+//     remote_ask_1000    DEALER/ROUTER, 1,000 requests in flight
+//     remote_tell_30B    PUSH/PULL, one way; the last one is acknowledged
+//     remote_tell_1KB    the same, larger
+//     remote_tell_64KB   the same, and all share one block: nothing is copied
 //
-// Two processes over tcp on loopback; 30 bytes a message, and no encoding, types,
-// timeouts or acknowledgements but libzmq's own.
+// Two processes over tcp on loopback, or over ipc with `_ipc` behind the name; 30 bytes
+// a request, and no encoding, types, timeouts or acknowledgements but libzmq's own.
 
 #include <pthread.h>
 #include <stdint.h>
@@ -15,6 +17,7 @@
 #include <zmq.h>
 
 #include "support/child.h"
+#include "support/endpoint.h"
 #include "support/measure.h"
 
 enum {
@@ -23,8 +26,12 @@ enum {
     SEQ_WARM_UP = 5000,
     WINDOW = 1000,
     WINDOW_ASKS = 500000,
-    TELLS = 5000000,
-    ENDPOINT_BYTES = 128,
+    SMALL_BYTES = MESSAGE_BYTES,
+    MIDDLE_BYTES = 1024,
+    LARGE_BYTES = 65536,
+    SMALL_TELLS = 5000000,
+    MIDDLE_TELLS = 1000000,
+    LARGE_TELLS = 50000,
 };
 
 // Messages in each queue: libzmq's own default. Larger marks, and none, were faster in
@@ -32,16 +39,6 @@ enum {
 #define TELL_HWM 1000
 // A ROUTER drops what passes its mark, so it must have none.
 #define ASK_HWM 0
-
-static const char usage[] =
-    "usage: zmq_bench remote_ask_seq|remote_ask_1000|remote_tell_30B "
-    "[--workers N] [--rounds N]";
-
-// One end of a connection.
-struct end {
-    void *context;
-    void *socket;
-};
 
 static void
 require(int result, const char *what)
@@ -112,14 +109,14 @@ watch_parent(void *unused)
     return unused;
 }
 
-// Binds to a free port and tells the parent which.
+// Binds to the endpoint and tells the parent where that is.
 static void
-bind_and_announce(void *socket)
+bind_and_announce(void *socket, const char *wanted)
 {
     char endpoint[ENDPOINT_BYTES];
     size_t size = sizeof endpoint;
 
-    require(zmq_bind(socket, "tcp://127.0.0.1:*"), "zmq_bind");
+    require(zmq_bind(socket, wanted), "zmq_bind");
     require(zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size), "endpoint");
     printf("%s\n", endpoint);
     fflush(stdout);
@@ -127,14 +124,14 @@ bind_and_announce(void *socket)
 
 // Sends every message back, forever.
 static void
-serve_asks(void *context)
+serve_asks(void *context, const char *endpoint)
 {
     void *router = open_socket(context, ZMQ_ROUTER, ASK_HWM);
     zmq_msg_t id, body;
 
     zmq_msg_init(&id);
     zmq_msg_init(&body);
-    bind_and_announce(router);
+    bind_and_announce(router, endpoint);
     for (;;) {
         require(zmq_msg_recv(&id, router, 0), "receive id");
         require(zmq_msg_recv(&body, router, 0), "receive body");
@@ -143,55 +140,101 @@ serve_asks(void *context)
     }
 }
 
-// Receives count messages and acknowledges the last.
+// Receives messages of size bytes, as many as `count` says, and acknowledges the last.
 static void
-take_tells(void *pull, void *push, int64_t count)
+take_tells(void *pull, void *push, int64_t count, size_t size)
 {
+    zmq_msg_t message;
+
+    zmq_msg_init(&message);
     for (int64_t i = 0; i < count; i++) {
-        expect_count("number in a message", receive_number(pull), i);
+        require(zmq_msg_recv(&message, pull, 0), "receive");
+        expect_count("bytes of a message", (long long)zmq_msg_size(&message),
+                     (long long)size);
     }
+    zmq_msg_close(&message);
     send_number(push, count);
 }
 
-// Takes one message, which shows that both sockets are connected, and then TELLS.
+// Takes one number, which shows that both sockets are connected, then as many messages
+// as it says.
 static void
-serve_tells(void *context)
+serve_tells(void *context, const char *endpoint, const char *second_endpoint,
+            size_t size)
 {
     void *pull = open_socket(context, ZMQ_PULL, TELL_HWM);
     void *push = open_socket(context, ZMQ_PUSH, TELL_HWM);
+    int64_t count;
 
-    bind_and_announce(pull);
-    bind_and_announce(push);
-    take_tells(pull, push, 1);
-    take_tells(pull, push, TELLS);
+    bind_and_announce(pull, endpoint);
+    bind_and_announce(push, second_endpoint);
+    count = receive_number(pull);
+    send_number(push, count);
+    take_tells(pull, push, count, size);
 }
 
-// The second process's main. Never returns: the watcher ends the process.
+// The second process's main, `serve FOLDER` for ipc or `serve tcp`. What to do comes
+// as the first line on stdin: a size of tells, or 0 for asks. Never returns: the watcher
+// ends the process.
 static void
 serve(const struct bench_options *options)
 {
     void *context = open_context(options->workers);
+    char first[ENDPOINT_BYTES] = "tcp://127.0.0.1:*";
+    char second[ENDPOINT_BYTES] = "tcp://127.0.0.1:*";
+    unsigned long size = 0;
     pthread_t watcher;
 
+    if (strcmp(options->argument, "tcp") != 0) {
+        struct endpoint_folder folder;
+
+        snprintf(folder.path, sizeof folder.path, "%s", options->argument);
+        endpoint_in_folder(&folder, 0, first);
+        endpoint_in_folder(&folder, 1, second);
+    }
+    if (scanf("%lu", &size) != 1) {
+        fail("nobody says what to serve");
+    }
     if (pthread_create(&watcher, NULL, watch_parent, NULL) != 0) {
         fail("no thread");
     }
-    if (strcmp(options->argument, "tells") == 0) {
-        serve_tells(context);
+    if (size > 0) {
+        serve_tells(context, first, second, size);
     } else {
-        serve_asks(context);
+        serve_asks(context, first);
     }
     pthread_join(watcher, NULL);
 }
 
-static struct child
-open_server(const char *what, int workers)
+// The second process and the folder of its sockets.
+struct host {
+    struct child child;
+    struct endpoint_folder folder;
+};
+
+// size: of the tells that it takes; 0: it answers.
+static struct host
+open_host(size_t size, int workers, enum transport transport)
 {
+    struct host host;
     char number[16];
 
+    endpoint_folder_open(&host.folder);
     snprintf(number, sizeof number, "%d", workers);
-    return child_open(
-        (const char *const[]){"zmq_bench", "serve", what, "--workers", number, NULL});
+    host.child = child_open((const char *const[]){
+        "zmq_bench", "serve", transport == TRANSPORT_IPC ? host.folder.path : "tcp",
+        "--workers", number, NULL});
+    if (dprintf(host.child.stdin_fd, "%zu\n", size) < 0) {
+        fail("cannot tell the second process what to serve");
+    }
+    return host;
+}
+
+static void
+close_host(struct host *host)
+{
+    child_close(&host->child);
+    endpoint_folder_close(&host->folder);
 }
 
 // Gives a socket that is connected to the endpoint on the child's next line.
@@ -266,106 +309,143 @@ measure_windowed_asks(struct figures *figures, void *dealer)
 
 // One round of either of the two, which get a connected DEALER.
 static void
-run_asks(struct figures *figures, int workers,
+run_asks(struct figures *figures, int workers, enum transport transport,
          void (*measure)(struct figures *figures, void *dealer))
 {
-    struct child child = open_server("asks", workers);
+    struct host host = open_host(0, workers, transport);
     void *context = open_context(workers);
-    void *dealer = connect_to(&child, context, ZMQ_DEALER, ASK_HWM);
+    void *dealer = connect_to(&host.child, context, ZMQ_DEALER, ASK_HWM);
 
     measure(figures, dealer);
     zmq_close(dealer);
     zmq_ctx_term(context);
-    child_close(&child);
+    close_host(&host);
 }
 
 static void
-run_remote_ask_seq(struct figures *figures, int workers)
+free_nothing(void *data, void *hint)
 {
-    run_asks(figures, workers, measure_asks);
+    (void)data;
+    (void)hint;
 }
 
+// Sends count messages of size bytes. Large ones are not copied: all share one block,
+// which outlives them.
 static void
-run_remote_ask_1000(struct figures *figures, int workers)
+send_blobs(void *push, int64_t count, size_t size)
 {
-    run_asks(figures, workers, measure_windowed_asks);
-}
+    char *block = new_array(1, size); // freed by the process's end: libzmq has it
 
-static void
-tell_and_wait(void *push, void *acknowledged, int64_t count)
-{
     for (int64_t i = 0; i < count; i++) {
-        send_number(push, i);
+        zmq_msg_t message;
+
+        if (size < LARGE_BYTES) {
+            require(zmq_send(push, block, size, 0), "zmq_send");
+        } else {
+            zmq_msg_init_data(&message, block, size, free_nothing, NULL);
+            require(zmq_msg_send(&message, push, 0), "zmq_msg_send");
+        }
     }
-    expect_count("messages", receive_number(acknowledged), count);
 }
 
 static void
-run_remote_tell(struct figures *figures, int workers)
+run_tells(struct figures *figures, int workers, enum transport transport, size_t size,
+          int64_t tells)
 {
-    struct child child = open_server("tells", workers);
+    struct host host = open_host(size, workers, transport);
     void *context = open_context(workers);
-    void *push = connect_to(&child, context, ZMQ_PUSH, TELL_HWM);
-    void *pull = connect_to(&child, context, ZMQ_PULL, TELL_HWM);
+    void *push = connect_to(&host.child, context, ZMQ_PUSH, TELL_HWM);
+    void *pull = connect_to(&host.child, context, ZMQ_PULL, TELL_HWM);
     double began;
 
-    tell_and_wait(push, pull, 1);
+    send_number(push, tells);
+    expect_count("echo", receive_number(pull), tells);
     began = measure_now();
-    tell_and_wait(push, pull, TELLS);
-    figure_add_rate(figures, TELLS, began, "msg/s");
+    send_blobs(push, tells, size);
+    expect_count("messages", receive_number(pull), tells);
+    figure_add_rate(figures, (double)tells, began, "msg/s");
     zmq_close(push);
     zmq_close(pull);
     zmq_ctx_term(context);
-    child_close(&child);
+    close_host(&host);
 }
 
 static const struct workload {
     const char *name;
-    void (*run)(struct figures *figures, int workers);
+    void (*measure)(struct figures *figures, void *dealer); // asks; NULL: tells
+    size_t size;
+    int64_t tells;
 } workloads[] = {
-    {"remote_ask_seq", run_remote_ask_seq},
-    {"remote_ask_1000", run_remote_ask_1000},
-    {"remote_tell_30B", run_remote_tell},
+    {"remote_ask_seq", measure_asks, 0, 0},
+    {"remote_ask_1000", measure_windowed_asks, 0, 0},
+    {"remote_tell_30B", NULL, SMALL_BYTES, SMALL_TELLS},
+    {"remote_tell_1KB", NULL, MIDDLE_BYTES, MIDDLE_TELLS},
+    {"remote_tell_64KB", NULL, LARGE_BYTES, LARGE_TELLS},
 };
 
 enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };
 
-// Runs one workload in all its rounds and prints its figures.
-static void
-run_workload(const struct workload *workload, struct bench_options options)
+__attribute__((noreturn)) static void
+fail_with_usage(void)
 {
-    struct figures figures = {0};
-
-    options.workload = workload->name;
-    for (int round = 0; round < options.rounds; round++) {
-        workload->run(&figures, options.workers);
+    fputs("usage: zmq_bench WORKLOAD[_ipc] [--workers N] [--rounds N]\nworkloads:",
+          stderr);
+    for (int i = 0; i < WORKLOADS; i++) {
+        fprintf(stderr, " %s", workloads[i].name);
     }
-    figures_print(&figures, "libzmq", &options);
+    fputc('\n', stderr);
+    exit(2);
+}
+
+// The workload that is meant by name, and over which transport. NULL: none.
+static const struct workload *
+find_workload(const char *name, enum transport *out_transport)
+{
+    for (int i = 0; i < WORKLOADS; i++) {
+        size_t length = strlen(workloads[i].name);
+
+        if (strncmp(name, workloads[i].name, length) == 0) {
+            if (strcmp(name + length, "") == 0) {
+                *out_transport = TRANSPORT_TCP;
+                return &workloads[i];
+            }
+            if (strcmp(name + length, "_ipc") == 0) {
+                *out_transport = TRANSPORT_IPC;
+                return &workloads[i];
+            }
+        }
+    }
+    return NULL;
 }
 
 int
 main(int argc, char **argv)
 {
+    const struct workload *workload;
     struct bench_options options;
-    int runs = 0;
+    struct figures figures = {0};
+    enum transport transport;
 
     (void)argc;
     if (!parse_options(argv, &options)) {
-        fail("%s", usage);
+        fail_with_usage();
     }
     if (strcmp(options.workload, "serve") == 0 && options.argument != NULL) {
         serve(&options);
         return 0;
     }
-    for (int i = 0; i < WORKLOADS; i++) {
-        if (strcmp(options.workload, workloads[i].name) == 0
-            || strcmp(options.workload, "all") == 0) {
-            run_workload(&workloads[i], options);
-            runs++;
+    workload = find_workload(options.workload, &transport);
+    if (workload == NULL) {
+        fail_with_usage();
+    }
+    for (int round = 0; round < options.rounds; round++) {
+        if (workload->measure != NULL) {
+            run_asks(&figures, options.workers, transport, workload->measure);
+        } else {
+            run_tells(&figures, options.workers, transport, workload->size,
+                      workload->tells);
         }
     }
-    if (runs == 0) {
-        fail("%s", usage);
-    }
+    figures_print(&figures, "libzmq", &options);
     return 0;
 }
