@@ -1,5 +1,5 @@
 # examples/<name>/*.c is one program <name>, linked as a user would; bench/*.c are
-# programs each, linked with the archive.
+# programs each, linked with the archive, as are bench/gates/*.c, which see src/ too.
 
 if(HARK_EXAMPLES)
     file(GLOB folders CONFIGURE_DEPENDS LIST_DIRECTORIES true
@@ -30,5 +30,18 @@ if(HARK_BENCH)
         set_target_properties(bench_${name} PROPERTIES
             OUTPUT_NAME ${name}
             RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
+    endforeach()
+
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/gates/*.c)
+    foreach(source IN LISTS sources)
+        cmake_path(GET source STEM name)
+        add_executable(gate_${name} ${source})
+        hark_flags(gate_${name})
+        target_include_directories(gate_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+        target_link_libraries(gate_${name} PRIVATE hark_static ${HARK_ZMQ}
+                                                   ${HARK_MSGPACK} Threads::Threads)
+        set_target_properties(gate_${name} PROPERTIES
+            OUTPUT_NAME ${name}
+            RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench/gates)
     endforeach()
 endif()

@@ -1,0 +1,35 @@
+// parcel.h - the message that encode and decode work on: small, of mixed fields. These
+// two gates look at src/wire alone, since across a real link the size of a batch, and
+// so the count, would depend on the time.
+
+#ifndef BENCH_GATES_PARCEL_H
+#define BENCH_GATES_PARCEL_H
+
+#include "gate.h"
+#include "wire/envelope.h"
+#include "wire/payload.h"
+
+HARK_MESSAGE(parcel, (u64, number), (i32, weight), (str, street), (bytes, inside))
+
+static const char parcel_inside[30] = "012345678901234567890123456789";
+
+// Appends the envelope and the payload of a tell.
+static inline void
+parcel_encode(struct bytes *out, uint64_t number)
+{
+    const struct envelope envelope = {.kind = ENVELOPE_TELL,
+                                      .target = 0x123456789abcu,
+                                      .sender = {0x1122334455667788u, 77},
+                                      .type = 3};
+    const parcel value = {.number = number,
+                          .weight = -70000,
+                          .street = HARK_STR("Main St."),
+                          .inside = {.ptr = parcel_inside, .len = 30}};
+
+    hark__envelope_begin(out, &envelope);
+    if (hark__payload_encode(out, &parcel_type, &value, NULL) != HARK_OK) {
+        fail("cannot encode");
+    }
+}
+
+#endif // BENCH_GATES_PARCEL_H
