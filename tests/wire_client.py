@@ -26,8 +26,7 @@ KINDS = ["", "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32"
 STAGES = ["not sent", "sent", "queued", "running", "reply lost"]
 
 
-class Failure(Exception):
-    """An ask without a reply. code and stage are those of docs/wire.md."""
+class Failure(Exception):   # no reply; code and stage are those of docs/wire.md
     def __init__(self, code, stage, text):
         self.code, self.text, self.stage = code, text, stage if 0 < stage < 5 else 1
         super().__init__(f"failed with code {code}, stage {STAGES[self.stage]}: {text}")
@@ -95,17 +94,19 @@ class Link:
         self.socket.close()
 
     def send(self, head, *entries):
+        self.sent_at = time.monotonic()
         self.socket.send(b"".join(map(msgpack.packb, (head,) + entries)))
 
     def receive(self, deadline):
         """The next frame. Says that we live while it waits, and notices silence."""
-        silent_at = time.monotonic() + self.silence_ms / 1000
-        while not self.socket.poll(self.silence_ms / 3):
-            if time.monotonic() > deadline:
+        ready, silent_at = False, time.monotonic() + self.silence_ms / 1000
+        while not ready:
+            ready, now = self.socket.poll(self.silence_ms / 6), time.monotonic()
+            if not ready and now > deadline:
                 raise Failure(3, 1, "no answer in time")
-            if self.is_up and time.monotonic() > silent_at:
+            if not ready and self.is_up and now > silent_at:
                 raise Failure(9, 1, "the node is silent")
-            if self.is_up:
+            if self.is_up and now > self.sent_at + self.silence_ms / 3000:
                 self.send([HEARTBEAT, self.seq, self.seq_in])
         values = unpack(self.socket.recv())
         if values[0][0] == GOODBYE:
@@ -187,8 +188,7 @@ def main(args):
         sys.exit(__doc__)
     try:
         link = Link(endpoint)
-        name, names, values = link.ask(link.lookup(actor), type_,
-                                       *(value for _, value in fields))
+        name, names, values = link.ask(link.lookup(actor), type_, *(v for _, v in fields))
         link.close()
     except Failure as failure:
         sys.exit(f"wire_client.py: {failure}")
