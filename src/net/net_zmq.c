@@ -99,7 +99,7 @@ struct zmq_side {
     struct net *net;
     void *context;
     _Atomic(uint32_t) monitors; // how many sockets have been monitored; names the next
-    pthread_mutex_t lock; // guards all below; only the poller frees sockets
+    pthread_mutex_t lock;       // guards all below; only the poller frees sockets
     struct place *table;
     uint32_t capacity, first_free;
 };
@@ -378,9 +378,9 @@ open_monitor(struct zsocket *socket)
 
     // A socket that was closed may keep its name a while longer. relaxed: any number that
     // nobody else gets.
-    snprintf(address, sizeof address, "inproc://monitor-%" PRIu32,
-             atomic_fetch_add_explicit(&socket->side->monitors, 1,
-                                       memory_order_relaxed));
+    snprintf(
+        address, sizeof address, "inproc://monitor-%" PRIu32,
+        atomic_fetch_add_explicit(&socket->side->monitors, 1, memory_order_relaxed));
     if (zmq_socket_monitor(socket->zmq, address,
                            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED
                                | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL

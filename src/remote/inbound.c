@@ -101,9 +101,12 @@ decode(struct link *link, const struct envelope *envelope, const hark_type *type
         .error_size = size,
     };
 
-    snprintf(why, size, "no memory");
-    return hark__payload_decode(hark__ctx_pool(remote->ctx), type, &in, &options,
-                                out_message);
+    hark_err err = hark__payload_decode(hark__ctx_pool(remote->ctx), type, &in,
+                                        &options, out_message);
+    if (err == HARK_ENOMEM) {
+        snprintf(why, size, "no memory");
+    }
+    return err;
 }
 
 // Gives the envelope's message, or NULL, when *out_err and why say what is wrong.

@@ -1,6 +1,6 @@
 // The same walk runs twice, as in message/copy.c: first with no block, to check the
-// input and learn the size, then to fill the block. A flat type's size is known, so it
-// is filled in one walk.
+// input and learn the size, then to fill the block. A flat type's size is known, and
+// that of a small message without lists has a near bound, so they are filled in one walk.
 
 #include <float.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include "wire/payload.h"
 
 #define LIST_ALIGN 8
+#define BOUNDED_BYTES 4096 // larger payloads are measured exactly
 
 struct decoder {
     struct reader *in;
@@ -396,7 +397,23 @@ walk(struct decoder *decoder, const hark_type *type, uint8_t *to)
     return decoder->err;
 }
 
-// The block's size. The reader stands where it was.
+// Every value of such a type is not larger than its struct and its bytes on the wire
+// together, with a NUL behind each string. So it needs no walk to be measured.
+static bool
+is_bounded(const hark_type *type)
+{
+    for (uint16_t i = 0; i < type->count; i++) {
+        uint8_t kind = type->fields[i].kind;
+
+        if (kind == HARK_KIND_list
+            || (kind == HARK_KIND_message && !type->fields[i].type->flat)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// At least the block's size. The reader stands where it was.
 static hark_err
 measure(struct decoder *decoder, const hark_type *type, size_t *out_size)
 {
@@ -409,6 +426,13 @@ measure(struct decoder *decoder, const hark_type *type, size_t *out_size)
     }
     if (type->flat) {
         *out_size = type->size;
+        return HARK_OK;
+    }
+
+    size_t left = hark__reader_left(decoder->in);
+    if (is_bounded(type) && left <= BOUNDED_BYTES
+        && type->size + left + type->count <= decoder->limit) {
+        *out_size = type->size + left + type->count;
         return HARK_OK;
     }
 

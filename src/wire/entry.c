@@ -201,6 +201,16 @@ decode(struct reader *in, struct entry *entry, char *error, size_t error_size)
     return HARK_OK;
 }
 
+// Most entries are; they are decoded without a walk to find their end.
+static bool
+is_envelope(struct reader in)
+{
+    uint32_t count, code;
+
+    return hark__reader_array(&in, &count) && hark__reader_u32(&in, &code)
+           && code < TYPES_CODE;
+}
+
 bool
 hark__entry_next(struct reader *entries, struct entry *out_entry, hark_err *out_err,
                  char *error, size_t error_size)
@@ -211,6 +221,15 @@ hark__entry_next(struct reader *entries, struct entry *out_entry, hark_err *out_
 
     struct reader one = *entries;
 
+    if (is_envelope(one)) {
+        out_entry->kind = ENTRY_ENVELOPE;
+        *out_err = hark__envelope_decode(&one, &out_entry->envelope, error, error_size);
+        if (*out_err == HARK_OK) {
+            entries->at = one.at;
+            return true;
+        }
+        one = *entries; // where does it end?
+    }
     if (!hark__reader_skip(entries)) {
         entries->at = entries->end;
         snprintf(error, error_size, "entry: cut off, or no msgpack");

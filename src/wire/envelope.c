@@ -155,30 +155,41 @@ get_own_payload(struct envelope *envelope)
     }
 }
 
+// Skips the elements behind the known ones: of a later version.
+static bool
+skip_rest(struct reader *in, uint32_t count)
+{
+    for (uint32_t i = ELEMENTS; i < count; i++) {
+        if (!hark__reader_skip(in)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 hark_err
 hark__envelope_decode(struct reader *in, struct envelope *out_envelope, char *error,
                       size_t error_size)
 {
-    struct envelope envelope = {0};
+    struct envelope *envelope = out_envelope;
     uint32_t count;
 
     if (!hark__reader_array(in, &count) || count < ELEMENTS) {
         return fail(error, error_size, "array");
     }
 
-    const char *wrong = get_head(in, &envelope);
+    const char *wrong = get_head(in, envelope);
 
     if (wrong != NULL) {
         return fail(error, error_size, wrong);
     }
-    envelope.payload = in->at;
+    envelope->payload = in->at;
     if (!hark__reader_skip(in)) {
         return fail(error, error_size, "payload");
     }
-    envelope.payload_size = (size_t)(in->at - envelope.payload);
-    if (!get_own_payload(&envelope)) {
+    envelope->payload_size = (size_t)(in->at - envelope->payload);
+    if (!get_own_payload(envelope)) {
         return fail(error, error_size, "payload");
     }
-    *out_envelope = envelope;
-    return HARK_OK;
+    return skip_rest(in, count) ? HARK_OK : fail(error, error_size, "later element");
 }

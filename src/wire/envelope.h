@@ -55,8 +55,8 @@ void hark__envelope_encode(struct bytes *out, const struct envelope *envelope);
 // Appends all but the payload. Exactly one value must follow.
 void hark__envelope_begin(struct bytes *out, const struct envelope *envelope);
 
-// Reads one envelope, which is all that `in` holds (hark__entry_next cuts it out).
-// HARK_EDECODE; error then says which element is wrong.
+// Reads one envelope, and leaves `in` behind it. HARK_EDECODE: error says which element
+// is wrong, and `in` and *out_envelope are somewhere on the way.
 HARK_CHECKED hark_err hark__envelope_decode(struct reader *in,
                                             struct envelope *out_envelope, char *error,
                                             size_t error_size);

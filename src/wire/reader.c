@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "wire/bytes.h"
-
 static const char *const names[] = {
     [ITEM_END] = "the end",      [ITEM_BAD] = "a byte that is no msgpack",
     [ITEM_NIL] = "nil",          [ITEM_BOOL] = "a bool",
@@ -268,22 +266,83 @@ hark__reader_next(struct reader *in, struct item *out_item)
     return false;
 }
 
+// What a format says of itself: how long its head is, and what follows the head.
+struct format {
+    uint8_t head; // bytes with the code; 0: no msgpack
+    uint8_t body; // bytes behind it, if `sized` is 0
+    uint8_t
+        sized; // bytes at the end of the head (before an extension's type) that tell
+               // the length of the body, or the number of values
+    uint8_t values; // values that follow for each that is counted: arrays 1, maps 2
+};
+
+// From 0xc0 to 0xdf.
+static const struct format formats[32] = {
+    [0x00] = {1, 0, 0, 0},                                                // nil
+    [0x02] = {1, 0, 0, 0},                                                // false, true
+    [0x03] = {1, 0, 0, 0},  [0x04] = {2, 0, 1, 0},                        // bin
+    [0x05] = {3, 0, 2, 0},  [0x06] = {5, 0, 4, 0}, [0x07] = {3, 0, 1, 0}, // ext
+    [0x08] = {4, 0, 2, 0},  [0x09] = {6, 0, 4, 0}, [0x0a] = {1, 4, 0, 0}, // floats
+    [0x0b] = {1, 8, 0, 0},  [0x0c] = {1, 1, 0, 0},                        // unsigned
+    [0x0d] = {1, 2, 0, 0},  [0x0e] = {1, 4, 0, 0}, [0x0f] = {1, 8, 0, 0},
+    [0x10] = {1, 1, 0, 0}, // signed
+    [0x11] = {1, 2, 0, 0},  [0x12] = {1, 4, 0, 0}, [0x13] = {1, 8, 0, 0},
+    [0x14] = {2, 1, 0, 0}, // fixext
+    [0x15] = {2, 2, 0, 0},  [0x16] = {2, 4, 0, 0}, [0x17] = {2, 8, 0, 0},
+    [0x18] = {2, 16, 0, 0}, [0x19] = {2, 0, 1, 0},                        // str
+    [0x1a] = {3, 0, 2, 0},  [0x1b] = {5, 0, 4, 0}, [0x1c] = {3, 0, 2, 1}, // array
+    [0x1d] = {5, 0, 4, 1},  [0x1e] = {3, 0, 2, 2},                        // map
+    [0x1f] = {5, 0, 4, 2},
+};
+
+// Steps over one value, of an array or map over the head only. *out_values: how many
+// belong to it.
+static bool
+step(struct reader *in, uint64_t *out_values)
+{
+    size_t left = hark__reader_left(in);
+
+    *out_values = 0;
+    if (left == 0) {
+        return false;
+    }
+    unsigned code = in->at[0];
+    uint64_t size = 1;
+    if (code >= 0xc0 && code < 0xe0) {
+        const struct format *format = &formats[code - 0xc0];
+
+        if (format->head == 0 || format->head > left) {
+            return false;
+        }
+        uint64_t counted = load_big(in->at + 1, format->sized);
+        *out_values = counted * format->values;
+        size = format->head + (format->values != 0 ? 0 : counted) + format->body;
+    } else if (code >= 0xa0 && code < 0xc0) {
+        size += code & 0x1fu;
+    } else if (code >= 0x90 && code < 0xa0) {
+        *out_values = code & 0x0fu;
+    } else if (code >= 0x80 && code < 0x90) {
+        *out_values = 2 * (code & 0x0fu);
+    }
+    if (size > left) {
+        return false;
+    }
+    in->at += size;
+    return true;
+}
+
 bool
 hark__reader_skip(struct reader *in)
 {
     const uint8_t *start = in->at;
+    uint64_t values;
 
     // Which array a value belongs to does not matter, only how many are still to come.
     // Each takes a byte, so more than the bytes at hand means that some are missing.
-    for (uint64_t pending = 1; pending > 0; pending--) {
-        struct item item;
-
-        if (pending > hark__reader_left(in) || !hark__reader_next(in, &item)) {
+    for (uint64_t pending = 1; pending > 0; pending += values - 1) {
+        if (pending > hark__reader_left(in) || !step(in, &values)) {
             in->at = start;
             return false;
-        }
-        if (item.kind == ITEM_ARRAY || item.kind == ITEM_MAP) {
-            pending += item.number;
         }
     }
     return true;
@@ -315,7 +374,7 @@ hark__reader_array(struct reader *in, uint32_t *out_count)
 }
 
 bool
-hark__reader_u64(struct reader *in, uint64_t *out_value)
+hark__reader_u64_any(struct reader *in, uint64_t *out_value)
 {
     const uint8_t *start = in->at;
     struct item item;
@@ -329,7 +388,7 @@ hark__reader_u64(struct reader *in, uint64_t *out_value)
 }
 
 bool
-hark__reader_u32(struct reader *in, uint32_t *out_value)
+hark__reader_u32_any(struct reader *in, uint32_t *out_value)
 {
     const uint8_t *start = in->at;
     uint64_t value;
@@ -431,7 +490,7 @@ hark__item_ref(const struct item *item, hark_ref *out_ref)
 }
 
 bool
-hark__reader_ref(struct reader *in, hark_ref *out_ref)
+hark__reader_ref_any(struct reader *in, hark_ref *out_ref)
 {
     const uint8_t *start = in->at;
     struct item item;

@@ -8,7 +8,11 @@
 #ifndef WIRE_READER_H
 #define WIRE_READER_H
 
+#include <endian.h>
+#include <string.h>
+
 #include "hark/message.h"
+#include "wire/bytes.h"
 
 enum item_kind {
     ITEM_END, // the input ends inside the value
@@ -59,10 +63,51 @@ bool hark__reader_next(struct reader *in, struct item *out_item);
 // Skips one value with all it holds, however deep.
 bool hark__reader_skip(struct reader *in);
 
+// The number at `at`, big-endian.
+static inline uint64_t
+hark__load_u64(const uint8_t *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof value);
+    return be64toh(value);
+}
+
+// What follows are the general cases of the inline functions below.
+bool hark__reader_u64_any(struct reader *in, uint64_t *out_value);
+bool hark__reader_u32_any(struct reader *in, uint32_t *out_value);
+bool hark__reader_ref_any(struct reader *in, hark_ref *out_ref);
+
 // Read one value of that kind. False: it is another, or out of range.
 bool hark__reader_array(struct reader *in, uint32_t *out_count);
-bool hark__reader_u64(struct reader *in, uint64_t *out_value);
-bool hark__reader_u32(struct reader *in, uint32_t *out_value);
+
+static inline bool
+hark__reader_u64(struct reader *in, uint64_t *out_value)
+{
+    size_t left = hark__reader_left(in);
+
+    if (left >= 1 && in->at[0] < 0x80) {
+        *out_value = *in->at++;
+        return true;
+    }
+    if (left >= 9 && in->at[0] == 0xcf) {
+        *out_value = hark__load_u64(in->at + 1);
+        in->at += 9;
+        return true;
+    }
+    return hark__reader_u64_any(in, out_value);
+}
+
+static inline bool
+hark__reader_u32(struct reader *in, uint32_t *out_value)
+{
+    if (hark__reader_left(in) >= 1 && in->at[0] < 0x80) {
+        *out_value = *in->at++;
+        return true;
+    }
+    return hark__reader_u32_any(in, out_value);
+}
+
 bool hark__reader_i64(struct reader *in, int64_t *out_value);
 bool hark__reader_bool(struct reader *in, bool *out_value);
 bool hark__reader_f64(struct reader *in, double *out_value);
@@ -70,7 +115,16 @@ bool hark__reader_str(struct reader *in, hark_str *out_view);
 bool hark__reader_bin(struct reader *in, hark_bytes *out_view);
 bool hark__reader_nil(struct reader *in);
 // nil gives nobody.
-bool hark__reader_ref(struct reader *in, hark_ref *out_ref);
+static inline bool
+hark__reader_ref(struct reader *in, hark_ref *out_ref)
+{
+    if (hark__reader_left(in) >= 18 && in->at[0] == 0xd8 && in->at[1] == EXT_REF) {
+        *out_ref = (hark_ref){hark__load_u64(in->at + 2), hark__load_u64(in->at + 10)};
+        in->at += 18;
+        return true;
+    }
+    return hark__reader_ref_any(in, out_ref);
+}
 
 // What an item holds, with its article: "a string", "the end".
 const char *hark__item_name(enum item_kind kind);
