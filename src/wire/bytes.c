@@ -1,5 +1,6 @@
 #include "wire/bytes.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,17 +8,25 @@
 
 #define FIRST_CAPACITY 256
 
-static int
-write_bytes(void *bytes, const char *data, size_t size)
+// The most that a value's head takes: a code, and 8 bytes of number or length.
+#define HEAD_BYTES 9
+
+// What msgpack-c calls with each piece. Room has been made, so it is small enough to be
+// inlined, and with it the copies.
+static inline int
+write_piece(void *data, const char *piece, size_t size)
 {
-    hark__bytes_append(bytes, data, size);
-    return ((struct bytes *)bytes)->failed ? -1 : 0;
+    struct bytes *bytes = data;
+
+    memcpy(bytes->data + bytes->size, piece, size);
+    bytes->size += size;
+    return 0;
 }
 
-static msgpack_packer
+static inline msgpack_packer
 packer_of(struct bytes *bytes)
 {
-    return (msgpack_packer){.data = bytes, .callback = write_bytes};
+    return (msgpack_packer){.data = bytes, .callback = write_piece};
 }
 
 void
@@ -33,9 +42,12 @@ hark__bytes_fini(struct bytes *bytes)
     *bytes = (struct bytes){0};
 }
 
-static bool
-grow(struct bytes *bytes, size_t more)
+bool
+hark__bytes_grow(struct bytes *bytes, size_t more)
 {
+    if (bytes->failed) {
+        return false;
+    }
     if (more > SIZE_MAX / 4 - bytes->size) {
         bytes->failed = true;
         return false;
@@ -56,15 +68,6 @@ grow(struct bytes *bytes, size_t more)
     bytes->data = data;
     bytes->capacity = capacity;
     return true;
-}
-
-bool
-hark__bytes_reserve(struct bytes *bytes, size_t more)
-{
-    if (bytes->failed) {
-        return false;
-    }
-    return more <= bytes->capacity - bytes->size || grow(bytes, more);
 }
 
 void
@@ -90,7 +93,9 @@ hark__bytes_put_nil(struct bytes *bytes)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    msgpack_pack_nil(&packer);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_nil(&packer);
+    }
 }
 
 void
@@ -98,15 +103,19 @@ hark__bytes_put_bool(struct bytes *bytes, bool value)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    (value ? msgpack_pack_true : msgpack_pack_false)(&packer);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        (value ? msgpack_pack_true : msgpack_pack_false)(&packer);
+    }
 }
 
 void
-hark__bytes_put_u64(struct bytes *bytes, uint64_t value)
+hark__bytes_put_u64_any(struct bytes *bytes, uint64_t value)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    msgpack_pack_uint64(&packer, value);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_uint64(&packer, value);
+    }
 }
 
 void
@@ -114,7 +123,9 @@ hark__bytes_put_i64(struct bytes *bytes, int64_t value)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    msgpack_pack_int64(&packer, value);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_int64(&packer, value);
+    }
 }
 
 void
@@ -122,7 +133,9 @@ hark__bytes_put_f32(struct bytes *bytes, float value)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    msgpack_pack_float(&packer, value);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_float(&packer, value);
+    }
 }
 
 void
@@ -130,7 +143,9 @@ hark__bytes_put_f64(struct bytes *bytes, double value)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    msgpack_pack_double(&packer, value);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_double(&packer, value);
+    }
 }
 
 void
@@ -140,9 +155,10 @@ hark__bytes_put_str(struct bytes *bytes, hark_str text)
 
     if (text.len > UINT32_MAX) {
         bytes->failed = true;
-        return;
+    } else if (hark__bytes_reserve(bytes, HEAD_BYTES + text.len)) {
+        msgpack_pack_str(&packer, text.len);
+        hark__bytes_append(bytes, text.ptr, text.len);
     }
-    msgpack_pack_str_with_body(&packer, text.ptr, text.len);
 }
 
 void
@@ -152,9 +168,10 @@ hark__bytes_put_bin(struct bytes *bytes, const void *data, size_t size)
 
     if (size > UINT32_MAX) {
         bytes->failed = true;
-        return;
+    } else if (hark__bytes_reserve(bytes, HEAD_BYTES + size)) {
+        msgpack_pack_bin(&packer, size);
+        hark__bytes_append(bytes, data, size);
     }
-    msgpack_pack_bin_with_body(&packer, data, size);
 }
 
 void
@@ -163,6 +180,9 @@ hark__bytes_put_ref(struct bytes *bytes, hark_ref ref)
     msgpack_packer packer = packer_of(bytes);
     uint8_t body[16];
 
+    if (!hark__bytes_reserve(bytes, HEAD_BYTES + sizeof body)) {
+        return;
+    }
     if (hark_ref_is_null(ref)) {
         msgpack_pack_nil(&packer);
         return;
@@ -179,9 +199,9 @@ hark__bytes_put_array(struct bytes *bytes, size_t count)
 
     if (count > UINT32_MAX) {
         bytes->failed = true;
-        return;
+    } else if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_array(&packer, count);
     }
-    msgpack_pack_array(&packer, count);
 }
 
 void
@@ -189,13 +209,14 @@ hark__bytes_put_wide_u64(struct bytes *bytes, uint64_t value)
 {
     msgpack_packer packer = packer_of(bytes);
 
-    msgpack_pack_fix_uint64(&packer, value);
+    if (hark__bytes_reserve(bytes, HEAD_BYTES)) {
+        msgpack_pack_fix_uint64(&packer, value);
+    }
 }
 
 void
 hark__bytes_store_u64(uint8_t *at, uint64_t value)
 {
-    for (int i = 0; i < 8; i++) {
-        at[i] = (uint8_t)(value >> (56 - 8 * i));
-    }
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
 }

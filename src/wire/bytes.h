@@ -21,8 +21,18 @@ struct bytes {
 void hark__bytes_init(struct bytes *bytes);
 void hark__bytes_fini(struct bytes *bytes);
 
+// The general case of hark__bytes_reserve.
+bool hark__bytes_grow(struct bytes *bytes, size_t more);
+
 // Makes room for `more` bytes behind size. False: no memory, and failed is set.
-bool hark__bytes_reserve(struct bytes *bytes, size_t more);
+static inline bool
+hark__bytes_reserve(struct bytes *bytes, size_t more)
+{
+    if (!bytes->failed && more <= bytes->capacity - bytes->size) {
+        return true;
+    }
+    return hark__bytes_grow(bytes, more);
+}
 
 // Forgets what stands behind `size`, and a failure with it; the memory stays. To take
 // back a half-written entry, or (with 0) to start anew.
@@ -34,7 +44,16 @@ void hark__bytes_append(struct bytes *bytes, const void *data, size_t size);
 // Append one msgpack value, in its shortest form.
 void hark__bytes_put_nil(struct bytes *bytes);
 void hark__bytes_put_bool(struct bytes *bytes, bool value);
-void hark__bytes_put_u64(struct bytes *bytes, uint64_t value);
+void hark__bytes_put_u64_any(struct bytes *bytes, uint64_t value);
+static inline void
+hark__bytes_put_u64(struct bytes *bytes, uint64_t value)
+{
+    if (value < 0x80 && hark__bytes_reserve(bytes, 1)) {
+        bytes->data[bytes->size++] = (uint8_t)value; // most are small
+    } else {
+        hark__bytes_put_u64_any(bytes, value);
+    }
+}
 void hark__bytes_put_i64(struct bytes *bytes, int64_t value);
 void hark__bytes_put_f32(struct bytes *bytes, float value);
 void hark__bytes_put_f64(struct bytes *bytes, double value);
