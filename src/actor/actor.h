@@ -34,15 +34,22 @@ void hark__ctx_flush(hark_ctx *ctx);
 // `kind` and `correlation` are set.
 hark_err hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message);
 
-// Borrows message, which could not be delivered to `to`: an ask fails with code at its
-// asker, anything else becomes a dead letter. text may be NULL.
-void hark__bounce(hark_ctx *ctx, hark_ref to, const struct hark_message *message,
-                  int code, hark_stage stage, const char *text);
+// Borrows what could not be delivered to `to`: an ask fails with code at its asker,
+// anything else becomes a dead letter. text may be NULL.
+void hark__bounce(hark_ctx *ctx, hark_ref to, const struct outgoing *what, int code,
+                  hark_stage stage, const char *text);
+// The same of a message.
+void hark__bounce_message(hark_ctx *ctx, hark_ref to,
+                          const struct hark_message *message, int code,
+                          hark_stage stage, const char *text);
 
 // Tells the subscribers of dead letters of one that has no message any more (what came
 // over a link and could not be read), and counts it.
 void hark__letter(hark_ctx *ctx, hark_ref to, hark_ref from, const char *type, int code,
                   const char *text);
+
+// As hark__send, of what stands in no block yet: borrows it.
+hark_err hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what);
 
 // Fails the ask `correlation` of `asker`, on whatever node. text may be NULL.
 void hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,

@@ -86,30 +86,27 @@ fail_at_once(hark_ctx *ctx, struct future *future, hark_err err)
                           0);
 }
 
-// Takes message; NULL: there was no memory for it.
+// Opens a future and sends what, whose from, correlation, timeout and kind are not set.
 static hark_future
-ask(hark_ctx *ctx, hark_ref to, const hark_type *asked, struct hark_message *message,
-    uint32_t timeout_ms, const char *site)
+ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
+    const char *site)
 {
-    struct future *future = open_future(ctx, to, asked, timeout_ms, site);
+    struct future *future = open_future(ctx, to, what->type, timeout_ms, site);
 
     if (future == NULL) {
-        if (message != NULL) {
-            hark__message_free(ctx_pool(ctx), message);
-        }
         return (hark_future){0, 0};
     }
     hark_future name = name_of(ctx, future);
-    if (message == NULL) {
-        fail_at_once(ctx, future, HARK_ENOMEM);
+    if (what->type == NULL || what->value == NULL) {
+        fail_at_once(ctx, future, HARK_EINVAL);
         return name;
     }
-    message->kind = MESSAGE_ASK;
-    message->from = ctx->self;
-    message->correlation = future->id;
-    message->timeout_ms = future->timeout_ms;
+    what->kind = MESSAGE_ASK;
+    what->from = ctx->self;
+    what->correlation = future->id;
+    what->timeout_ms = future->timeout_ms;
     // An error comes back as a failure, like any other.
-    (void)hark__send(ctx, to, message);
+    (void)hark__send_value(ctx, to, what);
     return name;
 }
 
@@ -117,20 +114,9 @@ hark_future
 hark_ask_at(hark_ctx *ctx, const char *site, uint32_t timeout_ms, hark_ref to,
             const hark_type *type, const void *value)
 {
-    if (ctx == NULL) {
-        return (hark_future){0, 0};
-    }
-    if (type == NULL || value == NULL) {
-        struct future *future = open_future(ctx, to, type, timeout_ms, site);
+    struct outgoing what = {.type = type, .value = value};
 
-        if (future == NULL) {
-            return (hark_future){0, 0};
-        }
-        fail_at_once(ctx, future, HARK_EINVAL);
-        return name_of(ctx, future);
-    }
-    return ask(ctx, to, type, hark__message_new(ctx_pool(ctx), type, value), timeout_ms,
-               site);
+    return ctx != NULL ? ask(ctx, to, &what, timeout_ms, site) : (hark_future){0, 0};
 }
 
 hark_future
@@ -139,6 +125,26 @@ hark_ask_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *va
 {
     return hark_ask_at(ctx, options != NULL ? options->site : NULL,
                        options != NULL ? options->timeout_ms : 0, to, type, value);
+}
+
+// Takes message.
+static hark_future
+request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeout_ms,
+        const char *site)
+{
+    struct future *future = open_future(ctx, to, message->type, timeout_ms, site);
+
+    if (future == NULL) {
+        hark__message_free(ctx_pool(ctx), message);
+        return (hark_future){0, 0};
+    }
+    hark_future name = name_of(ctx, future);
+    message->kind = MESSAGE_ASK;
+    message->from = ctx->self;
+    message->correlation = future->id;
+    message->timeout_ms = future->timeout_ms;
+    (void)hark__send(ctx, to, message); // an error comes back, as in ask
+    return name;
 }
 
 hark_future
@@ -151,9 +157,8 @@ hark_request(hark_ctx *ctx, hark_ref to, hark_message *message,
     if (message == NULL) {
         return hark_ask_value(ctx, to, NULL, NULL, options);
     }
-    return ask(ctx, to, message->type, message,
-               options != NULL ? options->timeout_ms : 0,
-               options != NULL ? options->site : NULL);
+    return request(ctx, to, message, options != NULL ? options->timeout_ms : 0,
+                   options != NULL ? options->site : NULL);
 }
 
 // ---- completing ----
@@ -165,8 +170,9 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     struct future *future = hark__future_find(futures, message->correlation);
 
     if (future == NULL || future->state == FUTURE_DONE) {
-        hark__bounce(ctx, ctx->self, message, HARK_ESTALE, HARK_STAGE_REPLY_LOST,
-                     "nobody waits for this reply any more");
+        hark__bounce_message(ctx, ctx->self, message, HARK_ESTALE,
+                             HARK_STAGE_REPLY_LOST,
+                             "nobody waits for this reply any more");
         return;
     }
     // Only a failure tells how long it took.

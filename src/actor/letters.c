@@ -152,38 +152,47 @@ hark__letter(hark_ctx *ctx, hark_ref to, hark_ref from, const char *type, int co
 
 // A message that nobody will handle. text says why if it is more than the code says.
 static void
-letter_of(hark_ctx *ctx, hark_ref to, const struct hark_message *message, int code,
+letter_of(hark_ctx *ctx, hark_ref to, const struct outgoing *what, int code,
           const char *text)
 {
     char printed[LETTER_TEXT];
 
-    if (message->type == NULL) { // a failure that came too late: it says nothing new
+    if (what->type == NULL) { // a failure that came too late: it says nothing new
         return;
     }
     hark__seat_count(&ctx->seat->dead_letters);
-    if (hark__letters_wanted(ctx->node->letters) && !is_letter(message->type->name)) {
-        hark_print(printed, sizeof printed, message->type, message + 1);
+    if (hark__letters_wanted(ctx->node->letters) && !is_letter(what->type->name)) {
+        hark_print(printed, sizeof printed, what->type, what->value);
         tell_subscribers(
             ctx, &(hark_dead_letter){
                      .code = code,
                      .reason = hark_str_of(text != NULL ? text : hark_err_text(code)),
-                     .type = hark_str_of(message->type->name),
+                     .type = hark_str_of(what->type->name),
                      .text = hark_str_of(printed),
                      .to = to,
-                     .from = message->from,
+                     .from = what->from,
                  });
     }
 }
 
 void
-hark__bounce(hark_ctx *ctx, hark_ref to, const struct hark_message *message, int code,
+hark__bounce(hark_ctx *ctx, hark_ref to, const struct outgoing *what, int code,
              hark_stage stage, const char *text)
 {
-    if (message->kind == MESSAGE_ASK) {
-        hark__fail(ctx, message->from, message->correlation, code, stage, text);
-    } else if (message->kind != MESSAGE_SYSTEM) {
-        letter_of(ctx, to, message, code, text);
+    if (what->kind == MESSAGE_ASK) {
+        hark__fail(ctx, what->from, what->correlation, code, stage, text);
+    } else if (what->kind != MESSAGE_SYSTEM) {
+        letter_of(ctx, to, what, code, text);
     }
+}
+
+void
+hark__bounce_message(hark_ctx *ctx, hark_ref to, const struct hark_message *message,
+                     int code, hark_stage stage, const char *text)
+{
+    struct outgoing what = hark__outgoing_of(message);
+
+    hark__bounce(ctx, to, &what, code, stage, text);
 }
 
 hark_err

@@ -26,13 +26,20 @@ struct known_behavior {
     const hark_behavior *behavior;
 };
 
-enum { SEAT_BEHAVIORS = 16 };
+// A node whose target is known.
+struct known_target {
+    uint64_t node; // 0: none
+    struct target *target;
+};
+
+enum { SEAT_BEHAVIORS = 16, SEAT_TARGETS = 8 };
 
 struct seat {
     struct node *node;
     struct pool *pool;
     struct slot_cache cache;
     struct known_behavior known[SEAT_BEHAVIORS]; // by a hash of the address
+    struct known_target targets[SEAT_TARGETS];   // by the node's low bits
     struct seat *next;                           // in node->seats
     // Counters: this seat's thread adds, statistics read.
     _Atomic(uint64_t) born, ended, dead_letters, failures_unseen;

@@ -27,19 +27,18 @@ struct promises {
 
 // ---- the ask in hand ----
 
-// Takes message.
 static hark_err
-answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation,
-       struct hark_message *message)
+answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation, const hark_type *type,
+       const void *value)
 {
-    if (message == NULL) {
-        hark__fail(ctx, asker, correlation, HARK_ENOMEM, HARK_STAGE_REPLY_LOST, NULL);
-        return HARK_ENOMEM;
-    }
-    message->kind = MESSAGE_REPLY;
-    message->from = ctx->self;
-    message->correlation = correlation;
-    return hark__send(ctx, asker, message);
+    return hark__send_value(ctx, asker,
+                            &(struct outgoing){
+                                .type = type,
+                                .value = value,
+                                .from = ctx->self,
+                                .correlation = correlation,
+                                .kind = MESSAGE_REPLY,
+                            });
 }
 
 // True: an answer is owed, and the caller gives it now.
@@ -63,8 +62,7 @@ hark_reply_value(hark_ctx *ctx, const hark_type *type, const void *value)
     if (!settle(ctx)) {
         return HARK_ENOASK;
     }
-    return answer(ctx, ctx->message->from, ctx->message->correlation,
-                  hark__message_new(ctx_pool(ctx), type, value));
+    return answer(ctx, ctx->message->from, ctx->message->correlation, type, value);
 }
 
 hark_err
@@ -177,8 +175,7 @@ hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
     if (!redeem(ctx, name, &promise)) {
         return HARK_ESTALE;
     }
-    return answer(ctx, promise.asker, promise.correlation,
-                  hark__message_new(ctx_pool(ctx), type, value));
+    return answer(ctx, promise.asker, promise.correlation, type, value);
 }
 
 hark_err

@@ -24,7 +24,7 @@ static hark_err
 undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err err,
               const char *text)
 {
-    hark__bounce(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
+    hark__bounce_message(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
     hark__message_free(ctx_pool(ctx), message);
     return err;
 }
@@ -83,16 +83,34 @@ remember(hark_ctx *ctx, struct target *target)
     ctx->targets[ctx->target_count++] = target;
 }
 
-static hark_err
-send_away(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+// The target for a node. Targets stay, so a seat may remember where they are.
+static struct target *
+find_target(hark_ctx *ctx, uint64_t node)
 {
-    struct target *target = hark__targets_find(&ctx->node->targets, to.node);
+    struct known_target *known = &ctx->seat->targets[node % SEAT_TARGETS];
+
+    if (known->node != node) {
+        struct target *target = hark__targets_find(&ctx->node->targets, node);
+
+        if (target == NULL) {
+            return NULL;
+        }
+        *known = (struct known_target){node, target};
+    }
+    return known->target;
+}
+
+static hark_err
+send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
+{
+    struct target *target = find_target(ctx, to.node);
 
     if (target == NULL) {
-        return undeliverable(ctx, to, message, HARK_ENONODE,
-                             "its node has never been heard of here");
+        hark__bounce(ctx, to, what, HARK_ENONODE, HARK_STAGE_NOT_SENT,
+                     "its node has never been heard of here");
+        return HARK_ENONODE;
     }
-    hark_err err = target->deliver(target, ctx, to, message);
+    hark_err err = target->deliver(target, ctx, to, what);
     remember(ctx, target);
     if (ctx->is_thread) {
         hark__ctx_flush(ctx); // it has no turn that would end
@@ -100,11 +118,52 @@ send_away(hark_ctx *ctx, hark_ref to, struct hark_message *message)
     return err;
 }
 
+static inline bool
+is_here(const hark_ctx *ctx, hark_ref ref)
+{
+    return ref.node == ctx->node->id || ref.node == 0;
+}
+
 hark_err
 hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message)
 {
-    return to.node == ctx->node->id || to.node == 0 ? send_here(ctx, to, message)
-                                                    : send_away(ctx, to, message);
+    if (is_here(ctx, to)) {
+        return send_here(ctx, to, message);
+    }
+    struct outgoing what = hark__outgoing_of(message);
+    hark_err err = send_away(ctx, to, &what);
+
+    hark__message_free(ctx_pool(ctx), message);
+    return err;
+}
+
+static __attribute__((cold, noinline)) hark_err
+no_memory(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
+{
+    hark__bounce(ctx, to, what, HARK_ENOMEM, HARK_STAGE_NOT_SENT, NULL);
+    if (what->kind == MESSAGE_REPLY) {
+        hark__fail(ctx, to, what->correlation, HARK_ENOMEM, HARK_STAGE_REPLY_LOST,
+                   NULL);
+    }
+    return HARK_ENOMEM;
+}
+
+hark_err
+hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
+{
+    if (!is_here(ctx, to)) {
+        return send_away(ctx, to, what);
+    }
+    struct hark_message *message =
+        hark__message_new(ctx_pool(ctx), what->type, what->value);
+    if (message == NULL) {
+        return no_memory(ctx, to, what);
+    }
+    message->from = what->from;
+    message->correlation = what->correlation;
+    message->timeout_ms = what->timeout_ms;
+    message->kind = what->kind;
+    return send_here(ctx, to, message);
 }
 
 void
@@ -155,13 +214,22 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
     if (ctx == NULL || type == NULL || value == NULL) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_tell: null argument");
     }
+    if (!is_here(ctx, to)) {
+        return send_away(ctx, to,
+                         &(struct outgoing){
+                             .type = type,
+                             .value = value,
+                             .from = ctx->self,
+                             .kind = MESSAGE_TELL,
+                         });
+    }
     struct hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
     if (message == NULL) {
         hark__letter(ctx, to, ctx->self, type->name, HARK_ENOMEM, NULL);
         return HARK_ENOMEM;
     }
     message->from = ctx->self; // kind is MESSAGE_TELL, 0
-    return hark__send(ctx, to, message);
+    return send_here(ctx, to, message);
 }
 
 hark_err
@@ -176,12 +244,6 @@ hark_send(hark_ctx *ctx, hark_ref to, hark_message *message)
 }
 
 // ---- names ----
-
-static bool
-is_local(const hark_ctx *ctx, hark_ref ref)
-{
-    return ref.node == ctx->node->id || ref.node == 0;
-}
 
 static struct slot *
 live_slot(const hark_ctx *ctx, hark_ref ref)
@@ -203,7 +265,7 @@ hark_is_alive(hark_ctx *ctx, hark_ref actor)
     if (ctx == NULL || hark_ref_is_null(actor)) {
         return false;
     }
-    if (is_local(ctx, actor)) {
+    if (is_here(ctx, actor)) {
         return live_slot(ctx, actor) != NULL;
     }
     struct target *target = hark__targets_find(&ctx->node->targets, actor.node);
@@ -213,7 +275,7 @@ hark_is_alive(hark_ctx *ctx, hark_ref actor)
 hark_err
 hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
 {
-    if (ctx == NULL || name == NULL || !is_local(ctx, actor)) {
+    if (ctx == NULL || name == NULL || !is_here(ctx, actor)) {
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_register: null argument, or an "
                                "actor of another node");
@@ -261,7 +323,7 @@ hark_actor_stop(hark_ctx *ctx, hark_ref actor)
     if (ctx == NULL || hark_ref_is_null(actor)) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_actor_stop: null argument");
     }
-    if (!is_local(ctx, actor)) {
+    if (!is_here(ctx, actor)) {
         return hark__ctx_error(ctx, HARK_ENOTSUP,
                                "hark_actor_stop: the actor is on another node");
     }

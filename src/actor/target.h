@@ -12,11 +12,35 @@
 #include "hark/actor.h"
 #include "message/message.h"
 
+// What is sent, whether or not it stands in a block.
+struct outgoing {
+    const hark_type *type; // NULL: a failure
+    const void *value;     // a struct of type, or a struct failure
+    hark_ref from;         // who is answered; null: nobody
+    uint64_t correlation;  // as in a message
+    uint32_t timeout_ms;   // as in a message
+    uint8_t kind;          // enum message_kind
+};
+
+// Borrows message.
+static inline struct outgoing
+hark__outgoing_of(const struct hark_message *message)
+{
+    return (struct outgoing){
+        .type = message->type,
+        .value = message + 1,
+        .from = message->from,
+        .correlation = message->correlation,
+        .timeout_ms = message->timeout_ms,
+        .kind = message->kind,
+    };
+}
+
 struct target {
-    // Takes message for `to`, also on error. An error means that it was not sent, and
-    // that the target has accounted for it (a failure to the asker, or a dead letter).
+    // Sends what for `to`; borrows it. An error means that it was not sent, and that the
+    // target has accounted for it (a failure to the asker, or a dead letter).
     hark_err (*deliver)(struct target *target, hark_ctx *ctx, hark_ref to,
-                        struct hark_message *message);
+                        const struct outgoing *what);
     // The caller's turn is over: what deliver has kept back should leave now.
     void (*flush)(struct target *target, hark_ctx *ctx);
     // True while messages can still get there.

@@ -126,10 +126,10 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
         hark_ref to = {ctx->node->id,
                        hark__slot_name(slot->index, message->generation)};
 
-        hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED, NULL);
+        hark__bounce_message(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED, NULL);
     } else if (message->kind == MESSAGE_ASK) {
-        hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
-                     "a thread is told, not asked");
+        hark__bounce_message(ctx, ctx->self, message, HARK_ENOHANDLER,
+                             HARK_STAGE_RUNNING, "a thread is told, not asked");
     } else if (message->kind != MESSAGE_TELL) {
         hark__complete(ctx, message);
     }
@@ -299,8 +299,8 @@ free_inbox(struct attached *attached)
 
         // relaxed: ours alone.
         attached->first = atomic_load_explicit(&message->next, memory_order_relaxed);
-        hark__bounce(ctx, ctx->self, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
-                     "the thread detached before it received the message");
+        hark__bounce_message(ctx, ctx->self, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
+                             "the thread detached before it received the message");
         hark__message_free(ctx_pool(ctx), message);
     }
 }

@@ -113,7 +113,8 @@ find_clause(const hark_behavior *behavior, const hark_type *type)
 static __attribute__((cold, noinline)) void
 refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
 {
-    hark__bounce(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING, NULL);
+    hark__bounce_message(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
+                         NULL);
 }
 
 static __attribute__((cold, noinline)) void
@@ -150,8 +151,8 @@ refuse_late(hark_ctx *ctx, const struct hark_message *message)
     hark_ref to = {ctx->node->id,
                    hark__slot_name(ctx->slot->index, message->generation)};
 
-    hark__bounce(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
-                 "the actor stopped before it looked at the message");
+    hark__bounce_message(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
+                         "the actor stopped before it looked at the message");
 }
 
 static inline void

@@ -154,11 +154,10 @@ struct hello hark__link_hello(struct remote *remote);
 
 // ---- outbound.c ----
 
-// Encodes message for actor `to` of the peer into the outbox. Borrows. Nothing is left
+// Encodes what for actor `to` of the peer into the outbox. Borrows. Nothing is left
 // there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells.
-hark_err hark__link_put(struct link *link, hark_ref to,
-                        const struct hark_message *message, char *error,
-                        size_t error_size);
+hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
+                        char *error, size_t error_size);
 // Adds a row that waits for the link, unless it is up already: *out_is_up.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);

@@ -117,40 +117,42 @@ introduce_all(struct link *link, const struct strangers *strangers)
 
 static hark_err
 put_payload(struct link *link, const struct envelope *envelope,
-            const struct hark_message *message, struct strangers *strangers)
+            const struct outgoing *what, struct strangers *strangers)
 {
     struct ref_watch watch = {on_ref, strangers};
 
     hark__envelope_begin(&link->outbox, envelope);
-    return hark__payload_encode(&link->outbox, message->type, message + 1, &watch);
+    return hark__payload_encode(&link->outbox, what->type, what->value, &watch);
 }
 
 // An envelope with a typed payload, behind what it needs to be understood.
 static hark_err
-put_typed(struct link *link, struct envelope *envelope,
-          const struct hark_message *message)
+put_typed(struct link *link, struct envelope *envelope, const struct outgoing *what)
 {
-    struct strangers strangers = {.link = link};
-    hark_err err = hark__types_out_number(&link->types_out, &link->outbox,
-                                          message->type, &envelope->type);
+    struct strangers strangers;
+
+    strangers.link = link;
+    strangers.count = 0;
+    hark_err err = hark__types_out_number(&link->types_out, &link->outbox, what->type,
+                                          &envelope->type);
     size_t start = link->outbox.size;
 
     if (err == HARK_OK) {
-        err = put_payload(link, envelope, message, &strangers);
+        err = put_payload(link, envelope, what, &strangers);
     }
     if (err == HARK_OK
         && strangers.count > 0) { // introduce them first, and write it again
         hark__bytes_truncate(&link->outbox, start);
         introduce_all(link, &strangers);
-        err = put_payload(link, envelope, message, &strangers);
+        err = put_payload(link, envelope, what, &strangers);
     }
     return err;
 }
 
 static void
-set_failure(struct envelope *envelope, const struct hark_message *message)
+set_failure(struct envelope *envelope, const struct outgoing *what)
 {
-    const struct failure *failure = hark__failure_of(message);
+    const struct failure *failure = what->value;
 
     envelope->kind = ENVELOPE_FAILURE;
     envelope->code = failure->code;
@@ -159,7 +161,7 @@ set_failure(struct envelope *envelope, const struct hark_message *message)
 }
 
 static hark_err
-put_envelope(struct link *link, hark_ref to, const struct hark_message *message,
+put_envelope(struct link *link, hark_ref to, const struct outgoing *what,
              uint64_t number)
 {
     static const uint8_t kinds[] = {
@@ -169,20 +171,20 @@ put_envelope(struct link *link, hark_ref to, const struct hark_message *message,
         [MESSAGE_FAILURE] = ENVELOPE_FAILURE,
     };
     struct envelope envelope = {
-        .kind = kinds[message->kind],
-        .target = message->kind <= MESSAGE_ASK ? to.actor : 0,
-        .sender = message->from,
-        .correlation = message->kind == MESSAGE_ASK ? number : message->correlation,
-        .remaining_ms = message->timeout_ms,
+        .kind = kinds[what->kind],
+        .target = what->kind <= MESSAGE_ASK ? to.actor : 0,
+        .sender = what->from,
+        .correlation = what->kind == MESSAGE_ASK ? number : what->correlation,
+        .remaining_ms = what->timeout_ms,
         .type = TYPE_NONE,
     };
 
-    if (message->kind == MESSAGE_FAILURE) {
-        set_failure(&envelope, message);
+    if (what->kind == MESSAGE_FAILURE) {
+        set_failure(&envelope, what);
         hark__envelope_encode(&link->outbox, &envelope);
         return HARK_OK;
     }
-    return put_typed(link, &envelope, message);
+    return put_typed(link, &envelope, what);
 }
 
 // ---- the outbox ----
@@ -279,31 +281,34 @@ keep_entry(struct link *link, struct mark from, hark_err err, char *error,
 static int64_t
 expiry_ns(const struct link *link, uint32_t timeout_ms)
 {
+    struct env *env = link->remote->node->env;
+    int64_t lag_ns;
+
     return timeout_ms == HARK_FOREVER
                ? INT64_MAX
-               : hark__env_now(link->remote->node->env)
+               : env->ops->now_coarse_ns(env, &lag_ns)
                      + ((int64_t)timeout_ms + PENDING_EXTRA_MS) * NS_PER_MS;
 }
 
 static uint64_t
-add_ask(struct link *link, const struct hark_message *message)
+add_ask(struct link *link, const struct outgoing *what)
 {
     return hark__pending_add(&link->remote->pendings,
                              &(struct pending){
                                  .kind = PENDING_ASK,
                                  .link = link,
-                                 .asker = message->from,
-                                 .correlation = message->correlation,
-                                 .expiry_ns = expiry_ns(link, message->timeout_ms),
+                                 .asker = what->from,
+                                 .correlation = what->correlation,
+                                 .expiry_ns = expiry_ns(link, what->timeout_ms),
                              });
 }
 
 // The lock is held.
 static hark_err
-put_locked(struct link *link, hark_ref to, const struct hark_message *message,
-           char *error, size_t error_size)
+put_locked(struct link *link, hark_ref to, const struct outgoing *what, char *error,
+           size_t error_size)
 {
-    bool is_ask = message->kind == MESSAGE_ASK;
+    bool is_ask = what->kind == MESSAGE_ASK;
     struct pending dropped;
     uint64_t number = 0;
 
@@ -311,33 +316,33 @@ put_locked(struct link *link, hark_ref to, const struct hark_message *message,
         snprintf(error, error_size, "%s", link->broken);
         return HARK_ENONODE;
     }
-    if (message->kind <= MESSAGE_ASK && is_full(link)) {
+    if (what->kind <= MESSAGE_ASK && is_full(link)) {
         snprintf(error, error_size, "%zu bytes to this node are not acknowledged yet",
                  link->unacked_bytes + link->outbox.size);
         want_ack(link);
         return HARK_ELIMIT;
     }
-    if (is_ask && (number = add_ask(link, message)) == 0) {
+    if (is_ask && (number = add_ask(link, what)) == 0) {
         snprintf(error, error_size, "%s", hark_err_text(HARK_ENOMEM));
         return HARK_ENOMEM;
     }
     struct mark from = mark(link);
-    hark_err err = keep_entry(link, from, put_envelope(link, to, message, number),
-                              error, error_size);
+    hark_err err =
+        keep_entry(link, from, put_envelope(link, to, what, number), error, error_size);
     if (err != HARK_OK && is_ask) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
-    } else if (err == HARK_OK && message->kind == MESSAGE_TELL) {
+    } else if (err == HARK_OK && what->kind == MESSAGE_TELL) {
         link->outbox_tells++;
     }
     return err;
 }
 
 hark_err
-hark__link_put(struct link *link, hark_ref to, const struct hark_message *message,
-               char *error, size_t error_size)
+hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char *error,
+               size_t error_size)
 {
     pthread_mutex_lock(&link->lock);
-    hark_err err = put_locked(link, to, message, error, error_size);
+    hark_err err = put_locked(link, to, what, error, error_size);
     pthread_mutex_unlock(&link->lock);
     return err;
 }

@@ -37,7 +37,7 @@ dial(struct peer *peer)
 }
 
 static hark_err
-try_put(struct peer *peer, hark_ref to, const struct hark_message *message, char *error,
+try_put(struct peer *peer, hark_ref to, const struct outgoing *what, char *error,
         size_t error_size, bool *out_may_dial)
 {
     hark_err err = HARK_ENONODE;
@@ -45,7 +45,7 @@ try_put(struct peer *peer, hark_ref to, const struct hark_message *message, char
     pthread_mutex_lock(&peer->lock);
     *out_may_dial = peer->link == NULL && peer->may_dial;
     if (peer->link != NULL) {
-        err = hark__link_put(peer->link, to, message, error, error_size);
+        err = hark__link_put(peer->link, to, what, error, error_size);
     } else {
         snprintf(error, error_size, "node %s is down", peer->name);
     }
@@ -66,14 +66,14 @@ wait_for_room(struct peer *peer, uint32_t seen)
 }
 
 static hark_err
-put(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct hark_message *message,
+put(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *what,
     char *error, size_t error_size)
 {
     for (;;) {
         // acquire: pairs with has_room; read before we find the link full.
         uint32_t seen = atomic_load_explicit(&peer->room, memory_order_acquire);
         bool may_dial;
-        hark_err err = try_put(peer, to, message, error, error_size, &may_dial);
+        hark_err err = try_put(peer, to, what, error, error_size, &may_dial);
 
         if (err == HARK_ENONODE && may_dial && dial(peer)) {
             continue;
@@ -86,20 +86,18 @@ put(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct hark_message *me
 }
 
 static hark_err
-deliver(struct target *target, hark_ctx *ctx, hark_ref to, struct hark_message *message)
+deliver(struct target *target, hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
     struct peer *peer = CONTAINER_OF(target, struct peer, target);
     char error[REMOTE_TEXT];
-    hark_err err = put(peer, ctx, to, message, error, sizeof error);
+    hark_err err = put(peer, ctx, to, what, error, sizeof error);
 
     if (err != HARK_OK) {
-        hark__bounce(ctx, to, message, err, HARK_STAGE_NOT_SENT, error);
-        if (message->kind == MESSAGE_REPLY && err != HARK_ENONODE) {
-            hark__fail(ctx, to, message->correlation, err, HARK_STAGE_REPLY_LOST,
-                       error);
+        hark__bounce(ctx, to, what, err, HARK_STAGE_NOT_SENT, error);
+        if (what->kind == MESSAGE_REPLY && err != HARK_ENONODE) {
+            hark__fail(ctx, to, what->correlation, err, HARK_STAGE_REPLY_LOST, error);
         }
     }
-    hark__message_free(hark__ctx_pool(ctx), message);
     return err;
 }
 
