@@ -82,15 +82,6 @@ poll_sides(struct net *net)
     return more;
 }
 
-static void
-tick(struct net *net)
-{
-    pthread_mutex_lock(&net->polling);
-    net->sink->begin(net->sink, NULL);
-    net->sink->tick(net->sink);
-    pthread_mutex_unlock(&net->polling);
-}
-
 // One look; `polling` is held. True: there is more.
 static bool
 look(struct net *net, void *where)
@@ -163,9 +154,11 @@ wait_in(struct net *net, int epoll, int64_t until_ns)
     struct epoll_event events[EVENTS_AT_ONCE];
     int count = 0;
 
-    // seq_cst, then the load: who sets pending looks at sleepers after.
+    // seq_cst, then the loads: who sets pending, or leaves it to others, looks at
+    // sleepers after.
     atomic_fetch_add_explicit(&net->sleepers, 1, memory_order_seq_cst);
-    if (!atomic_load_explicit(&net->pending, memory_order_seq_cst)) {
+    if (!atomic_load_explicit(&net->pending, memory_order_seq_cst)
+        || atomic_load_explicit(&net->own_polls, memory_order_seq_cst)) {
         count = epoll_wait(epoll, events, EVENTS_AT_ONCE, left_ms(net, until_ns));
     }
     // relaxed: who still counts us writes an event in vain.
@@ -258,6 +251,43 @@ hark__net_unwait(struct net *net)
 
 // ---- the net's own thread ----
 
+// Has the sink for ourselves. A guest does not come back meanwhile; so what we leave
+// must be told. seq_cst, all: see wait_in.
+static void
+own_begin(struct net *net)
+{
+    atomic_store_explicit(&net->own_polls, true, memory_order_seq_cst);
+}
+
+static void
+own_end(struct net *net)
+{
+    atomic_store_explicit(&net->own_polls, false, memory_order_seq_cst);
+    if (atomic_load_explicit(&net->pending, memory_order_seq_cst)
+        && atomic_load_explicit(&net->guest_waits, memory_order_seq_cst)) {
+        write_event(net->event);
+    }
+}
+
+static void
+own_poll(struct net *net)
+{
+    own_begin(net);
+    hark__net_poll(net, NULL);
+    own_end(net);
+}
+
+static void
+own_tick(struct net *net)
+{
+    own_begin(net);
+    pthread_mutex_lock(&net->polling);
+    net->sink->begin(net->sink, NULL);
+    net->sink->tick(net->sink);
+    pthread_mutex_unlock(&net->polling);
+    own_end(net);
+}
+
 // It serves (waits for events, and polls) while nobody else does. When a guest polls it
 // stands by: it looks every WATCH_NS whether guests still come, and when all has been
 // quiet, and a guest waits, it sleeps until one leaves.
@@ -309,7 +339,7 @@ tick_if_due(struct own_thread *own)
 
     if (now_ns >= own->next_tick_ns) {
         own->next_tick_ns = now_ns + own->net->tick_ms * NS_PER_MS;
-        tick(own->net);
+        own_tick(own->net);
     }
 }
 
@@ -327,7 +357,7 @@ choose_duty(struct own_thread *own)
     own->quiet = helped ? 0 : own->quiet + 1;
     own->stands_by = helped || waits;
     if (!own->stands_by) {
-        hark__net_poll(net, NULL);
+        own_poll(net);
     } else if (waits && atomic_load_explicit(&net->pending, memory_order_seq_cst)) {
         write_event(net->event); // what we have found, and leave to the guest
     } else if (own->quiet > WATCH_QUIET) {

@@ -69,6 +69,7 @@ struct net {
     _Atomic(bool) kicked;       // a tick is wanted; kickers set, the poller clears
     _Atomic(uint32_t) sleepers; // threads that wait in an epoll, or are about to
     pthread_mutex_t polling;    // held by the thread that polls or ticks
+    _Atomic(bool) own_polls;    // our own thread holds it, or is about to
 
     // Who polls; see net.c.
     _Atomic(bool) guest_waits;     // the guest writes

@@ -274,7 +274,6 @@ keep_entry(struct link *link, struct mark from, hark_err err, char *error,
     if (link->outbox.size >= SEND_AT) {
         hark__link_flush_locked(link);
     }
-    bound_answers(link);
     return HARK_OK;
 }
 
@@ -333,6 +332,8 @@ put_locked(struct link *link, hark_ref to, const struct outgoing *what, char *er
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
     } else if (err == HARK_OK && what->kind == MESSAGE_TELL) {
         link->outbox_tells++;
+    } else if (err == HARK_OK && !is_ask) {
+        bound_answers(link);
     }
     return err;
 }

@@ -92,13 +92,17 @@ hark_err
 hark__types_out_number(struct types_out *types, struct bytes *out,
                        const hark_type *type, uint32_t *out_number)
 {
-    if (types->capacity == 0 || *cell_of(types, type) == NO_NUMBER) {
-        hark_err err = declare(types, out, type);
-        if (err != HARK_OK) {
-            return err;
+    if (types->last != type) {
+        if (types->capacity == 0 || *cell_of(types, type) == NO_NUMBER) {
+            hark_err err = declare(types, out, type);
+            if (err != HARK_OK) {
+                return err;
+            }
         }
+        types->last_number = *cell_of(types, type);
+        types->last = type;
     }
-    *out_number = *cell_of(types, type);
+    *out_number = types->last_number;
     return HARK_OK;
 }
 
@@ -107,6 +111,7 @@ hark__types_out_truncate(struct types_out *types, uint32_t count)
 {
     if (types->count > count) {
         types->count = count;
+        types->last = NULL;
         rehash(types);
     }
 }

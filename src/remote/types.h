@@ -16,7 +16,9 @@ enum { TYPES_LIMIT = 65536, TYPE_NAME = 256, TYPE_WHY = 160 };
 struct types_out {
     const hark_type **types; // by number
     uint32_t count, capacity;
-    uint32_t *table; // numbers by descriptor's address; open, half full at most
+    uint32_t *table;       // numbers by descriptor's address; open, half full at most
+    const hark_type *last; // of the last call: most often the next one's too
+    uint32_t last_number;
 };
 
 void hark__types_out_fini(struct types_out *types);

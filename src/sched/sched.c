@@ -305,6 +305,7 @@ hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
 void
 hark__sched_yield(struct worker *self, struct task *task)
 {
+    self->until_look = 1; // that was a long turn: others may wait for a look
     push_ring(self, task);
 }
 

@@ -3,11 +3,15 @@
 #include <stdio.h>
 
 #define ELEMENTS 10
+#define HEAD_MOST 128 // bytes that stand before a payload, at most
 #define STAGE_MAX 255 // a later version may know more than we do
 
 void
 hark__envelope_begin(struct bytes *out, const struct envelope *envelope)
 {
+    if (!hark__bytes_reserve(out, HEAD_MOST)) {
+        return; // the outbox says so
+    }
     hark__bytes_put_array(out, ELEMENTS);
     hark__bytes_put_u64(out, envelope->kind);
     hark__bytes_put_u64(out, envelope->target);

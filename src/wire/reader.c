@@ -362,7 +362,7 @@ expect(struct reader *in, enum item_kind kind, struct item *item)
 }
 
 bool
-hark__reader_array(struct reader *in, uint32_t *out_count)
+hark__reader_array_any(struct reader *in, uint32_t *out_count)
 {
     struct item item;
 
@@ -462,14 +462,6 @@ hark__reader_bin(struct reader *in, hark_bytes *out_view)
     }
     *out_view = item.body;
     return true;
-}
-
-bool
-hark__reader_nil(struct reader *in)
-{
-    struct item item;
-
-    return expect(in, ITEM_NIL, &item);
 }
 
 bool

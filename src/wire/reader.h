@@ -78,8 +78,20 @@ bool hark__reader_u64_any(struct reader *in, uint64_t *out_value);
 bool hark__reader_u32_any(struct reader *in, uint32_t *out_value);
 bool hark__reader_ref_any(struct reader *in, hark_ref *out_ref);
 
+bool hark__reader_array_any(struct reader *in, uint32_t *out_count);
+
 // Read one value of that kind. False: it is another, or out of range.
-bool hark__reader_array(struct reader *in, uint32_t *out_count);
+static inline bool
+hark__reader_array(struct reader *in, uint32_t *out_count)
+{
+    size_t left = hark__reader_left(in);
+
+    if (left >= 1 && (in->at[0] & 0xf0) == 0x90 && (in->at[0] & 0x0fu) < left) {
+        *out_count = *in->at++ & 0x0fu;
+        return true;
+    }
+    return hark__reader_array_any(in, out_count);
+}
 
 static inline bool
 hark__reader_u64(struct reader *in, uint64_t *out_value)
@@ -113,7 +125,14 @@ bool hark__reader_bool(struct reader *in, bool *out_value);
 bool hark__reader_f64(struct reader *in, double *out_value);
 bool hark__reader_str(struct reader *in, hark_str *out_view);
 bool hark__reader_bin(struct reader *in, hark_bytes *out_view);
-bool hark__reader_nil(struct reader *in);
+static inline bool
+hark__reader_nil(struct reader *in)
+{
+    bool is_nil = hark__reader_left(in) >= 1 && in->at[0] == 0xc0;
+
+    in->at += is_nil;
+    return is_nil;
+}
 // nil gives nobody.
 static inline bool
 hark__reader_ref(struct reader *in, hark_ref *out_ref)
