@@ -34,6 +34,7 @@ struct hark_ctx {
     struct hark_message *message; // in hand; NULL: none
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
+    uint32_t sent; // messages to actors here, in this turn
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
     struct scratch *scratch;
@@ -116,6 +117,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->message = NULL;
     ctx->owes_answer = false;
     ctx->is_thread = false;
+    ctx->sent = 0;
     ctx->target_count = 0;
     ctx->scratch = NULL;
     ctx->last_error = NULL;

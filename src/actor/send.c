@@ -62,6 +62,7 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
         return undeliverable(ctx, to, message, HARK_ELIMIT, "its mailbox is full");
     }
     message->generation = generation;
+    ctx->sent++;
     if (hark__mailbox_push(&slot->box, message)) {
         hark__schedule(ctx, slot);
     }

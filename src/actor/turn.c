@@ -1,7 +1,8 @@
 // The turn: what a worker does with an actor that has something to do.
 //
-// One turn takes up to TURN_MESSAGES messages, or about TURN_NS. The slot may have no
-// actor (any more): then what it finds is undeliverable. The message in hand stays in
+// One turn takes up to TURN_MESSAGES messages, about TURN_NS, or ends when it has sent
+// TURN_SENDS: so those who are sent to read what is still in the cache, and mailboxes
+// stay short. The slot may have no actor (any more): then what it finds is undeliverable. The message in hand stays in
 // the mailbox's chain until the next one is there or the actor sleeps (mailbox.h).
 
 #include "actor/ctx.h"
@@ -13,6 +14,7 @@ enum {
     TURN_MESSAGES = 4096,
     TURN_LOOK = 16, // messages between looks at the clock
     TURN_NS = 50 * 1000,
+    TURN_SENDS = 256,
 };
 
 static inline const hark_behavior *
@@ -311,8 +313,8 @@ struct budget {
 static inline bool
 is_spent(hark_ctx *ctx, struct budget *budget)
 {
-    if (++budget->used % TURN_LOOK != 0) {
-        return false;
+    if (++budget->used % TURN_LOOK != 0 || ctx->sent >= TURN_SENDS) {
+        return ctx->sent >= TURN_SENDS;
     }
     int64_t now_ns = hark__env_now(ctx->node->env);
 
