@@ -34,7 +34,7 @@ struct hark_ctx {
     struct hark_message *message; // in hand; NULL: none
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
-    uint32_t sent; // messages to actors here, in this turn
+    uint32_t sent;                // messages to actors here, in this turn
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
     struct scratch *scratch;

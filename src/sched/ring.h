@@ -70,14 +70,22 @@ hark__ring_pop(struct ring *ring)
     return NULL;
 }
 
-// Looks empty to any thread. Sequentially consistent: see push.
+// How many tasks it holds, to any thread. Sequentially consistent: see push.
+static inline uint32_t
+hark__ring_count(struct ring *ring)
+{
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_seq_cst);
+    // relaxed: a head that is behind only makes the ring look fuller; one that has moved
+    // on since makes the difference negative.
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+
+    return (int32_t)(tail - head) > 0 ? tail - head : 0;
+}
+
 static inline bool
 hark__ring_is_empty(struct ring *ring)
 {
-    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_seq_cst);
-
-    // relaxed: a head that is behind only makes the ring look fuller.
-    return tail == atomic_load_explicit(&ring->head, memory_order_relaxed);
+    return hark__ring_count(ring) == 0;
 }
 
 // Owner of `to`, which is empty. Moves half of from's tasks (at least one) into it, and

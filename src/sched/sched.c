@@ -11,12 +11,15 @@ enum {
     LOOK_EVERY = 32,       // turns between looks at the clock and the injection queue
     NEXT_STREAK = 64,      // run-next turns in a row before the ring has its turn
     INJECTION_BATCH = 64,  // most tasks taken from the injection queue at once
+    SURPLUS = 3,           // tasks in a ring from which on others are called to help
     WATCH_IDLE_TICKS = 16, // ticks without work after which nobody watches
     WHEEL_SHIFT = 58,      // a timer id's upper bits name the wheel
 };
 
-#define WATCH_TICK_NS INT64_C(1000000)
-#define POLL_EVERY_NS INT64_C(100000) // between looks of busy workers at the idler
+#define WATCH_TICK_NS INT64_C(250000)
+#define LATE_TIMER_NS INT64_C(1000000) // others' timers that are due so long are fired
+#define LONG_WAIT_NS INT64_C(20000)    // in a ring: then another worker should help
+#define POLL_EVERY_NS INT64_C(100000)  // between looks of busy workers at the idler
 
 struct worker {
     // Written by the owner, read by watchers.
@@ -282,7 +285,11 @@ push_ring(struct worker *self, struct task *task)
     if (!hark__ring_push(&self->ring, task)) {
         overflow(self, task);
     }
-    wake_one(self->sched);
+    if (hark__ring_count(&self->ring) >= SURPLUS) {
+        wake_one(self->sched);
+    } else {
+        want_watcher(self->sched);
+    }
 }
 
 void
@@ -356,7 +363,7 @@ steal(struct worker *self)
     for (unsigned i = 0; i < sched->count; i++) {
         struct worker *victim = sched->workers[(start + i) % sched->count];
 
-        if (victim == self) {
+        if (victim == self || hark__ring_count(&victim->ring) < SURPLUS) {
             continue;
         }
         struct task *task = hark__ring_steal(&victim->ring, &self->ring);
@@ -435,14 +442,17 @@ find(struct worker *self)
 // ---- parking ----
 
 static bool
-work_is_visible(struct sched *sched)
+work_is_visible(struct worker *self)
 {
-    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0
+    struct sched *sched = self->sched;
+
+    if (!hark__ring_is_empty(&self->ring)
+        || atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0
         || atomic_load_explicit(&sched->stopping, memory_order_seq_cst)) {
         return true;
     }
     for (unsigned i = 0; i < sched->count; i++) {
-        if (!hark__ring_is_empty(&sched->workers[i]->ring)) {
+        if (hark__ring_count(&sched->workers[i]->ring) >= SURPLUS) {
             return true;
         }
     }
@@ -465,34 +475,63 @@ others_work(const struct worker *self)
 struct sighting {
     struct task *task;
     uint64_t turns;
+    int64_t at_ns; // 0: nothing yet
 };
 
-// Takes a run-next that has stood still for a tick, and fires others' late timers.
+// Would the last task in the ring wait long, if turns go on as they went since then?
+static bool
+waits_long(struct worker *other, const struct sighting *now,
+           const struct sighting *before)
+{
+    int64_t waiting = hark__ring_count(&other->ring);
+    int64_t turns = (int64_t)(now->turns - before->turns) + 1;
+
+    return waiting > 0 && before->at_ns != 0
+           && waiting * (now->at_ns - before->at_ns) / turns > LONG_WAIT_NS;
+}
+
+// Takes what waits long at another worker. NULL: nothing, or another was faster.
+static struct task *
+relieve(struct worker *self, struct worker *other, const struct sighting *now,
+        const struct sighting *before)
+{
+    if (now->task != NULL && now->task == before->task && now->turns == before->turns
+        && hark__next_steal(&other->next, self->sched->env, now->task)) {
+        return now->task;
+    }
+    return waits_long(other, now, before) ? hark__ring_steal(&other->ring, &self->ring)
+                                          : NULL;
+}
+
+// Looks after the others, and fires their late timers. Gives a task that it took.
 static struct task *
 watch(struct worker *self, struct sighting *seen)
 {
     struct sched *sched = self->sched;
+    struct task *task = NULL;
 
-    for (unsigned i = 0; i < sched->count; i++) {
+    for (unsigned i = 0; i < sched->count && task == NULL; i++) {
         struct worker *other = sched->workers[i];
 
         if (other == self) {
             continue;
         }
-        if (hark__wheel_next_ns(other->wheel) < self->now_ns - WATCH_TICK_NS) {
+        if (hark__wheel_next_ns(other->wheel) < self->now_ns - LATE_TIMER_NS) {
             hark__wheel_poll(other->wheel, self->now_ns, self);
         }
-        struct task *task = hark__next_peek(&other->next);
-        // relaxed: only tells that it moved.
-        uint64_t turns = atomic_load_explicit(&other->turns, memory_order_relaxed);
-        if (task != NULL && seen[i].task == task && seen[i].turns == turns
-            && hark__next_steal(&other->next, sched->env, task)) {
-            count(&self->steals);
-            return task;
-        }
-        seen[i] = (struct sighting){task, turns};
+        struct sighting now = {
+            .task = hark__next_peek(&other->next),
+            // relaxed: only tells how it moves.
+            .turns = atomic_load_explicit(&other->turns, memory_order_relaxed),
+            .at_ns = self->now_ns,
+        };
+        task = relieve(self, other, &now, &seen[i]);
+        seen[i] = now;
     }
-    return NULL;
+    if (task != NULL) {
+        count(&self->steals);
+    }
+    return task;
 }
 
 static bool
@@ -572,7 +611,7 @@ park_once(struct worker *self, bool watcher, struct sighting *seen, bool *out_wo
     // seq_cst: announce, then look; a producer queues, then looks for announced ones.
     atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
                              memory_order_seq_cst);
-    if (work_is_visible(sched)) {
+    if (work_is_visible(self)) {
         until = INT64_MIN; // takes the announcement back
     } else if (watcher && tick < until) {
         until = tick;
@@ -589,7 +628,7 @@ static struct task *
 park(struct worker *self)
 {
     struct sched *sched = self->sched;
-    struct sighting seen[SCHED_MAX_WORKERS] = {{NULL, 0}};
+    struct sighting seen[SCHED_MAX_WORKERS] = {{NULL, 0, 0}};
     struct task *task = NULL;
     unsigned idle_ticks = 0;
     bool woken = false;
