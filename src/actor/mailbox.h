@@ -119,6 +119,16 @@ hark__mailbox_next(struct mailbox *box, struct hark_message *current)
     return first;
 }
 
+// Reader only: is there a message behind current?
+static inline bool
+hark__mailbox_has_next(const struct mailbox *box, const struct hark_message *current)
+{
+    // relaxed: a hint; next looks again.
+    return current != NULL
+               ? atomic_load_explicit(&current->next, memory_order_relaxed) != NULL
+               : atomic_load_explicit(&box->first, memory_order_relaxed) != NULL;
+}
+
 enum mailbox_end {
     MAILBOX_ASLEEP, // current is out of the chain; somebody else may be the reader now
     MAILBOX_MORE,   // current stays; a message comes behind it

@@ -310,12 +310,21 @@ struct budget {
     int64_t start_ns; // of the clock's first look; 0: none yet
 };
 
-static inline bool
-is_spent(hark_ctx *ctx, struct budget *budget)
+// By the coarse clock, which is cheap: has this worker not looked around for long? Then
+// a handler of this turn, or some together, took long.
+static bool
+is_late(const hark_ctx *ctx)
 {
-    if (++budget->used % TURN_LOOK != 0 || ctx->sent >= TURN_SENDS) {
-        return ctx->sent >= TURN_SENDS;
-    }
+    struct env *env = ctx->node->env;
+    int64_t lag_ns;
+    int64_t now_ns = env->ops->now_coarse_ns(env, &lag_ns);
+
+    return now_ns > hark__worker_now(ctx->worker) + TURN_NS;
+}
+
+static bool
+is_out_of_time(hark_ctx *ctx, struct budget *budget)
+{
     int64_t now_ns = hark__env_now(ctx->node->env);
 
     if (budget->start_ns == 0) {
@@ -324,7 +333,28 @@ is_spent(hark_ctx *ctx, struct budget *budget)
     return budget->used >= TURN_MESSAGES || now_ns - budget->start_ns > TURN_NS;
 }
 
-static void
+// After the first messages, ever more apart, we look at a cheap clock if more wait, and
+// then regularly at the exact one: a turn of quick handlers costs no clock, and one of
+// slow ones is short.
+static inline bool
+is_spent(hark_ctx *ctx, struct budget *budget)
+{
+    uint32_t used = ++budget->used;
+
+    if (ctx->sent >= TURN_SENDS) {
+        return true;
+    }
+    if (used % TURN_LOOK == 0) {
+        return is_out_of_time(ctx, budget);
+    }
+    return (used & (used + 1)) == 0 // 1, 3, 7, 15
+           && used < TURN_LOOK
+           && hark__mailbox_has_next(&ctx->slot->box, ctx->slot->current)
+           && is_late(ctx);
+}
+
+// Returns how many messages it took.
+static uint32_t
 run_slot(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
@@ -340,7 +370,7 @@ run_slot(hark_ctx *ctx)
         if (next == NULL) {
             end_turn_if_needed(ctx);
             if (sleep_slot(ctx)) {
-                return;
+                return budget.used;
             }
             continue;
         }
@@ -352,7 +382,7 @@ run_slot(hark_ctx *ctx)
             look_at_system(ctx);
             end_turn_if_needed(ctx);
             hark__sched_yield(ctx->worker, &slot->task);
-            return;
+            return budget.used;
         }
     }
 }
@@ -372,5 +402,5 @@ hark__actor_run(struct task *task, struct worker *worker, void *local)
 
         ctx.self = (hark_ref){seat->node->id, hark__slot_name(slot->index, generation)};
     }
-    run_slot(&ctx);
+    hark__worker_did(worker, run_slot(&ctx));
 }

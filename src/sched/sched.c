@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sched/balance.h"
 #include "sched/next.h"
 #include "sched/ring.h"
 
@@ -19,14 +20,25 @@ enum {
 #define WATCH_TICK_NS INT64_C(250000)
 #define LATE_TIMER_NS INT64_C(1000000) // others' timers that are due so long are fired
 #define LONG_WAIT_NS INT64_C(20000)    // in a ring: then another worker should help
-#define POLL_EVERY_NS INT64_C(100000)  // between looks of busy workers at the idler
+#define GATHERED_WAIT_NS INT64_C(2000000) // the same while tasks are gathered
+#define POLL_EVERY_NS INT64_C(100000)     // between looks of busy workers at the idler
+
+// What a worker saw of another when it last looked after it.
+struct sighting {
+    struct task *task;
+    uint64_t turns;
+    int64_t at_ns; // 0: nothing yet
+};
 
 struct worker {
     // Written by the owner, read by watchers.
     _Alignas(64) struct next next;
     _Atomic(uint64_t) turns; // owner counts
+    _Atomic(uint64_t) units; // owner counts; see balance.h
     // Owner only.
-    uint32_t until_look; // turns until the next look around
+    uint32_t until_look;   // turns until the next look around
+    int64_t watched_ns;    // when it last looked after others
+    struct sighting *seen; // of each worker
     int64_t now_ns;
     uint32_t streak; // run-next turns since the ring was served
     uint32_t random;
@@ -54,6 +66,11 @@ struct sched {
     _Atomic(struct idler *) idler;    // NULL: none; written once
     _Atomic(bool) idler_used;         // one worker at a time is in it
     _Atomic(int64_t) idler_polled_ns; // its user writes; a hint to others
+    // Balance.
+    _Atomic(uint32_t) gathered_on;   // a worker's index + 1; 0: tasks are spread
+    _Atomic(int64_t) next_sample_ns; // who samples writes
+    _Atomic(bool) sampling;          // one worker at a time; guards balance
+    struct balance balance;
     // Injection queue.
     _Alignas(64) pthread_mutex_t lock; // guards first and last
     struct task *first, *last;
@@ -187,6 +204,52 @@ want_watcher(struct sched *sched)
     }
 }
 
+// ---- gathering ----
+
+// The worker that tasks are gathered on; NULL: they are spread.
+static struct worker *
+primary_of(struct sched *sched)
+{
+    // seq_cst: who spreads writes it and then looks for parked workers; a worker parks
+    // and then looks at it.
+    uint32_t on = atomic_load_explicit(&sched->gathered_on, memory_order_seq_cst);
+
+    return on != 0 ? sched->workers[on - 1] : NULL;
+}
+
+// May it take what is not its own?
+static bool
+may_take(struct worker *self)
+{
+    struct worker *primary = primary_of(self->sched);
+
+    return primary == NULL || primary == self;
+}
+
+// There is more than this worker should do alone.
+static void
+call_help(struct sched *sched)
+{
+    if (primary_of(sched) == NULL) {
+        wake_one(sched);
+    } else {
+        want_watcher(sched);
+    }
+}
+
+// Something is in the injection queue.
+static void
+announce_injected(struct sched *sched)
+{
+    struct worker *primary = primary_of(sched);
+
+    if (primary == NULL) {
+        wake_one(sched);
+    } else if (!unpark(sched, primary->index)) {
+        want_watcher(sched); // it is awake, perhaps in a long turn
+    }
+}
+
 // ---- the injection queue ----
 
 static void
@@ -246,7 +309,7 @@ take_injected(struct worker *self)
     if (there > 1) {
         // Their producers may have woken us alone, and our next turn may be long.
         // models/parking.pml, BUG_NO_WAKE_FOR_THE_REST.
-        wake_one(sched);
+        call_help(sched);
     }
     return first;
 }
@@ -286,7 +349,7 @@ push_ring(struct worker *self, struct task *task)
         overflow(self, task);
     }
     if (hark__ring_count(&self->ring) >= SURPLUS) {
-        wake_one(self->sched);
+        call_help(self->sched);
     } else {
         want_watcher(self->sched);
     }
@@ -297,7 +360,7 @@ hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
 {
     if (self == NULL) {
         inject_chain(sched, task, task, 1);
-        wake_one(sched);
+        announce_injected(sched);
         return;
     }
     struct task *displaced = hark__next_swap(&self->next, task);
@@ -360,6 +423,9 @@ steal(struct worker *self)
     struct sched *sched = self->sched;
     uint32_t start = next_random(self);
 
+    if (!may_take(self)) {
+        return NULL;
+    }
     for (unsigned i = 0; i < sched->count; i++) {
         struct worker *victim = sched->workers[(start + i) % sched->count];
 
@@ -384,7 +450,7 @@ search(struct worker *self)
     // stops searching with nothing looks at every queue once more in park.
     atomic_fetch_add_explicit(&sched->searching, 1, memory_order_seq_cst);
     struct task *task = steal(self);
-    if (task == NULL) {
+    if (task == NULL && may_take(self)) {
         task = take_injected(self);
     }
     bool last =
@@ -404,6 +470,159 @@ poll_timers(struct worker *self)
     }
 }
 
+// Hands on what this worker has, for the one that tasks are gathered on.
+static void
+hand_on(struct worker *self)
+{
+    struct task *task = hark__next_swap(&self->next, NULL);
+
+    while (task != NULL || (task = hark__ring_pop(&self->ring)) != NULL) {
+        inject_chain(self->sched, task, task, 1);
+        task = NULL;
+    }
+    announce_injected(self->sched);
+}
+
+// The tasks are to be gathered on self, or spread.
+static void
+set_gathered(struct worker *self, bool gathered)
+{
+    struct sched *sched = self->sched;
+    struct worker *primary = primary_of(sched);
+
+    if (gathered == (primary != NULL)) {
+        return;
+    }
+    // seq_cst: see primary_of.
+    atomic_store_explicit(&sched->gathered_on, gathered ? self->index + 1 : 0,
+                          memory_order_seq_cst);
+    if (!gathered) {
+        wake_one(sched);
+    }
+}
+
+// True: the caller has the balance, and leaves it with end_sample.
+static bool
+begin_sample(struct sched *sched)
+{
+    // acquire: pairs with end_sample.
+    return !atomic_exchange_explicit(&sched->sampling, true, memory_order_acquire);
+}
+
+static void
+end_sample(struct sched *sched)
+{
+    // release: pairs with begin_sample.
+    atomic_store_explicit(&sched->sampling, false, memory_order_release);
+}
+
+static void
+sample(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint64_t units[SCHED_MAX_WORKERS];
+
+    // relaxed, here and below: recent values are enough.
+    if (self->now_ns
+            < atomic_load_explicit(&sched->next_sample_ns, memory_order_relaxed)
+        || !begin_sample(sched)) {
+        return;
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        units[i] =
+            atomic_load_explicit(&sched->workers[i]->units, memory_order_relaxed);
+    }
+    set_gathered(
+        self, hark__balance_sample(&sched->balance, self->now_ns, units, sched->count));
+    atomic_store_explicit(&sched->next_sample_ns, self->now_ns + BALANCE_SAMPLE_NS,
+                          memory_order_relaxed);
+    end_sample(sched);
+}
+
+// Something has waited too long for the worker that tasks are gathered on.
+static void
+spread_now(struct worker *self)
+{
+    if (begin_sample(self->sched)) {
+        hark__balance_spread(&self->sched->balance, self->now_ns);
+        set_gathered(self, false);
+        end_sample(self->sched);
+    }
+}
+
+// Does something wait for a worker that is in a long turn, or would the last task in its
+// ring wait long if turns go on as they went since then?
+static bool
+waits_long(struct worker *other, const struct sighting *now,
+           const struct sighting *before)
+{
+    struct sched *sched = other->sched;
+    bool is_gathered = primary_of(sched) == other;
+    int64_t limit_ns = is_gathered ? GATHERED_WAIT_NS : LONG_WAIT_NS;
+    int64_t waiting = hark__ring_count(&other->ring) + (now->task != NULL);
+    int64_t turns = (int64_t)(now->turns - before->turns);
+
+    if (is_gathered) { // and it alone takes these
+        // relaxed: an estimate.
+        waiting += atomic_load_explicit(&sched->injected, memory_order_relaxed);
+    }
+    if (waiting == 0 || before->at_ns == 0) {
+        return false;
+    }
+    return turns == 0 || waiting * (now->at_ns - before->at_ns) / turns > limit_ns;
+}
+
+// Takes what waits long at another worker; who is busy itself, only from one that is
+// stuck in a turn. NULL: nothing, or another was faster.
+static struct task *
+relieve(struct worker *self, struct worker *other, const struct sighting *now,
+        const struct sighting *before, bool is_busy)
+{
+    if (!waits_long(other, now, before) || (is_busy && now->turns != before->turns)) {
+        return NULL;
+    }
+    if (primary_of(self->sched) == other) {
+        spread_now(self);
+    }
+    if (now->turns == before->turns && now->task != NULL && now->task == before->task
+        && hark__next_steal(&other->next, self->sched->env, now->task)) {
+        return now->task;
+    }
+    return hark__ring_steal(&other->ring, &self->ring);
+}
+
+// Looks after the others, and fires their late timers. Gives a task that it took.
+static struct task *
+watch(struct worker *self, bool is_busy)
+{
+    struct sched *sched = self->sched;
+    struct task *task = NULL;
+
+    self->watched_ns = self->now_ns;
+    for (unsigned i = 0; i < sched->count && task == NULL; i++) {
+        struct worker *other = sched->workers[i];
+
+        if (other == self) {
+            continue;
+        }
+        if (hark__wheel_next_ns(other->wheel) < self->now_ns - LATE_TIMER_NS) {
+            hark__wheel_poll(other->wheel, self->now_ns, self);
+        }
+        struct sighting now = {
+            .task = hark__next_peek(&other->next),
+            // relaxed: only tells how it moves.
+            .turns = atomic_load_explicit(&other->turns, memory_order_relaxed),
+            .at_ns = self->now_ns,
+        };
+        task = relieve(self, other, &now, &self->seen[i], is_busy);
+        self->seen[i] = now;
+    }
+    if (task != NULL) {
+        count(&self->steals);
+    }
+    return task;
+}
+
 // What a worker does now and then, however much it has to do itself.
 static struct task *
 look_around(struct worker *self)
@@ -412,6 +631,20 @@ look_around(struct worker *self)
     poll_timers(self);
     if (idler_of(self->sched) != NULL) {
         poll_idler(self);
+    }
+    if (self->sched->count > 1) {
+        sample(self);
+        if (!may_take(self)) {
+            hand_on(self);
+            return NULL;
+        }
+        if (self->now_ns - self->watched_ns >= WATCH_TICK_NS) {
+            struct task *task = watch(self, true);
+
+            if (task != NULL) {
+                return task;
+            }
+        }
     }
     return take_injected(self);
 }
@@ -447,8 +680,13 @@ work_is_visible(struct worker *self)
     struct sched *sched = self->sched;
 
     if (!hark__ring_is_empty(&self->ring)
-        || atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0
         || atomic_load_explicit(&sched->stopping, memory_order_seq_cst)) {
+        return true;
+    }
+    if (!may_take(self)) {
+        return false;
+    }
+    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0) {
         return true;
     }
     for (unsigned i = 0; i < sched->count; i++) {
@@ -469,69 +707,6 @@ others_work(const struct worker *self)
     // relaxed: a hint, looked at again at the next tick.
     return ((atomic_load_explicit(&sched->idle, memory_order_relaxed) | mine) & all)
            != all;
-}
-
-// What a watcher saw at its last tick.
-struct sighting {
-    struct task *task;
-    uint64_t turns;
-    int64_t at_ns; // 0: nothing yet
-};
-
-// Would the last task in the ring wait long, if turns go on as they went since then?
-static bool
-waits_long(struct worker *other, const struct sighting *now,
-           const struct sighting *before)
-{
-    int64_t waiting = hark__ring_count(&other->ring);
-    int64_t turns = (int64_t)(now->turns - before->turns) + 1;
-
-    return waiting > 0 && before->at_ns != 0
-           && waiting * (now->at_ns - before->at_ns) / turns > LONG_WAIT_NS;
-}
-
-// Takes what waits long at another worker. NULL: nothing, or another was faster.
-static struct task *
-relieve(struct worker *self, struct worker *other, const struct sighting *now,
-        const struct sighting *before)
-{
-    if (now->task != NULL && now->task == before->task && now->turns == before->turns
-        && hark__next_steal(&other->next, self->sched->env, now->task)) {
-        return now->task;
-    }
-    return waits_long(other, now, before) ? hark__ring_steal(&other->ring, &self->ring)
-                                          : NULL;
-}
-
-// Looks after the others, and fires their late timers. Gives a task that it took.
-static struct task *
-watch(struct worker *self, struct sighting *seen)
-{
-    struct sched *sched = self->sched;
-    struct task *task = NULL;
-
-    for (unsigned i = 0; i < sched->count && task == NULL; i++) {
-        struct worker *other = sched->workers[i];
-
-        if (other == self) {
-            continue;
-        }
-        if (hark__wheel_next_ns(other->wheel) < self->now_ns - LATE_TIMER_NS) {
-            hark__wheel_poll(other->wheel, self->now_ns, self);
-        }
-        struct sighting now = {
-            .task = hark__next_peek(&other->next),
-            // relaxed: only tells how it moves.
-            .turns = atomic_load_explicit(&other->turns, memory_order_relaxed),
-            .at_ns = self->now_ns,
-        };
-        task = relieve(self, other, &now, &seen[i]);
-        seen[i] = now;
-    }
-    if (task != NULL) {
-        count(&self->steals);
-    }
-    return task;
 }
 
 static bool
@@ -601,7 +776,7 @@ sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
 
 // One sleep, announced. Gives a task that only a watcher finds, else NULL.
 static struct task *
-park_once(struct worker *self, bool watcher, struct sighting *seen, bool *out_woken)
+park_once(struct worker *self, bool watcher, bool *out_woken)
 {
     struct sched *sched = self->sched;
     int64_t until = hark__wheel_next_ns(self->wheel);
@@ -621,14 +796,13 @@ park_once(struct worker *self, bool watcher, struct sighting *seen, bool *out_wo
     if (idler != NULL) {
         poll_and_leave(self, idler);
     }
-    return watcher ? watch(self, seen) : NULL;
+    return watcher ? watch(self, false) : NULL;
 }
 
 static struct task *
 park(struct worker *self)
 {
     struct sched *sched = self->sched;
-    struct sighting seen[SCHED_MAX_WORKERS] = {{NULL, 0, 0}};
     struct task *task = NULL;
     unsigned idle_ticks = 0;
     bool woken = false;
@@ -639,7 +813,7 @@ park(struct worker *self)
 
     count(&self->parks);
     while (task == NULL && !woken) {
-        task = park_once(self, watcher, seen, &woken);
+        task = park_once(self, watcher, &woken);
         if (has_own_work(self)) {
             break; // of a timer, or from outside
         }
@@ -686,6 +860,18 @@ worker_main(void *arg)
     worker_loop(arg);
 }
 
+static void
+worker_free(struct worker *worker, void (*dropped)(void *arg, struct timer_action *),
+            void *arg)
+{
+    if (worker->wheel != NULL) {
+        hark__wheel_close(worker->wheel, dropped, arg);
+    }
+    hark__next_fini(&worker->next);
+    free(worker->seen);
+    free(worker);
+}
+
 static struct worker *
 worker_new(struct sched *sched, unsigned index, void *local)
 {
@@ -701,9 +887,9 @@ worker_new(struct sched *sched, unsigned index, void *local)
     worker->now_ns = hark__env_now(sched->env);
     atomic_init(&worker->sleep_until_ns, INT64_MIN);
     worker->wheel = hark__wheel_open(worker->now_ns);
-    if (worker->wheel == NULL) {
-        hark__next_fini(&worker->next);
-        free(worker);
+    worker->seen = calloc(sched->count, sizeof *worker->seen);
+    if (worker->wheel == NULL || worker->seen == NULL) {
+        worker_free(worker, NULL, NULL);
         return NULL;
     }
     return worker;
@@ -740,6 +926,7 @@ hark__sched_open(const struct sched_options *options, struct sched **out_sched)
         .count = options->workers,
     };
     pthread_mutex_init(&sched->lock, NULL);
+    hark__balance_init(&sched->balance, hark__env_now(sched->env));
     for (unsigned i = 0; i < sched->count && ok; i++) {
         sched->workers[i] = worker_new(sched, i, options->locals[i]);
         ok = sched->workers[i] != NULL;
@@ -779,13 +966,20 @@ hark__sched_free(struct sched *sched, void (*dropped)(void *arg, struct timer_ac
 {
     for (unsigned i = 0; i < sched->count; i++) {
         if (sched->workers[i] != NULL) {
-            hark__wheel_close(sched->workers[i]->wheel, dropped, arg);
-            hark__next_fini(&sched->workers[i]->next);
-            free(sched->workers[i]);
+            worker_free(sched->workers[i], dropped, arg);
         }
     }
     pthread_mutex_destroy(&sched->lock);
     free(sched);
+}
+
+void
+hark__worker_did(struct worker *worker, uint32_t units)
+{
+    // relaxed: one writer, and readers only want a recent value.
+    uint64_t before = atomic_load_explicit(&worker->units, memory_order_relaxed);
+
+    atomic_store_explicit(&worker->units, before + units, memory_order_relaxed);
 }
 
 void *

@@ -19,6 +19,9 @@
 // run-next that has not moved, and for tasks that wait long, judged by how many turns
 // their worker had since the last look.
 //
+// Where work is so fine that it does better on one worker, it is gathered there
+// (balance.h): others neither steal nor take, and hand on what they have.
+//
 // The first worker to park waits in the idler, if there is one, and others on a futex.
 
 #ifndef SCHED_SCHED_H
@@ -66,6 +69,8 @@ void hark__sched_submit(struct sched *sched, struct worker *self, struct task *t
 // Runs task after all that waits on self.
 void hark__sched_yield(struct worker *self, struct task *task);
 
+// A task has done so many units of work (messages handled) in its turn. Worker's thread.
+void hark__worker_did(struct worker *worker, uint32_t units);
 void *hark__worker_local(const struct worker *worker);
 // The clock as of this worker's last look, at most some turns ago. Worker's thread
 // only.

@@ -1,0 +1,168 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "sched/balance.h"
+
+#define MS INT64_C(1000000)
+
+enum { WORKERS = 2 };
+
+// A machine of two workers that do so many units a millisecond each.
+struct machine {
+    struct balance balance;
+    int64_t now_ns;
+    uint64_t units[WORKERS];
+    uint64_t spread_rate;   // of each worker
+    uint64_t gathered_rate; // of the one
+    unsigned active;        // workers that have something to do while it is spread
+    int64_t gathered_ms;    // how long it was
+};
+
+static struct machine
+machine_of(uint64_t spread_rate, uint64_t gathered_rate)
+{
+    struct machine machine = {
+        .now_ns = 1,
+        .spread_rate = spread_rate,
+        .gathered_rate = gathered_rate,
+        .active = WORKERS,
+    };
+
+    hark__balance_init(&machine.balance, machine.now_ns);
+    return machine;
+}
+
+// Lets it work for so long, with a sample each millisecond.
+static void
+run_ms(struct machine *machine, int ms)
+{
+    for (int i = 0; i < ms; i++) {
+        bool gathered = hark__balance_is_gathered(&machine->balance);
+
+        machine->now_ns += MS;
+        if (gathered) {
+            machine->units[0] += machine->gathered_rate;
+        }
+        for (unsigned w = 0; w < machine->active && !gathered; w++) {
+            machine->units[w] += machine->spread_rate;
+        }
+        machine->gathered_ms += gathered;
+        bool said = hark__balance_sample(&machine->balance, machine->now_ns,
+                                         machine->units, WORKERS);
+        assert_int_equal(said, hark__balance_is_gathered(&machine->balance));
+    }
+}
+
+static void
+fine_work_that_spreading_slows_down_is_gathered(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+
+    (void)state;
+    run_ms(&machine, 20);
+    assert_int_equal(machine.balance.state, BALANCE_GATHERED);
+    machine.gathered_ms = 0;
+    run_ms(&machine, 5000);
+    assert_true(machine.gathered_ms > 4800); // tried anew now and then
+    assert_true(machine.gathered_ms < 5000);
+}
+
+static void
+fine_work_that_gains_from_spreading_stays_spread(void **state)
+{
+    struct machine machine = machine_of(10000, 11000);
+
+    (void)state;
+    run_ms(&machine, 20);
+    machine.gathered_ms = 0;
+    run_ms(&machine, 5000);
+    assert_true(machine.gathered_ms < 200); // the price of trying
+    assert_true(machine.gathered_ms > 0);
+}
+
+static void
+coarse_work_is_never_gathered(void **state)
+{
+    struct machine machine = machine_of(1500, 3000);
+
+    (void)state;
+    run_ms(&machine, 1000);
+    assert_int_equal(machine.gathered_ms, 0);
+}
+
+static void
+one_workers_work_is_left_alone(void **state)
+{
+    struct machine machine = machine_of(40000, 40000);
+
+    (void)state;
+    machine.active = 1;
+    run_ms(&machine, 1000);
+    assert_int_equal(machine.gathered_ms, 0);
+}
+
+static void
+work_that_becomes_coarse_is_spread_at_once(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+
+    (void)state;
+    run_ms(&machine, 500);
+    machine.spread_rate = machine.gathered_rate = 100;
+    run_ms(&machine, 20); // it may just be trying
+    assert_int_equal(machine.balance.state, BALANCE_SPREAD);
+    machine.gathered_ms = 0;
+    run_ms(&machine, 500);
+    assert_int_equal(machine.gathered_ms, 0);
+}
+
+static void
+what_waits_too_long_spreads_it_for_a_while(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+
+    (void)state;
+    run_ms(&machine, 20);
+    hark__balance_spread(&machine.balance, machine.now_ns);
+    assert_false(hark__balance_is_gathered(&machine.balance));
+    machine.gathered_ms = 0;
+    run_ms(&machine, 10);
+    assert_int_equal(machine.gathered_ms, 0);
+    run_ms(&machine, 100);
+    assert_true(machine.gathered_ms > 0);
+}
+
+static void
+a_verdict_is_kept_longer_each_time(void **state)
+{
+    struct machine machine = machine_of(10000, 11000);
+
+    (void)state;
+    run_ms(&machine, 1000);
+    machine.gathered_ms = 0;
+    run_ms(&machine, 1000);
+    int64_t second = machine.gathered_ms;
+    machine.gathered_ms = 0;
+    run_ms(&machine, 4000);
+    assert_true(machine.gathered_ms <= 4 * (second + 5));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fine_work_that_spreading_slows_down_is_gathered),
+        cmocka_unit_test(fine_work_that_gains_from_spreading_stays_spread),
+        cmocka_unit_test(coarse_work_is_never_gathered),
+        cmocka_unit_test(one_workers_work_is_left_alone),
+        cmocka_unit_test(work_that_becomes_coarse_is_spread_at_once),
+        cmocka_unit_test(what_waits_too_long_spreads_it_for_a_while),
+        cmocka_unit_test(a_verdict_is_kept_longer_each_time),
+    };
+
+    return cmocka_run_group_tests_name("balance", tests, NULL, NULL);
+}
