@@ -88,8 +88,8 @@ hark__ring_is_empty(struct ring *ring)
     return hark__ring_count(ring) == 0;
 }
 
-// Owner of `to`, which is empty. Moves half of from's tasks (at least one) into it, and
-// gives the first of them; NULL: nothing there, or another was faster.
+// Owner of `to`. Moves half of from's tasks (at least one) into it, as far as there is
+// room, and gives the first of them; NULL: nothing there, or another was faster.
 static inline struct task *
 hark__ring_steal(struct ring *from, struct ring *to)
 {
@@ -102,12 +102,14 @@ hark__ring_steal(struct ring *from, struct ring *to)
 
     // acquire: as in push; the reads of those who took from `to` come before our
     // writes.
-    (void)atomic_load_explicit(&to->head, memory_order_acquire);
+    uint32_t room =
+        RING_SIZE - (end - atomic_load_explicit(&to->head, memory_order_acquire));
 
     count -= count / 2;
     if (count == 0 || count > RING_SIZE / 2) {
         return NULL; // empty, or head moved between the two loads
     }
+    count = count - 1 < room ? count : room + 1;
     // relaxed: these are only ours if the compare-and-swap succeeds.
     struct task *first =
         atomic_load_explicit(&from->tasks[head % RING_SIZE], memory_order_relaxed);

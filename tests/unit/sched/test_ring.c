@@ -144,6 +144,23 @@ a_thief_takes_half_of_a_full_ring(void **state)
 }
 
 static void
+a_thief_takes_no_more_than_it_has_room_for(void **state)
+{
+    struct fixture *f = *state;
+
+    push_range(f, 0, 200);
+    for (unsigned i = 0; i < RING_SIZE - 3; i++) {
+        assert_true(hark__ring_push(&f->other, &f->tasks[200 + i]));
+    }
+    // One in hand, three in the ring.
+    assert_ptr_equal(hark__ring_steal(&f->ring, &f->other), &f->tasks[0]);
+    assert_pops(f, &f->other, 200, RING_SIZE - 3);
+    assert_pops(f, &f->other, 1, 3);
+    assert_null(hark__ring_pop(&f->other));
+    assert_pops(f, &f->ring, 4, 196);
+}
+
+static void
 stolen_tasks_can_be_stolen_back(void **state)
 {
     struct fixture *f = *state;
@@ -173,6 +190,7 @@ main(void)
         TEST(a_thief_takes_a_lone_task),
         TEST(a_thief_takes_the_older_half_rounded_up),
         TEST(a_thief_takes_half_of_a_full_ring),
+        TEST(a_thief_takes_no_more_than_it_has_room_for),
         TEST(stolen_tasks_can_be_stolen_back),
         TEST_WRAP(a_full_ring_refuses_and_takes_again_after_a_pop),
         TEST_WRAP(order_holds_over_many_rounds_of_places),
