@@ -362,6 +362,7 @@ put_plain(struct link *link, const struct envelope *envelope)
         hark__envelope_encode(&link->outbox, envelope);
         err = keep_entry(link, from, HARK_OK, error, sizeof error);
     }
+    bound_answers(link);
     pthread_mutex_unlock(&link->lock);
     return err;
 }
