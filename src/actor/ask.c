@@ -105,6 +105,7 @@ ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
     what->from = ctx->self;
     what->correlation = future->id;
     what->timeout_ms = future->timeout_ms;
+    what->call = "hark_ask";
     // An error comes back as a failure, like any other.
     (void)hark__send_value(ctx, to, what);
     return name;

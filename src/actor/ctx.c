@@ -168,6 +168,18 @@ hark__ctx_error(hark_ctx *ctx, int code, const char *format, ...)
     return (hark_err)code;
 }
 
+hark_err
+hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type *type,
+                      const void *value)
+{
+    hark_err err = hark__message_fault(type, value);
+
+    return hark__ctx_error(ctx, err, "%s: %s: %s", call, type->name,
+                           err == HARK_EINVAL
+                               ? "a field has a length and a null pointer"
+                               : hark_err_text(err));
+}
+
 const hark_error *
 hark_error_of(hark_ctx *ctx)
 {
@@ -317,9 +329,15 @@ hark_system_of(const hark_ctx *ctx)
 hark_message *
 hark_message_new(hark_ctx *ctx, const hark_type *type, const void *value)
 {
-    return ctx != NULL && type != NULL && value != NULL
-               ? hark__message_new(ctx_pool(ctx), type, value)
-               : NULL;
+    if (ctx == NULL || type == NULL || value == NULL) {
+        hark__ctx_error(ctx, HARK_EINVAL, "hark_message_new: null argument");
+        return NULL;
+    }
+    hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
+    if (message == NULL) {
+        hark__ctx_error_value(ctx, "hark_message_new", type, value);
+    }
+    return message;
 }
 
 void

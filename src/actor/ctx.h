@@ -61,6 +61,9 @@ enum system_code {
 struct extra *hark__ctx_extra(hark_ctx *ctx);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
+// Sets hark_error_of to why `call` could make no message of value, and returns the code.
+hark_err hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type *type,
+                               const void *value);
 // Sets hark_error_of to a future's failure.
 void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                         const struct future *future);

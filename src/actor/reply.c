@@ -27,18 +27,14 @@ struct promises {
 
 // ---- the ask in hand ----
 
+// Answers asker; what says with which value, and which call does it.
 static hark_err
-answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation, const hark_type *type,
-       const void *value)
+answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation, struct outgoing *what)
 {
-    return hark__send_value(ctx, asker,
-                            &(struct outgoing){
-                                .type = type,
-                                .value = value,
-                                .from = ctx->self,
-                                .correlation = correlation,
-                                .kind = MESSAGE_REPLY,
-                            });
+    what->from = ctx->self;
+    what->correlation = correlation;
+    what->kind = MESSAGE_REPLY;
+    return hark__send_value(ctx, asker, what);
 }
 
 // True: an answer is owed, and the caller gives it now.
@@ -62,7 +58,9 @@ hark_reply_value(hark_ctx *ctx, const hark_type *type, const void *value)
     if (!settle(ctx)) {
         return HARK_ENOASK;
     }
-    return answer(ctx, ctx->message->from, ctx->message->correlation, type, value);
+    return answer(
+        ctx, ctx->message->from, ctx->message->correlation,
+        &(struct outgoing){.type = type, .value = value, .call = "hark_reply"});
 }
 
 hark_err
@@ -175,7 +173,9 @@ hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
     if (!redeem(ctx, name, &promise)) {
         return HARK_ESTALE;
     }
-    return answer(ctx, promise.asker, promise.correlation, type, value);
+    return answer(
+        ctx, promise.asker, promise.correlation,
+        &(struct outgoing){.type = type, .value = value, .call = "hark_fulfil"});
 }
 
 hark_err

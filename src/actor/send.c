@@ -112,6 +112,9 @@ send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
         return HARK_ENONODE;
     }
     hark_err err = target->deliver(target, ctx, to, what);
+    if (err == HARK_EINVAL && what->call != NULL) {
+        hark__ctx_error_value(ctx, what->call, what->type, what->value);
+    }
     remember(ctx, target);
     if (ctx->is_thread) {
         hark__ctx_flush(ctx); // it has no turn that would end
@@ -138,15 +141,19 @@ hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message)
     return err;
 }
 
+// No message can be made of it, or no envelope: says why, and to whom it matters.
 static __attribute__((cold, noinline)) hark_err
-no_memory(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
+unsendable(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
-    hark__bounce(ctx, to, what, HARK_ENOMEM, HARK_STAGE_NOT_SENT, NULL);
+    hark_err err = hark__ctx_error_value(ctx, what->call != NULL ? what->call : "hark",
+                                         what->type, what->value);
+    const char *text = hark_error_of(ctx)->text;
+
+    hark__bounce(ctx, to, what, err, HARK_STAGE_NOT_SENT, text);
     if (what->kind == MESSAGE_REPLY) {
-        hark__fail(ctx, to, what->correlation, HARK_ENOMEM, HARK_STAGE_REPLY_LOST,
-                   NULL);
+        hark__fail(ctx, to, what->correlation, err, HARK_STAGE_REPLY_LOST, text);
     }
-    return HARK_ENOMEM;
+    return err;
 }
 
 hark_err
@@ -158,7 +165,7 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     struct hark_message *message =
         hark__message_new(ctx_pool(ctx), what->type, what->value);
     if (message == NULL) {
-        return no_memory(ctx, to, what);
+        return unsendable(ctx, to, what);
     }
     message->from = what->from;
     message->correlation = what->correlation;
@@ -222,12 +229,15 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
                              .value = value,
                              .from = ctx->self,
                              .kind = MESSAGE_TELL,
+                             .call = "hark_tell",
                          });
     }
     struct hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
     if (message == NULL) {
-        hark__letter(ctx, to, ctx->self, type->name, HARK_ENOMEM, NULL);
-        return HARK_ENOMEM;
+        hark_err err = hark__ctx_error_value(ctx, "hark_tell", type, value);
+
+        hark__letter(ctx, to, ctx->self, type->name, err, NULL);
+        return err;
     }
     message->from = ctx->self; // kind is MESSAGE_TELL, 0
     return send_here(ctx, to, message);

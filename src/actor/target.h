@@ -20,6 +20,7 @@ struct outgoing {
     uint64_t correlation;  // as in a message
     uint32_t timeout_ms;   // as in a message
     uint8_t kind;          // enum message_kind
+    const char *call;      // the API's function that sends it, for errors; NULL: none
 };
 
 // Borrows message.

@@ -28,7 +28,7 @@ hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
     struct node *node = ctx->node;
     struct hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
     if (message == NULL) {
-        hark__ctx_error(ctx, HARK_ENOMEM, "hark_send_after: no memory");
+        hark__ctx_error_value(ctx, "hark_send_after", type, value);
         return (hark_timer){0};
     }
     message->from = ctx->self;

@@ -12,28 +12,42 @@ struct arena {
     size_t used;
     int depth;
     bool has_buffers;
-    bool failed; // too large or too deep; only while measuring
+    hark_err err; // why it cannot be copied; only while measuring
 };
 
-// Gives size bytes; NULL while measuring, or failed.
+// Gives size bytes; NULL while measuring, or after an error.
 static void *
 take(struct arena *arena, size_t size, size_t align)
 {
     size_t start = (arena->used + align - 1) & ~(align - 1);
 
-    if (arena->failed || size > UINT32_MAX || start > UINT32_MAX - size) {
-        arena->failed = true;
+    if (arena->err != HARK_OK) {
+        return NULL;
+    }
+    if (size > UINT32_MAX || start > UINT32_MAX - size) {
+        arena->err = HARK_ETOOBIG;
         return NULL;
     }
     arena->used = start + size;
     return arena->block != NULL ? arena->block + start : NULL;
 }
 
+// False: so many elements of stride bytes at data cannot be; the error is set.
+static bool
+is_sound(struct arena *arena, const void *data, size_t count, size_t stride)
+{
+    if (count > 0 && data == NULL) {
+        arena->err = HARK_EINVAL;
+    } else if (count > (UINT32_MAX - 1) / stride) {
+        arena->err = HARK_ETOOBIG;
+    }
+    return arena->err == HARK_OK;
+}
+
 static void
 copy_str(struct arena *arena, const hark_str *from, hark_str *to)
 {
-    if (from->len >= UINT32_MAX) {
-        arena->failed = true;
+    if (!is_sound(arena, from->ptr, from->len, 1)) {
         return;
     }
 
@@ -59,6 +73,9 @@ copy_bytes(struct arena *arena, const hark_bytes *from, hark_bytes *to)
             *to = *from;
             hark_buffer_retain(to->buffer);
         }
+        return;
+    }
+    if (!is_sound(arena, from->ptr, from->len, 1)) {
         return;
     }
 
@@ -106,8 +123,7 @@ copy_list(struct arena *arena, const hark_field *field, const hark_list *from,
 {
     size_t stride = hark__kind_size(field->element, field->type);
 
-    if (from->count > UINT32_MAX / stride) {
-        arena->failed = true;
+    if (!is_sound(arena, from->items, from->count, stride)) {
         return;
     }
 
@@ -120,7 +136,8 @@ copy_list(struct arena *arena, const hark_field *field, const hark_list *from,
     if (to != NULL) {
         *to = (hark_list){.items = items, .count = from->count};
     }
-    for (size_t i = 0; i < from->count && !is_item_flat(field) && !arena->failed; i++) {
+    for (size_t i = 0; i < from->count && !is_item_flat(field) && arena->err == HARK_OK;
+         i++) {
         copy_item(arena, field, (const uint8_t *)from->items + i * stride,
                   items != NULL ? items + i * stride : NULL);
     }
@@ -157,11 +174,11 @@ copy_fields(struct arena *arena, const hark_type *type, const uint8_t *from,
         return;
     }
     if (arena->depth == MAX_DEPTH) {
-        arena->failed = true;
+        arena->err = HARK_ETOOBIG;
         return;
     }
     arena->depth++;
-    for (uint16_t i = 0; i < type->count && !arena->failed; i++) {
+    for (uint16_t i = 0; i < type->count && arena->err == HARK_OK; i++) {
         const hark_field *field = &type->fields[i];
 
         copy_field(arena, field, from + field->offset,
@@ -176,7 +193,7 @@ hark__message_copy(struct pool *pool, const hark_type *type, const void *value)
     struct arena arena = {.used = type->size};
 
     copy_fields(&arena, type, value, NULL);
-    if (arena.failed) {
+    if (arena.err != HARK_OK) {
         return NULL;
     }
 
@@ -193,4 +210,13 @@ hark__message_copy(struct pool *pool, const hark_type *type, const void *value)
     arena = (struct arena){.block = payload, .used = type->size};
     copy_fields(&arena, type, value, payload);
     return message;
+}
+
+hark_err
+hark__message_fault(const hark_type *type, const void *value)
+{
+    struct arena arena = {.used = type->size};
+
+    copy_fields(&arena, type, value, NULL);
+    return arena.err != HARK_OK ? arena.err : HARK_ENOMEM;
 }

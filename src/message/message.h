@@ -76,11 +76,15 @@ hark__message_alloc(struct pool *pool, const hark_type *type, size_t size)
     return message;
 }
 
+// Why hark__message_new gave NULL. HARK_EINVAL: a string, bytes or a list of value has a
+// length and a null pointer. HARK_ETOOBIG: over 4 GiB, or nested too deep. HARK_ENOMEM.
+hark_err hark__message_fault(const hark_type *type, const void *value);
+
 // The general case of hark__message_new: a value that points outside its struct.
 struct hark_message *hark__message_copy(struct pool *pool, const hark_type *type,
                                         const void *value);
 
-// Gives a message with a deep copy of value. NULL: no memory, or too large.
+// Gives a message with a deep copy of value. NULL: hark__message_fault says why.
 static inline struct hark_message *
 hark__message_new(struct pool *pool, const hark_type *type, const void *value)
 {

@@ -95,6 +95,10 @@ put_str(struct text *text, const hark_str *str)
 {
     size_t len = str->len;
 
+    if (str->ptr == NULL && len > 0) {
+        put(text, "null");
+        return;
+    }
     if (len > STR_BYTES) {
         // Cut before a character, not inside: 10xxxxxx bytes continue one.
         for (len = STR_BYTES; len > 0 && (str->ptr[len] & 0xc0) == 0x80; len--) {
@@ -114,6 +118,10 @@ put_bytes(struct text *text, const hark_bytes *bytes)
     size_t len = bytes->len < DATA_BYTES ? bytes->len : DATA_BYTES;
 
     put_format(text, "<%zu bytes", bytes->len);
+    if (data == NULL && len > 0) {
+        put(text, ": null>");
+        return;
+    }
     for (size_t i = 0; i < len; i++) {
         put_format(text, i == 0 ? ": %02x" : " %02x", data[i]);
     }
@@ -139,6 +147,10 @@ put_list(struct text *text, const hark_field *field, const hark_list *list)
     size_t stride = hark__kind_size(field->element, field->type);
     size_t count = list->count < LIST_ITEMS ? list->count : LIST_ITEMS;
 
+    if (list->items == NULL && count > 0) {
+        put(text, "null");
+        return;
+    }
     put(text, "[");
     for (size_t i = 0; i < count; i++) {
         put(text, i > 0 ? ", " : "");

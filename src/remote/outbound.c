@@ -263,7 +263,9 @@ keep_entry(struct link *link, struct mark from, hark_err err, char *error,
                      "%zu bytes are more than the peer's limit of %" PRIu64, size,
                      link->max_frame_bytes);
         } else {
-            snprintf(error, error_size, "%s", hark_err_text(err));
+            snprintf(error, error_size, "%s",
+                     err == HARK_EINVAL ? "a field has a length and a null pointer"
+                                        : hark_err_text(err));
         }
         go_back(link, from);
         return err;

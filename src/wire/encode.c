@@ -6,6 +6,7 @@ struct encoder {
     const struct ref_watch *watch;
     int depth;
     bool is_too_big;
+    bool is_unsound; // a length with a null pointer
 };
 
 static void put_message(struct encoder *encoder, const hark_type *type,
@@ -22,11 +23,19 @@ put_ref(struct encoder *encoder, hark_ref ref)
     hark__bytes_put_ref(encoder->out, ref);
 }
 
+// False: so many bytes or items at data cannot be sent; noted.
+static bool
+is_sound(struct encoder *encoder, const void *data, size_t count)
+{
+    encoder->is_too_big = encoder->is_too_big || count > UINT32_MAX;
+    encoder->is_unsound = encoder->is_unsound || (data == NULL && count > 0);
+    return count <= UINT32_MAX && (data != NULL || count == 0);
+}
+
 static void
 put_str(struct encoder *encoder, const hark_str *str)
 {
-    if (str->len > UINT32_MAX) {
-        encoder->is_too_big = true;
+    if (!is_sound(encoder, str->ptr, str->len)) {
         return;
     }
     hark__bytes_put_str(encoder->out, *str);
@@ -35,8 +44,7 @@ put_str(struct encoder *encoder, const hark_str *str)
 static void
 put_bytes(struct encoder *encoder, const hark_bytes *bytes)
 {
-    if (bytes->len > UINT32_MAX) {
-        encoder->is_too_big = true;
+    if (!is_sound(encoder, bytes->ptr, bytes->len)) {
         return;
     }
     hark__bytes_put_bin(encoder->out, bytes->ptr, bytes->len);
@@ -117,7 +125,7 @@ open_array(struct encoder *encoder, size_t count)
 static bool
 is_going_well(const struct encoder *encoder)
 {
-    return !encoder->is_too_big && !encoder->out->failed;
+    return !encoder->is_too_big && !encoder->is_unsound && !encoder->out->failed;
 }
 
 static void
@@ -125,7 +133,8 @@ put_list(struct encoder *encoder, const hark_field *field, const hark_list *list
 {
     size_t stride = hark__kind_size(field->element, field->type);
 
-    if (!open_array(encoder, list->count)) {
+    if (!is_sound(encoder, list->items, list->count)
+        || !open_array(encoder, list->count)) {
         return;
     }
     for (size_t i = 0; i < list->count && is_going_well(encoder); i++) {
@@ -156,6 +165,9 @@ hark__payload_encode(struct bytes *out, const hark_type *type, const void *value
     struct encoder encoder = {.out = out, .watch = watch};
 
     put_message(&encoder, type, value);
+    if (encoder.is_unsound) {
+        return HARK_EINVAL;
+    }
     if (encoder.is_too_big) {
         return HARK_ETOOBIG;
     }

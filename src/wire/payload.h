@@ -23,7 +23,8 @@ struct ref_watch {
     void *arg;
 };
 
-// Appends value. watch may be NULL. HARK_ETOOBIG: nested too deep, or a part of it is
+// Appends value. watch may be NULL. HARK_EINVAL: a string, bytes or a list has a length
+// and a null pointer. HARK_ETOOBIG: nested too deep, or a part of it is
 // over 4 GiB. HARK_ENOMEM. After an error the caller truncates `out` to what it was.
 HARK_CHECKED hark_err hark__payload_encode(struct bytes *out, const hark_type *type,
                                            const void *value,

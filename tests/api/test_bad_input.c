@@ -5,6 +5,10 @@
 
 HARK_MESSAGE(question, (i64, n))
 HARK_MESSAGE(reply, (i64, n))
+HARK_MESSAGE(word, (str, text))
+HARK_MESSAGE(page, (str, text), (bytes, data), (list, u32, numbers),
+             (list, message, word, words))
+HARK_MESSAGE(get_bad_page)
 
 typedef struct {
     char unused;
@@ -13,7 +17,13 @@ typedef struct {
 HARK_ON(clerk, question) {
     hark_reply(ctx, reply, .n = msg->n);
 }
-HARK_ACTOR(clerk, question)
+HARK_ON(clerk, page) {
+    hark_reply(ctx, reply, .n = (int64_t)msg->text.len);
+}
+HARK_ON(clerk, get_bad_page) {
+    hark_reply(ctx, page, .text = {NULL, 1});
+}
+HARK_ACTOR(clerk, question, page, get_bad_page)
 
 static int
 setup(void **state)
@@ -304,6 +314,34 @@ bound_endpoint_is_cut_to_its_room(void **state)
 }
 
 static void
+null_pointers_with_a_length_are_refused(void **state)
+{
+    struct world *w = *state;
+    hark_ctx *me = w->here;
+    hark_ref c = hark_spawn(me, clerk);
+    const word nameless = {{NULL, 2}};
+    const page pages[] = {
+        {.text = {NULL, 1}},  {.data = {NULL, 1, NULL}}, {.numbers = {NULL, 1}},
+        {.words = {NULL, 1}}, {.words = {&nameless, 1}}, {.text = {NULL, SIZE_MAX}},
+    };
+
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        ASSERT_REFUSED(w, hark_tell_value(me, c, &page_type, &pages[i]), HARK_EINVAL,
+                       "hark_tell: page: ");
+        ASSERT_REFUSED(w, hark_send_after_value(me, 1, c, &page_type, &pages[i]).id, 0,
+                       "hark_send_after: page: ");
+        assert_null(hark_message_new(me, &page_type, &pages[i]));
+        assert_named(w, HARK_EINVAL, "hark_message_new: page: ");
+        hark_future f = hark_ask_value(me, c, &page_type, &pages[i], NULL);
+        assert_null(hark_await(me, f, reply));
+        assert_named(w, HARK_EINVAL, "invalid argument");
+        assert_string_equal(hark_error_of(me)->type, "page");
+    }
+    assert_null(hark_await(me, hark_ask(me, c, get_bad_page), page));
+    assert_named(w, HARK_EINVAL, "hark_reply: page: ");
+}
+
+static void
 refs_of_nobody_are_errors(void **state)
 {
     struct world *w = *state;
@@ -354,6 +392,7 @@ main(void)
         cmocka_unit_test(endpoints_that_cannot_be_listened_at_are_refused),
         TEST(port_in_use_is_refused_and_named),
         TEST(bound_endpoint_is_cut_to_its_room),
+        TEST(null_pointers_with_a_length_are_refused),
         TEST(refs_of_nobody_are_errors),
     };
     return cmocka_run_group_tests_name("api/bad_input", tests, NULL, NULL);

@@ -210,6 +210,19 @@ a_value_over_four_gigabytes_is_refused(void **state)
 }
 
 static void
+why_a_message_could_not_be_made_is_told(void **state)
+{
+    const deposit without_text = {.memo = {NULL, 1}};
+    const deposit too_long = {.memo = {"x", UINT32_MAX}};
+    const deposit sound = {.memo = HARK_STR("x")};
+
+    (void)state;
+    assert_int_equal(hark__message_fault(&deposit_type, &without_text), HARK_EINVAL);
+    assert_int_equal(hark__message_fault(&deposit_type, &too_long), HARK_ETOOBIG);
+    assert_int_equal(hark__message_fault(&deposit_type, &sound), HARK_ENOMEM);
+}
+
+static void
 as_gives_the_payload_only_for_the_right_type(void **state)
 {
     struct fixture *f = *state;
@@ -242,6 +255,7 @@ main(void)
         TEST(a_buffer_is_shared_and_outlives_its_first_owner),
         TEST(every_buffer_in_depth_is_released_with_the_message),
         TEST(a_value_over_four_gigabytes_is_refused),
+        TEST(why_a_message_could_not_be_made_is_told),
         TEST(as_gives_the_payload_only_for_the_right_type),
     };
     return cmocka_run_group_tests_name("message/message", tests, NULL, NULL);

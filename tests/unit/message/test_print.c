@@ -80,6 +80,18 @@ what_is_long_is_cut(void **state)
 }
 
 static void
+null_with_a_length_is_printed_as_such(void **state)
+{
+    blob value = {.data = {NULL, 3, NULL}, .name = {NULL, 5}};
+    lists listed = {.n8 = {NULL, 2}};
+
+    (void)state;
+    assert_string_equal(print(&blob_type, &value),
+                        "blob{data: <3 bytes: null>, name: null}");
+    assert_non_null(strstr(print(&lists_type, &listed), "n8: null, "));
+}
+
+static void
 a_short_buffer_gets_what_fits_and_the_whole_length(void **state)
 {
     char small[8];
@@ -99,6 +111,7 @@ main(void)
         cmocka_unit_test(every_plain_kind_has_a_form),
         cmocka_unit_test(nested_messages_and_lists_are_printed_in_place),
         cmocka_unit_test(what_is_long_is_cut),
+        cmocka_unit_test(null_with_a_length_is_printed_as_such),
         cmocka_unit_test(a_short_buffer_gets_what_fits_and_the_whole_length),
     };
     return cmocka_run_group_tests_name("message/print", tests, NULL, NULL);
