@@ -105,7 +105,7 @@ void hark__slot_vacate(hark_ctx *ctx);
 // The task of an attached thread's slot; only its address counts (hark__schedule).
 void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
-// Detaches the calling thread if it is attached to node.
+// Detaches the calling thread from node, as often as it is attached.
 void hark__thread_detach_own(struct node *node);
 
 // Nothing in hand, on a worker's thread, for a slot. All but the list of targets is set.

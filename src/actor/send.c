@@ -342,8 +342,17 @@ hark_actor_stop(hark_ctx *ctx, hark_ref actor)
         hark_exit(ctx);
         return HARK_OK;
     }
-    if (live_slot(ctx, actor) == NULL) {
+    struct slot *slot = live_slot(ctx, actor);
+    if (slot == NULL) {
         return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_actor_stop: no such actor");
+    }
+    // relaxed: live_slot has seen the birth that set it; a thread has none.
+    if (atomic_load_explicit(&slot->behavior, memory_order_relaxed) == NULL) {
+        return live_slot(ctx, actor) != NULL
+                   ? hark__ctx_error(ctx, HARK_ENOTSUP,
+                                     "hark_actor_stop: it is an attached thread")
+                   : hark__ctx_error(ctx, HARK_ENOACTOR,
+                                     "hark_actor_stop: no such actor");
     }
     return hark__send_system(ctx, actor, SYSTEM_STOP)
                ? HARK_OK

@@ -361,8 +361,10 @@ hark_detach(hark_ctx *ctx)
     hark__seat_retire(seat); // last: node_stop may go on from here
 }
 
-void
-hark__thread_detach_own(struct node *node)
+// Gives one ctx of the calling thread, which may have attached more than once; NULL: it
+// has none.
+static hark_ctx *
+find_own(struct node *node)
 {
     pthread_t self = pthread_self();
     hark_ctx *own = NULL;
@@ -377,7 +379,17 @@ hark__thread_detach_own(struct node *node)
         }
     }
     pthread_mutex_unlock(&node->lock);
-    hark_detach(own);
+    return own;
+}
+
+void
+hark__thread_detach_own(struct node *node)
+{
+    hark_ctx *own;
+
+    while ((own = find_own(node)) != NULL) {
+        hark_detach(own);
+    }
 }
 
 // ---- waiting ----

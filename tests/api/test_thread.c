@@ -1,6 +1,7 @@
 // Attached threads, and the system's end.
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/resource.h>
 
 #include "api/world.h"
@@ -217,22 +218,67 @@ stop_ends_the_waits_of_other_threads(void **state)
     assert_true(asker.good);
 }
 
+// A thread that stays attached until it may go.
+struct guest {
+    hark_system *system;
+    sem_t attached, may_detach;
+};
+
+static void *
+stay_attached(void *arg)
+{
+    struct guest *guest = arg;
+    hark_ctx *me = hark_attach(guest->system);
+
+    sem_post(&guest->attached);
+    sem_wait(&guest->may_detach);
+    hark_detach(me);
+    return NULL;
+}
+
 static void
 stop_reports_a_thread_that_does_not_detach_and_can_be_called_again(void **state)
 {
     (void)state;
-    hark_system *sys = hark_start(NULL);
-    struct asker asker = {sys, {0, 0}, 0};
-    hark_ctx *me = hark_attach(sys);
-    hark_ctx *second = hark_attach(sys);
+    struct guest guest = {.system = hark_start(NULL)};
+    pthread_t thread;
 
-    // hark_stop detaches one ctx a call of this thread's: the other one stays.
-    assert_int_equal(hark_stop(sys, 50), HARK_ETIMEOUT);
-    assert_null(hark_attach(sys));
-    (void)asker;
-    (void)me;
-    (void)second;
+    assert_non_null(guest.system);
+    sem_init(&guest.attached, 0, 0);
+    sem_init(&guest.may_detach, 0, 0);
+    pthread_create(&thread, NULL, stay_attached, &guest);
+    sem_wait(&guest.attached);
+    assert_int_equal(hark_stop(guest.system, 50), HARK_ETIMEOUT);
+    assert_null(hark_attach(guest.system));
+    sem_post(&guest.may_detach);
+    pthread_join(thread, NULL);
+    assert_int_equal(hark_stop(guest.system, HARK_SECONDS(10)), HARK_OK);
+    sem_destroy(&guest.attached);
+    sem_destroy(&guest.may_detach);
+}
+
+static void
+stop_detaches_its_thread_as_often_as_it_is_attached(void **state)
+{
+    (void)state;
+    hark_system *sys = hark_start(NULL);
+
+    assert_non_null(hark_attach(sys));
+    assert_non_null(hark_attach(sys));
     assert_int_equal(hark_stop(sys, HARK_SECONDS(10)), HARK_OK);
+}
+
+static void
+thread_is_not_stopped_like_an_actor(void **state)
+{
+    struct world *w = *state;
+    hark_ctx *other = hark_attach(w->here_system);
+    hark_ref ref = hark_self(other);
+
+    assert_int_equal(hark_actor_stop(w->here, ref), HARK_ENOTSUP);
+    assert_true(hark_is_alive(w->here, ref));
+    hark_detach(other);
+    assert_int_equal(hark_actor_stop(w->here, ref), HARK_ENOACTOR);
 }
 
 static void
@@ -310,6 +356,8 @@ main(void)
         cmocka_unit_test(stop_ends_the_waits_of_other_threads),
         cmocka_unit_test(
             stop_reports_a_thread_that_does_not_detach_and_can_be_called_again),
+        cmocka_unit_test(stop_detaches_its_thread_as_often_as_it_is_attached),
+        TEST(thread_is_not_stopped_like_an_actor),
         TEST(idle_system_uses_no_cpu),
         TEST(kept_message_outlives_its_receipt_and_can_be_forwarded),
         TEST(memory_of_a_turn_is_there),
