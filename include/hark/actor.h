@@ -93,7 +93,7 @@ typedef struct hark_spawn_options {
         .clauses = actor##_clauses_,                                                   \
         HARK_PP_HOOKS(actor, HARK_PP_UNPAREN hooks)};
 
-// Spawns an actor whose state starts as a copy of state (state_size bytes; NULL: all
+// Spawns an actor (any ctx may, in a handler too) whose state starts as a copy of state (state_size bytes; NULL: all
 // zero). options may be NULL. Gives its ref in *out_ref. HARK_EINVAL: a null argument,
 // or a malformed behavior. HARK_EEXIST: the name is taken. HARK_ETYPE: a message type
 // of that name but with other fields is in use. HARK_ELIMIT: the system's actor limit.
@@ -108,7 +108,8 @@ HARK_API hark_ref hark_spawn_ref(hark_ctx *ctx, const hark_behavior *behavior,
                                  const void *state, const hark_spawn_options *options);
 
 // hark_spawn(ctx, actor, .field = value, ...): an actor whose state has these first
-// values, all else zero. A null ref on error; hark_error_of(ctx) says why.
+// values, all else zero. A null ref on error; hark_error_of(ctx) says why. In C++ give
+// the struct's members default values, or g++ warns of those that are left out.
 #define hark_spawn(ctx, ...)                                                           \
     hark_spawn_ref(ctx, HARK_BEHAVIOR_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__), NULL)
 
@@ -130,39 +131,45 @@ HARK_API hark_system *hark_system_of(const hark_ctx *ctx);
 
 // Tells value (a struct of type) to an actor; it is copied. Messages from one sender to
 // one receiver arrive in order. An error means that it became a dead letter:
-// HARK_EINVAL, HARK_ENOACTOR, HARK_ENONODE, HARK_ELIMIT (its mailbox, or the link, is
-// full), HARK_ENOMEM. HARK_OK does not mean that it was handled.
+// HARK_EINVAL (a field with a length and a null pointer), HARK_ENOACTOR, HARK_ENONODE,
+// HARK_ELIMIT (its mailbox, or the link, is full), HARK_ETOOBIG, HARK_ENOMEM. A null
+// argument is HARK_EINVAL too, and no dead letter. HARK_OK does not mean that it was
+// handled.
 HARK_API hark_err hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type,
                                   const void *value);
 
-// Takes message, also on error. Else as hark_tell_value. message must come from
-// hark_message_new or hark_message_keep.
+// Takes message, also on error. Else as hark_tell_value; the caller is its sender.
+// message must come from hark_message_new, hark_message_keep or hark_receive.
 HARK_API hark_err hark_send(hark_ctx *ctx, hark_ref to, hark_message *message);
 
 // hark_tell(ctx, to, message, .field = value, ...)
 #define hark_tell(ctx, to, ...)                                                        \
     hark_tell_value(ctx, to, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
 
-// Gives the message in hand, so that it outlives its handler: a copy, unless the
-// runtime can hand over the block. NULL: no message in hand, or no memory.
+// Gives the message in hand, so that it outlives its handler: a copy (buffers are
+// shared), with its sender. NULL: no message in hand (as in a continuation), or no
+// memory.
 HARK_CHECKED hark_message *hark_message_keep(hark_ctx *ctx);
 
 // Asks an actor to stop: its current handler ends, its stop hook runs, what waits in
 // its mailbox becomes dead letters, and asks there fail with HARK_ESTOPPED. Another's
-// stop overtakes waiting messages. HARK_ENOACTOR, HARK_ENONODE, HARK_ENOTSUP (on
-// another node), HARK_EINVAL. Stopping a stopped actor is HARK_ENOACTOR.
+// stop overtakes waiting messages. HARK_ENOACTOR (it has ended already), HARK_ENOTSUP
+// (it is on another node, or an attached thread), HARK_EINVAL, HARK_ENOMEM;
+// hark_error_of(ctx) tells more.
 HARK_API hark_err hark_actor_stop(hark_ctx *ctx, hark_ref actor);
 
-// Stops the actor in whose handler this is called, when the handler returns.
+// Stops the actor in whose handler, hook or continuation this is called, when that
+// returns. In an attached thread it does nothing.
 HARK_API void hark_exit(hark_ctx *ctx);
 
-// True while the actor lives. On another node: while its link is up.
+// True while the actor lives: it may end right after. On another node: while its link
+// is up. A null ref is not alive.
 HARK_API bool hark_is_alive(hark_ctx *ctx, hark_ref actor);
 
 // Names actor on this node, until it ends or is unregistered. HARK_EEXIST,
 // HARK_ENOACTOR, HARK_EINVAL (empty, over 255 bytes, or with a slash), HARK_ENOMEM.
 HARK_CHECKED hark_err hark_register(hark_ctx *ctx, const char *name, hark_ref actor);
-// Frees the name. HARK_ENONAME.
+// Frees the name, whosever it is. HARK_ENONAME, HARK_EINVAL (no ctx).
 HARK_API hark_err hark_unregister(hark_ctx *ctx, const char *name);
 
 // Finds an actor by name: "account" on this node, or "tcp://host:port/account" on
@@ -179,8 +186,9 @@ typedef struct hark_timer {
 } hark_timer;
 
 // Sends value after delay_ms (at least; the clock ticks in milliseconds). Gives a timer
-// for hark_timer_cancel; {0} if it could not be set. It fires even if the caller has
-// ended by then.
+// for hark_timer_cancel; {0} if it could not be set (hark_error_of(ctx): HARK_EINVAL,
+// HARK_ETOOBIG, HARK_ENOMEM). It fires even if the caller has ended by then; for one
+// that repeats, the handler sets the next. hark_stop ends those that are still to come.
 HARK_API hark_timer hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
                                           const hark_type *type, const void *value);
 
@@ -189,7 +197,8 @@ HARK_API hark_timer hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark
     hark_send_after_value(ctx, delay_ms, to, HARK_TYPE_(__VA_ARGS__),                  \
                           HARK_VALUE_(__VA_ARGS__))
 
-// True: it will not fire. False: it has fired, was cancelled before, or never was.
+// True: it will not fire. False: it has fired (its message may still wait in the
+// mailbox), was cancelled before, or never was. Any ctx of the system may cancel it.
 HARK_API bool hark_timer_cancel(hark_ctx *ctx, hark_timer timer);
 
 // Memory that lives until the turn ends, aligned to 16; in an attached thread until it

@@ -50,13 +50,14 @@ HARK_API const hark_error *hark_error_of(hark_ctx *ctx);
 
 // How one ask is done. All zero is a good default.
 typedef struct hark_ask_options {
-    uint32_t timeout_ms; // 0: the system's default, 5 s
+    uint32_t timeout_ms; // 0: the system's default, 5 s. HARK_FOREVER: no limit
     const char *site;    // shown in errors; NULL: unknown
 } hark_ask_options;
 
 // Asks an actor: value (a struct of type) is copied and sent. Always gives a future
 // that ends; if the ask could not even be sent, it fails with the reason. {0} only if
-// there is no memory, or ctx is NULL.
+// there is no memory, the future limit is reached (HARK_ELIMIT in hark_error_of), or ctx
+// is NULL.
 HARK_CHECKED hark_future hark_ask_value(hark_ctx *ctx, hark_ref to,
                                         const hark_type *type, const void *value,
                                         const hark_ask_options *options);
@@ -80,22 +81,25 @@ HARK_CHECKED hark_future hark_ask_at(hark_ctx *ctx, const char *site,
 // What a name was found to be: the answer to hark_lookup_ask.
 HARK_MESSAGE(hark_found, (ref, actor))
 
-// Looks a name up as hark_lookup does, and answers with hark_found. Never blocks.
+// Looks a name up as hark_lookup does, and answers with hark_found. Never blocks. The
+// future fails with hark_lookup's errors; timeout_ms 0: a little more than connect_ms.
 HARK_CHECKED hark_future hark_lookup_ask(hark_ctx *ctx, const char *name,
                                          uint32_t timeout_ms);
 
 // ---- the answering side ----
 
-// Answers the ask in hand; value is copied. Once a turn. HARK_ENOASK: what is in hand
-// was told and not asked, or is answered already: nothing is sent.
+// Answers the ask in hand; value is copied. Once a handler. HARK_ENOASK: what is in hand
+// was told and not asked, is answered or deferred already, or nothing is in hand (as in
+// a continuation): nothing is sent. Any other error is hark_tell_value's, and the ask
+// fails with it.
 HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
                                    const void *value);
 // hark_reply(ctx, message, .field = value, ...)
 #define hark_reply(ctx, ...)                                                           \
     hark_reply_value(ctx, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
 
-// Refuses the ask in hand: it fails with code and the text (cut at 1,000 bytes).
-// HARK_ENOASK as above.
+// Refuses the ask in hand: it fails with code (over 0; an application's own start at
+// HARK_EUSER) and the text (cut at 1,000 bytes). HARK_ENOASK as above, HARK_EINVAL.
 HARK_API hark_err hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
     HARK_PRINTF(3, 4);
 
@@ -103,13 +107,14 @@ HARK_API hark_err hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
 // hark_fulfil or hark_break. If the actor ends first, the ask fails with HARK_ESTOPPED.
 // {0}: nothing was asked, or no memory.
 HARK_CHECKED hark_promise hark_defer(hark_ctx *ctx);
-// Answers a deferred ask. HARK_ESTALE: answered before, or not this actor's.
+// Answers a deferred ask, in any later turn of the actor. HARK_ESTALE: answered before,
+// or not this actor's. Any other error is hark_tell_value's, and the ask fails with it.
 HARK_API hark_err hark_fulfil_value(hark_ctx *ctx, hark_promise promise,
                                     const hark_type *type, const void *value);
 // hark_fulfil(ctx, promise, message, .field = value, ...)
 #define hark_fulfil(ctx, promise, ...)                                                 \
     hark_fulfil_value(ctx, promise, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
-// Fails a deferred ask. HARK_ESTALE.
+// Fails a deferred ask, as hark_refuse does. HARK_ESTALE, HARK_EINVAL.
 HARK_API hark_err hark_break(hark_ctx *ctx, hark_promise promise, int code,
                              const char *format, ...) HARK_PRINTF(4, 5);
 
@@ -133,13 +138,20 @@ typedef struct hark_continuation {
 // Continues a future: exactly one of the two functions runs, as a turn of the caller,
 // unless the caller ends first (then only drop runs). In an attached thread they run in
 // its calls of hark_await, hark_await_all and hark_receive, with self NULL. Takes arg,
-// also on error. HARK_ESTALE: not a future of ctx, or continued already. HARK_ENOMEM.
+// also on error. HARK_ESTALE: not a future of ctx, or continued already. HARK_EINVAL: no
+// continuation, or one without a type.
 HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
                                       const hark_continuation *continuation, void *arg);
 
 // HARK_THEN(actor, name, reply) { ... } and HARK_ELSE(actor, name) { ... } are the two
 // ends of a continuation, and HARK_CONTINUATION(actor, name, reply) joins them. In
 // scope: `ctx`, `self`, `arg`, and `msg` (the reply) or `error`.
+//
+//     HARK_THEN(shop, paid, receipt) { self->sold += msg->amount; }
+//     HARK_ELSE(shop, paid) { self->code = error->code; }
+//     HARK_CONTINUATION(shop, paid, receipt)
+//     ...
+//     hark_then(ctx, hark_ask(ctx, till, pay, .amount = 5), shop, paid, NULL);
 #define HARK_THEN(actor, name, reply)                                                  \
     static void actor##_then_##name(hark_ctx *ctx, actor *self, const reply *msg,      \
                                     void *arg);                                        \
@@ -182,8 +194,9 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // Waits until the future ends; its continuations and those of other futures of this
 // thread run meanwhile. Gives the reply, borrowed until the future is dropped or the
-// thread detaches; NULL if it failed (hark_error_of(ctx) says why), or with HARK_ETYPE
-// if the reply is of another type. Only in an attached thread: in an actor
+// thread detaches. NULL if it failed: hark_error_of(ctx) is the ask's own error, or
+// HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a future of ctx, or
+// continued), HARK_ESTOPPED (the system stops). Only in an attached thread: in an actor
 // HARK_ENOTSUP.
 HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
                                           const hark_type *type);
@@ -192,9 +205,11 @@ HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
     ((const message *)hark_await_value(ctx, future, &message##_type))
 
 // The reply of a future that has succeeded, without waiting; else NULL (HARK_ETIMEOUT
-// in hark_error_of if it is still open). For the futures behind hark_all.
+// in hark_error_of if it is still open; else as hark_await_value). Borrowed as there,
+// in an actor until its turn ends. For the futures behind hark_all.
 HARK_API const void *hark_future_value(hark_ctx *ctx, hark_future future,
                                        const hark_type *type);
+// hark_future_get(ctx, future, message): the same, typed.
 #define hark_future_get(ctx, future, message)                                          \
     ((const message *)hark_future_value(ctx, future, &message##_type))
 
@@ -205,7 +220,8 @@ HARK_API bool hark_future_done(hark_ctx *ctx, hark_future future);
 // HARK_ESTALE.
 HARK_API hark_err hark_future_keep(hark_ctx *ctx, hark_future future);
 
-// Lets go of a future and its reply. An answer that comes later is thrown away.
+// Lets go of a future and its reply. An answer that comes later is a dead letter. One
+// that is not (or no longer) of ctx is left alone.
 HARK_API void hark_future_drop(hark_ctx *ctx, hark_future future);
 
 // The answer of hark_all: how many succeeded.
@@ -213,8 +229,10 @@ HARK_MESSAGE(hark_all_done, (u32, count))
 
 // A future over many of the same ctx: it succeeds when all have, and fails as soon as
 // one fails, with that one's error. It keeps them until it is dropped itself, so that
-// hark_future_get reaches each reply; none of them may be continued otherwise. count 0
-// succeeds at once. {0}: no memory, or one was stale or continued (hark_error_of).
+// hark_future_get reaches each reply; none of them may be continued otherwise. One that
+// is named twice counts as done with the first. count 0 succeeds at once. {0} on error,
+// with the reason in hark_error_of(ctx): HARK_EINVAL, HARK_ESTALE (one is not of ctx, or
+// continued), HARK_ELIMIT (the future limit), HARK_ENOMEM; then all are as before.
 HARK_CHECKED hark_future hark_all(hark_ctx *ctx, const hark_future *futures,
                                   size_t count);
 

@@ -13,7 +13,7 @@
 HARK_BEGIN_DECLS
 
 // A string: bytes of UTF-8, with a NUL behind them that len does not count once it
-// stands in a message. {0} is the empty string.
+// stands in a message. {0} is the empty string; a null ptr with a len is HARK_EINVAL.
 typedef struct hark_str {
     const char *ptr;
     size_t len; // bytes
@@ -37,13 +37,14 @@ typedef struct hark_buffer hark_buffer;
 HARK_CHECKED hark_buffer *hark_buffer_new(size_t size);
 // Its bytes: writable until the buffer is first sent.
 HARK_API void *hark_buffer_data(hark_buffer *buffer);
+// How many they are.
 HARK_API size_t hark_buffer_size(const hark_buffer *buffer);
 // Shares: adds a reference and returns buffer.
 HARK_API hark_buffer *hark_buffer_retain(hark_buffer *buffer);
 // Drops one reference; the last one frees. NULL is allowed.
 HARK_API void hark_buffer_release(hark_buffer *buffer);
 
-// Bytes. With a buffer the bytes are not copied when the message is built: the message
+// Bytes; ptr may be NULL when len is 0. With a buffer the bytes are not copied when the message is built: the message
 // shares the buffer instead (meant for more than 64 KiB).
 typedef struct hark_bytes {
     const void *ptr;
@@ -141,11 +142,14 @@ typedef struct hark_type {
 typedef struct hark_message hark_message;
 
 // Gives a message: value (a struct of that type, everything it points to) is copied
-// into one block; buffers are shared. NULL: no memory, or over the size limit of 4 GiB.
+// into one block; buffers are shared. NULL on error, with the reason in
+// hark_error_of(ctx): HARK_EINVAL (a null argument, or a field with a length and a null
+// pointer), HARK_ETOOBIG (over 4 GiB, or nested deeper than 32), HARK_ENOMEM.
 HARK_CHECKED hark_message *hark_message_new(hark_ctx *ctx, const hark_type *type,
                                             const void *value);
 // Takes a message that is not sent after all. NULL is allowed.
 HARK_API void hark_message_free(hark_ctx *ctx, hark_message *message);
+// Its type's descriptor: static data.
 HARK_API const hark_type *hark_message_type(const hark_message *message);
 // Borrows the payload: a struct of the message's type.
 HARK_API const void *hark_message_value(const hark_message *message);
@@ -157,7 +161,8 @@ HARK_API hark_ref hark_message_sender(const hark_message *message);
 
 // Writes value as text, like `deposit{amount: 42, memo: "x"}`, and ends it with NUL if
 // size > 0. Long strings, bytes and lists are cut with `...`. Returns the length that
-// the whole text has, as snprintf does.
+// the whole text has, as snprintf does. Any thread. Without a value it is the type's
+// name alone.
 HARK_API size_t hark_print(char *out, size_t size, const hark_type *type,
                            const void *value);
 

@@ -59,23 +59,26 @@ hark_start(const hark_options *options)
 }
 
 // Stops every actor, ends every open ask with HARK_ESTOPPED, closes links, joins
-// threads and frees all memory. Detaches the calling thread if it is attached; other
-// attached threads find their waits ended with HARK_ESTOPPED and must detach
-// themselves. Must not be called in an actor. HARK_ETIMEOUT: a handler did not return,
-// or a thread did not detach, within timeout_ms; then the system is left stopping and
-// may be stopped again. NULL is allowed.
+// threads and frees all memory. Detaches the calling thread first, as often as it is
+// attached: its ctx and what that gave are gone, whatever is returned. Other attached
+// threads find their waits ended with HARK_ESTOPPED and must detach themselves. Must not
+// be called in an actor. HARK_ETIMEOUT: a handler did not return, or a thread did not
+// detach, within timeout_ms (HARK_FOREVER: no limit); then the system is left stopping
+// and may be stopped again. HARK_ENOMEM likewise. NULL is allowed.
 HARK_API hark_err hark_stop(hark_system *system, uint32_t timeout_ms);
 
-// Gives a ctx for the calling thread. NULL: no memory, the actor limit, or stopping.
+// Gives a ctx for the calling thread, which may have several, of one system or of many.
+// NULL: no system, no memory, the actor limit, or the system stops.
 HARK_CHECKED hark_ctx *hark_attach(hark_system *system);
-// Takes ctx. Drops its futures and replies. Must be the thread that attached. NULL is
-// allowed.
+// Takes ctx. Drops its futures and replies; what was told to it and not received becomes
+// dead letters. Must be the thread that attached. NULL is allowed.
 HARK_API void hark_detach(hark_ctx *ctx);
 
 // Waits for a message that was told to this thread (hark_self). Gives it: the caller
 // frees it with hark_message_free. Continuations of the thread's futures run meanwhile.
-// NULL: timeout_ms passed (0: do not wait), or the system stops (hark_error_of(ctx)).
-// An ask to a thread fails with HARK_ENOHANDLER.
+// NULL, with the reason in hark_error_of(ctx): HARK_ETIMEOUT (timeout_ms passed; 0: do
+// not wait), HARK_ESTOPPED (the system stops), HARK_ENOTSUP (in an actor). An ask to a
+// thread fails with HARK_ENOHANDLER once the thread receives or awaits.
 HARK_CHECKED hark_message *hark_receive(hark_ctx *ctx, uint32_t timeout_ms);
 
 // Lets other nodes reach this one at "tcp://host:port", "ipc://path" or "mem://name".
@@ -96,8 +99,9 @@ HARK_CHECKED hark_err hark_connect(hark_ctx *ctx, const char *endpoint);
 HARK_MESSAGE(hark_dead_letter, (i32, code), (str, reason), (str, type), (str, text),
              (ref, to), (ref, from))
 
-// Tells each later dead letter to subscriber, until it ends. Dead letters about dead
-// letters are only counted. At most 16 subscribers: HARK_ELIMIT. HARK_EINVAL.
+// Tells each later dead letter to subscriber (an actor, or an attached thread), until it
+// ends. Dead letters about dead letters are only counted. At most 16 subscribers:
+// HARK_ELIMIT. HARK_EINVAL.
 // hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscriber);
 
