@@ -178,11 +178,16 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
                                     __attribute__((unused)) void *arg)
 
 #define HARK_CONTINUATION(actor, name, reply)                                          \
+    HARK_CONTINUATION_WITH(actor, name, reply, NULL)
+
+// HARK_CONTINUATION_WITH(actor, name, reply, drop): the same, and drop(arg), such as
+// free, is called when all is over: also if the actor ended before either ran.
+#define HARK_CONTINUATION_WITH(actor, name, reply, drop_arg)                           \
     static const hark_continuation actor##_##name = {                                  \
         .type = &reply##_type,                                                         \
         .on_reply = actor##_resume_##name##_##reply,                                   \
         .on_failure = actor##_fail_##name,                                             \
-        .drop = NULL,                                                                  \
+        .drop = drop_arg,                                                              \
     };
 
 // hark_then(ctx, future, actor, name, arg): continues with HARK_CONTINUATION(actor,

@@ -74,12 +74,7 @@ HARK_ELSE(client, all) {
 }
 HARK_CONTINUATION(client, all, hark_all_done)
 
-static const hark_continuation with_drop = {
-    .type = &answer_type,
-    .on_reply = client_resume_done_answer,
-    .on_failure = client_fail_done,
-    .drop = count_drop,
-};
+HARK_CONTINUATION_WITH(client, done, answer, count_drop)
 
 static void
 ask_all(hark_ctx *ctx, client *self, hark_ref whom)
@@ -88,7 +83,7 @@ ask_all(hark_ctx *ctx, client *self, hark_ref whom)
         self->all[i] = hark_ask(ctx, whom, question, .n = i);
     }
     hark_future all = hark_all(ctx, self->all, 3);
-    assert_int_equal(hark_then_value(ctx, self->all[0], &with_drop, NULL), HARK_ESTALE);
+    assert_int_equal(hark_then(ctx, self->all[0], client, done, NULL), HARK_ESTALE);
     assert_int_equal(hark_then(ctx, all, client, all, NULL), HARK_OK);
 }
 
@@ -99,8 +94,8 @@ HARK_ON(client, run) {
     case THEN_TWICE:
         f = hark_ask(ctx, msg->whom, question, .n = 4);
         self->promise = hark_defer(ctx);
-        assert_int_equal(hark_then_value(ctx, f, &with_drop, &dropped), HARK_OK);
-        assert_int_equal(hark_then_value(ctx, f, &with_drop, NULL), HARK_ESTALE);
+        assert_int_equal(hark_then(ctx, f, client, done, &dropped), HARK_OK);
+        assert_int_equal(hark_then(ctx, f, client, done, NULL), HARK_ESTALE);
         return;
     case ORPHAN: // nobody looks: it must not stay, and its failure is counted
         f = hark_ask(ctx, msg->whom, question, .n = -1);
@@ -144,7 +139,7 @@ HARK_ON(client, run) {
         return;
     case LEAVE: // with a future that is continued
         f = hark_ask(ctx, msg->whom, stall);
-        assert_int_equal(hark_then_value(ctx, f, &with_drop, NULL), HARK_OK);
+        assert_int_equal(hark_then(ctx, f, client, done, NULL), HARK_OK);
         hark_reply(ctx, ran);
         hark_exit(ctx);
         return;
