@@ -1,39 +1,128 @@
-// A user of an installed hark, in C++: asks an actor for a sum.
+// A user of an installed hark, in C++: the macros of the API, in accounts and an auditor.
 
 #include <cstdio>
 
+#include <hark/actors/dead_letter_log.h>
 #include <hark/hark.h>
 
 HARK_MESSAGE(deposit, (i64, amount), (str, memo))
+HARK_MESSAGE(coins, (list, i64, values), (message, deposit, rest))
 HARK_MESSAGE(get_balance)
 HARK_MESSAGE(balance, (i64, amount))
+HARK_MESSAGE(audit)
 
 namespace {
 
+// ---- an account ----
+
 struct account {
-    int64_t balance;
+    int64_t amount;
 };
 
 HARK_ON(account, deposit) {
-    self->balance += msg->amount;
+    self->amount += msg->amount;
+}
+
+HARK_ON(account, coins) {
+    for (size_t i = 0; i < msg->values.count; i++) {
+        self->amount += msg->values.items[i];
+    }
+    self->amount += msg->rest.amount;
 }
 
 HARK_ON(account, get_balance) {
-    hark_reply(ctx, balance, .amount = self->balance);
+    if (self->amount < 0) {
+        hark_refuse(ctx, HARK_EUSER, "overdrawn by %d",
+                    static_cast<int>(-self->amount));
+        return;
+    }
+    hark_reply(ctx, balance, .amount = self->amount);
 }
 
-HARK_ACTOR(account, deposit, get_balance)
+HARK_ACTOR(account, deposit, coins, get_balance)
+
+// ---- an auditor of two accounts ----
+
+struct auditor {
+    hark_ref first = {};
+    hark_ref second = {};
+    hark_promise owed = {};
+    hark_future looks[2] = {};
+    bool has_started = false;
+};
+
+HARK_HOOK(auditor, start) {
+    self->has_started = true;
+}
+
+HARK_HOOK(auditor, stop) {
+    self->has_started = false;
+}
+
+HARK_THEN(auditor, looked, hark_all_done) {
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < msg->count; i++) {
+        sum += hark_future_get(ctx, self->looks[i], balance)->amount;
+    }
+    hark_fulfil(ctx, self->owed, balance, .amount = self->has_started ? sum : -1);
+}
+
+HARK_ELSE(auditor, looked) {
+    hark_break(ctx, self->owed, error->code, "audit: %s", error->text);
+}
+
+HARK_CONTINUATION(auditor, looked, hark_all_done)
+
+HARK_ON(auditor, audit) {
+    self->owed = hark_defer(ctx);
+    self->looks[0] = hark_ask(ctx, self->first, get_balance);
+    self->looks[1] =
+        hark_ask_within(ctx, HARK_SECONDS(1.5), self->second, get_balance);
+    if (hark_then(ctx, hark_all(ctx, self->looks, 2), auditor, looked, nullptr)
+        != HARK_OK) {
+        hark_break(ctx, self->owed, HARK_ENOMEM, "no memory");
+    }
+}
+
+HARK_ACTOR_WITH(auditor, (start, stop), audit)
+
+// ---- the user ----
+
+// An overdrawn account refuses to say what it holds.
+bool
+is_refused(hark_ctx *me)
+{
+    hark_ref poor = hark_spawn(me, account, .amount = -1);
+    hark_future future = hark_ask(me, poor, get_balance);
+
+    return hark_await(me, future, balance) == nullptr
+           && hark_error_of(me)->code == HARK_EUSER;
+}
 
 int64_t
-ask_balance(hark_ctx *me)
+ask_sum(hark_ctx *me)
 {
-    hark_ref to = hark_spawn(me, account, .balance = 40);
+    const int64_t values[] = {1, 2, 3};
+    hark_spawn_options named = {};
 
-    hark_tell(me, to, deposit, .amount = 2, .memo = HARK_STR("pocket money"));
+    named.name = "till";
+    hark_ref first = hark_spawn(me, account, .amount = 30);
+    hark_ref second = hark_spawn_with(me, &named, account);
+    hark_ref who =
+        hark_spawn(me, auditor, .first = first, .second = hark_lookup(me, "till"));
 
-    hark_future future = hark_ask(me, to, get_balance);
+    hark_tell(me, first, deposit, .amount = 2, .memo = HARK_STR("pocket money"));
+    hark_tell(me, second, coins, .values = {values, 3}, .rest = {.amount = 4});
+    // Asks the second one itself, so that the auditor comes after the coins.
+    hark_future future = hark_ask(me, second, get_balance);
     const balance *reply = hark_await(me, future, balance);
 
+    if (reply == nullptr || reply->amount != 10) {
+        return -1;
+    }
+    future = hark_ask(me, who, audit);
+    reply = hark_await(me, future, balance);
     return reply != nullptr ? reply->amount : -1;
 }
 
@@ -50,7 +139,8 @@ main()
         return 1;
     }
     hark_ctx *me = hark_attach(system);
-    int64_t amount = ask_balance(me);
+    hark_dead_letter_log(me, nullptr);
+    int64_t amount = is_refused(me) ? ask_sum(me) : -1;
 
     std::printf("%lld\n", static_cast<long long>(amount));
     hark_detach(me);
