@@ -1,6 +1,6 @@
 // The same actor as in hello.c, asked from another process:
 //
-//     remote serve tcp://127.0.0.1:7000            in one terminal
+//     remote serve tcp://127.0.0.1:7000            in one terminal, until Ctrl-D
 //     remote ask tcp://127.0.0.1:7000/greeter Ann  in another
 
 #include <hark/actors/dead_letter_log.h>
