@@ -68,12 +68,16 @@ typedef struct hark_spawn_options {
 #define HARK_PP_HOOK(actor, when) .when = actor##_hook_##when,
 #define HARK_PP_HOOKS(actor, ...) HARK_PP_EACH(HARK_PP_HOOK, actor, __VA_ARGS__)
 
+// HARK_ACTOR_DECLARE(actor) announces an actor, so that code above its HARK_ACTOR may
+// spawn it: its own handlers, say, for a tree of actors of one kind.
+#define HARK_ACTOR_DECLARE(actor) HARK_FORWARD_ const hark_behavior actor##_behavior;
+
 // HARK_ACTOR(actor, message, ...) ends an actor's definition: its struct, and a HARK_ON
 // for each message named here. Gives the static hark_behavior `actor_behavior`.
 #define HARK_ACTOR(actor, ...)                                                         \
     static const hark_clause actor##_clauses_[] = {                                    \
         HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                             \
-    static const hark_behavior actor##_behavior = {                                    \
+    HARK_STATIC_ const hark_behavior actor##_behavior = {                              \
         .name = #actor,                                                                \
         .state_size = sizeof(actor),                                                   \
         .clause_count = sizeof actor##_clauses_ / sizeof actor##_clauses_[0],          \
@@ -86,7 +90,7 @@ typedef struct hark_spawn_options {
 #define HARK_ACTOR_WITH(actor, hooks, ...)                                             \
     static const hark_clause actor##_clauses_[] = {                                    \
         HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                             \
-    static const hark_behavior actor##_behavior = {                                    \
+    HARK_STATIC_ const hark_behavior actor##_behavior = {                              \
         .name = #actor,                                                                \
         .state_size = sizeof(actor),                                                   \
         .clause_count = sizeof actor##_clauses_ / sizeof actor##_clauses_[0],          \

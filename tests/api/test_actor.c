@@ -8,6 +8,7 @@ HARK_MESSAGE(add, (i64, n))
 HARK_MESSAGE(quit)
 HARK_MESSAGE(told, (str, what))
 HARK_MESSAGE(let_go)
+HARK_MESSAGE(grow, (u32, height), (ref, gardener))
 
 typedef struct {
     int64_t n;
@@ -34,6 +35,24 @@ HARK_ON(cell, quit) {
     hark_exit(ctx);
 }
 HARK_ACTOR_WITH(cell, (start, stop), get, add, quit)
+
+// A tree: each branch spawns two of its own kind, and each leaf tells the gardener.
+typedef struct {
+    char unused;
+} branch;
+
+HARK_ACTOR_DECLARE(branch)
+HARK_ON(branch, grow) {
+    if (msg->height == 0) {
+        hark_tell(ctx, msg->gardener, value, .n = 1);
+    }
+    for (int i = 0; i < 2 && msg->height > 0; i++) {
+        hark_tell(ctx, hark_spawn(ctx, branch), grow, .height = msg->height - 1,
+                  .gardener = msg->gardener);
+    }
+    hark_exit(ctx);
+}
+HARK_ACTOR(branch, grow)
 
 static int
 setup(void **state)
@@ -95,6 +114,23 @@ start_runs_before_the_first_message_and_stop_last(void **state)
     assert_told(w, "stop");
     assert_null(hark_await(w->here, hark_ask(w->here, c, get), value));
     assert_false(hark_is_alive(w->here, c));
+}
+
+static void
+actor_spawns_others_of_its_own_kind(void **state)
+{
+    struct world *w = *state;
+    hark_ref me = hark_self(w->here);
+
+    hark_tell(w->here, hark_spawn(w->here, branch), grow, .height = 10, .gardener = me);
+    for (int leaf = 0; leaf < 1024; leaf++) {
+        hark_message *m = hark_receive(w->here, HARK_SECONDS(10));
+
+        assert_non_null(m);
+        assert_non_null(hark_message_as(m, &value_type));
+        hark_message_free(w->here, m);
+    }
+    assert_null(hark_receive(w->here, 0));
 }
 
 static void
@@ -424,6 +460,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(state_starts_with_the_values_given_and_zero_elsewhere),
         TEST(start_runs_before_the_first_message_and_stop_last),
+        TEST(actor_spawns_others_of_its_own_kind),
         TEST(another_can_stop_it_and_only_once),
         TEST(slots_are_used_again_with_other_refs),
         TEST(names_are_found_taken_and_freed),

@@ -94,10 +94,16 @@
 //
 // HARK_ZERO_ stands behind a member's name: without it g++ warns of each member that an
 // initialiser leaves out.
+//
+// HARK_FORWARD_ declares a constant that HARK_STATIC_ defines further down. C has
+// tentative definitions for that. C++ has not; but there a constant is static by itself
+// unless it was declared as extern, which an unnamed namespace makes as good as static.
 #ifdef __cplusplus
 
 #define HARK_INIT_(T) T
 #define HARK_ZERO_ {}
+#define HARK_FORWARD_ extern
+#define HARK_STATIC_
 #define HARK_VALUE_T_(T, ...) (::hark_detail::address_of(T{__VA_ARGS__}))
 
 extern "C++" {
@@ -117,6 +123,8 @@ address_of(const T &temporary)
 
 #define HARK_INIT_(T) (T)
 #define HARK_ZERO_
+#define HARK_FORWARD_ static
+#define HARK_STATIC_ static
 #define HARK_VALUE_T_(T, ...) (__extension__(const void *) & (T){__VA_ARGS__})
 
 #endif

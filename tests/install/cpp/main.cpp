@@ -9,6 +9,8 @@ HARK_MESSAGE(deposit, (i64, amount), (str, memo))
 HARK_MESSAGE(coins, (list, i64, values), (message, deposit, rest))
 HARK_MESSAGE(get_balance)
 HARK_MESSAGE(balance, (i64, amount))
+HARK_MESSAGE(open_another)
+HARK_MESSAGE(opened, (ref, other))
 HARK_MESSAGE(audit)
 
 namespace {
@@ -39,7 +41,13 @@ HARK_ON(account, get_balance) {
     hark_reply(ctx, balance, .amount = self->amount);
 }
 
-HARK_ACTOR(account, deposit, coins, get_balance)
+HARK_ACTOR_DECLARE(account)
+
+HARK_ON(account, open_another) {
+    hark_reply(ctx, opened, .other = hark_spawn(ctx, account, .amount = self->amount));
+}
+
+HARK_ACTOR(account, deposit, coins, get_balance, open_another)
 
 // ---- an auditor of two accounts ----
 
@@ -111,6 +119,11 @@ ask_sum(hark_ctx *me)
     hark_ref second = hark_spawn_with(me, &named, account);
     hark_ref who =
         hark_spawn(me, auditor, .first = first, .second = hark_lookup(me, "till"));
+    hark_future twin = hark_ask(me, first, open_another);
+
+    if (hark_await(me, twin, opened) == nullptr) {
+        return -1;
+    }
 
     hark_tell(me, first, deposit, .amount = 2, .memo = HARK_STR("pocket money"));
     hark_tell(me, second, coins, .values = {values, 3}, .rest = {.amount = 4});
