@@ -85,8 +85,7 @@ HARK_CONTINUATION(auditor, looked, hark_all_done)
 HARK_ON(auditor, audit) {
     self->owed = hark_defer(ctx);
     self->looks[0] = hark_ask(ctx, self->first, get_balance);
-    self->looks[1] =
-        hark_ask_within(ctx, HARK_SECONDS(1.5), self->second, get_balance);
+    self->looks[1] = hark_ask_within(ctx, HARK_SECONDS(1.5), self->second, get_balance);
     if (hark_then(ctx, hark_all(ctx, self->looks, 2), auditor, looked, nullptr)
         != HARK_OK) {
         hark_break(ctx, self->owed, HARK_ENOMEM, "no memory");
