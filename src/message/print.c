@@ -128,13 +128,15 @@ put_bytes(struct text *text, const hark_bytes *bytes)
     put(text, len < bytes->len ? "...>" : ">");
 }
 
+// As hark_ref_print without a ctx does, so that both can be found in one log.
 static void
 put_ref(struct text *text, const hark_ref *ref)
 {
     if (hark_ref_is_null(*ref)) {
         put(text, "nobody");
     } else {
-        put_format(text, "%" PRIx64 ":%" PRIx64, ref->node, ref->actor);
+        put_format(text, "actor<%04" PRIx64 ".%" PRIu32 ".%" PRIu32 ">",
+                   ref->node >> 48, (uint32_t)ref->actor, (uint32_t)(ref->actor >> 32));
     }
 }
 

@@ -397,10 +397,14 @@ refs_print_readably(void **state)
 {
     struct world *w = *state;
     hark_ref c = hark_spawn(w->here, cell);
+    char told_text[200];
     char text[100];
 
     hark_ref_print(w->here, c, text, sizeof text);
     assert_int_equal(strncmp(text, "cell<", 5), 0);
+    hark_ref_print(NULL, c, text, sizeof text); // as in a message that is printed
+    hark_print(told_text, sizeof told_text, &grow_type, &(grow){.gardener = c});
+    assert_non_null(strstr(told_text, text));
     hark_ref_print(w->here, (hark_ref){0, 0}, text, sizeof text);
     assert_string_equal(text, "nobody");
     assert_int_equal(hark_ref_print(w->here, c, NULL, 0),

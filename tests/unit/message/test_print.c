@@ -35,15 +35,16 @@ fields_are_printed_by_name(void **state)
 static void
 every_plain_kind_has_a_form(void **state)
 {
+    hark_ref who = {UINT64_C(0x1fa9) << 48, UINT64_C(2) << 32 | 42};
     numbers value = {true, -1, -2,         -3,   INT64_MIN, 1,
-                     2,    3,  UINT64_MAX, 0.1f, 1.0 / 3,   {0x1f, 0x2a}};
+                     2,    3,  UINT64_MAX, 0.1f, 1.0 / 3,   who};
 
     (void)state;
     assert_string_equal(print(&numbers_type, &value),
                         "numbers{b: true, s8: -1, s16: -2, s32: -3, "
                         "s64: -9223372036854775808, n8: 1, n16: 2, n32: 3, "
                         "n64: 18446744073709551615, f: 0.1, d: 0.33333333333333331, "
-                        "who: 1f:2a}");
+                        "who: actor<1fa9.42.2>}");
 }
 
 static void
