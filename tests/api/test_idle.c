@@ -45,15 +45,24 @@ used_us(void)
     return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
-// me waits in hark_receive, as an idle program does.
+// me waits in hark_receive, as an idle program does. The best of three counts: who uses
+// the processor does so each time, but what others do to a busy machine's caches makes
+// the same few wakes dear now and then.
 static void
 assert_idle(hark_ctx *me, int64_t most_us)
 {
-    assert_null(hark_receive(me, SETTLE_MS));
-    int64_t before_us = used_us();
+    int64_t least_us = INT64_MAX;
 
-    assert_null(hark_receive(me, IDLE_MS));
-    assert_in_range(used_us() - before_us, 0, most_us);
+    for (int i = 0; i < 3 && least_us > most_us; i++) {
+        assert_null(hark_receive(me, SETTLE_MS));
+        int64_t before_us = used_us();
+
+        assert_null(hark_receive(me, IDLE_MS));
+        int64_t spent_us = used_us() - before_us;
+
+        least_us = spent_us < least_us ? spent_us : least_us;
+    }
+    assert_in_range(least_us, 0, most_us);
 }
 
 static void
