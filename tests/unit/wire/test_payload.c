@@ -654,6 +654,21 @@ msgpack_c_writes_what_it_has_read_as_it_was(void **state)
     }
 }
 
+static void
+a_length_with_a_null_pointer_is_not_encoded(void **state)
+{
+    struct bench *bench = *state;
+    const long_one values[] = {
+        {.text = {NULL, 1}}, {.data = {NULL, 1, NULL}}, {.numbers = {NULL, 1}}};
+
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        hark__bytes_truncate(&bench->bytes, 0);
+        assert_int_equal(
+            hark__payload_encode(&bench->bytes, &long_one_type, &values[i], NULL),
+            HARK_EINVAL);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -661,6 +676,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_message_is_an_array_of_its_fields),
+        TEST(a_length_with_a_null_pointer_is_not_encoded),
         TEST(extreme_values_of_each_kind_come_back),
         TEST(values_of_chance_come_back_as_they_were),
         TEST(text_ends_with_a_nul_and_is_never_null),
