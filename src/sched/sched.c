@@ -799,6 +799,15 @@ park_once(struct worker *self, bool watcher, bool *out_woken)
     return watcher ? watch(self, false) : NULL;
 }
 
+// While we run task (NULL: another one), something may wait here that only a watcher
+// sees: a timer, or a run-next that task goes before.
+static bool
+leaves_something(struct worker *self, const struct task *task)
+{
+    return hark__wheel_next_ns(self->wheel) != INT64_MAX
+           || (task != NULL && hark__next_peek(&self->next) != NULL);
+}
+
 static struct task *
 park(struct worker *self)
 {
@@ -826,9 +835,9 @@ park(struct worker *self)
     if (watcher) {
         // relaxed: the election again; who is woken next to see it is woken below.
         atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
-        if (others_work(self)) {
-            wake_one(sched); // a sleeper takes over: they may be in long turns
-        }
+    }
+    if ((watcher && others_work(self)) || leaves_something(self, task)) {
+        want_watcher(sched); // a sleeper takes over: we and they may be in long turns
     }
     return task;
 }

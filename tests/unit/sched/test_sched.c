@@ -541,6 +541,31 @@ a_timer_of_a_worker_in_a_long_turn_is_fired_by_another(void **state)
 }
 
 static void
+wait_for_the_timer(struct job *job, struct worker *worker)
+{
+    (void)worker;
+    latch_open(job->f, &job->f->reached);
+    job->count = latch_wait(job->f, &job->f->fired);
+    latch_open(job->f, &job->done);
+}
+
+static void
+a_timer_armed_before_its_workers_long_turn_is_fired_by_another(void **state)
+{
+    struct fixture *f = *state;
+
+    // Worker 0 has the timer, and is woken first for the turn. Nobody watches by then.
+    submit(f, NULL, job_of(f, 1, end));
+    assert_true(latch_wait(f, &f->jobs[1].done));
+    assert_true(arm(f, NULL, hark__env_now(f->env) + 120 * MS, 5) != 0);
+    let_pass(f->env, 80 * MS);
+    struct job *job = job_of(f, 0, wait_for_the_timer);
+    submit(f, NULL, job);
+    assert_true(latch_wait(f, &job->done));
+    assert_int_equal(job->count, 1);
+}
+
+static void
 submit_from_timer(void *poll_arg, struct timer_action *action)
 {
     struct fixture *f = action->data;
@@ -673,6 +698,7 @@ main(void)
         TWO(an_earlier_timer_wakes_a_worker_that_sleeps_for_a_later_one),
         TWO(a_timer_armed_in_a_turn_fires_after_it),
         TWO(a_timer_of_a_worker_in_a_long_turn_is_fired_by_another),
+        TWO(a_timer_armed_before_its_workers_long_turn_is_fired_by_another),
         TWO(a_timer_may_submit_a_task_to_the_worker_that_fires_it),
         TWO(a_cancelled_timer_gives_its_action_back_once),
         TWO(idle_workers_use_no_cpu),
