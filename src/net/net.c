@@ -17,6 +17,7 @@
 enum {
     ENDPOINT_LIMIT = 255,
     EVENTS_AT_ONCE = 16,
+    LOOKS_AT_ONCE = 4,
     WATCH_QUIET = 16, // looks in a row without a guest's, then nobody watches
 };
 
@@ -97,26 +98,32 @@ look(struct net *net, void *where)
     if (atomic_exchange_explicit(&net->kicked, false, memory_order_acq_rel)) {
         net->sink->tick(net->sink);
     }
-    if (more) {
-        atomic_store_explicit(&net->pending, true, memory_order_seq_cst); // as above
-    }
     return more;
 }
 
 void
 hark__net_poll(struct net *net, void *where)
 {
+    unsigned looks = 0;
     bool more;
 
     do {
-        // Who has it looks at pending once more when it is done. seq_cst: our caller
-        // has set pending before.
+        // The fences: pending was set before we try the lock, and who has the lock
+        // looks at pending when it has let it go; a lock alone does not order that.
+        atomic_thread_fence(memory_order_seq_cst);
         if (pthread_mutex_trylock(&net->polling) != 0) {
             return;
         }
         more = look(net, where);
         pthread_mutex_unlock(&net->polling);
-    } while (!more && atomic_load_explicit(&net->pending, memory_order_seq_cst));
+        atomic_thread_fence(memory_order_seq_cst);
+        // relaxed: after the fence. Not for ever: a worker has what came to run, too.
+        // Who set pending has told those who sleep.
+    } while (!more && ++looks < LOOKS_AT_ONCE
+             && atomic_load_explicit(&net->pending, memory_order_relaxed));
+    if (more) {
+        hark__net_wake(net); // we may be long, and our own thread may sleep
+    }
 }
 
 // ---- waiting ----
@@ -316,9 +323,9 @@ static void
 stand_by(struct own_thread *own)
 {
     struct net *net = own->net;
-    int64_t until_ns = next_tick_ns(own);
-    // acquire: pairs with call_to_duty.
+    // acquire: pairs with call_to_duty, before we look at what it may be about.
     uint32_t seen = atomic_load_explicit(&net->duty, memory_order_acquire);
+    int64_t until_ns = next_tick_ns(own);
 
     // seq_cst: see hark__net_wait.
     if (atomic_load_explicit(&net->watching, memory_order_seq_cst)) {
@@ -392,8 +399,10 @@ hark__net_count(struct net *net, int more)
 {
     // relaxed: only says whether ticks are wanted.
     atomic_fetch_add_explicit(&net->pipes, (uint32_t)more, memory_order_relaxed);
-    if (more > 0) { // our thread may sleep without a clock
-        hark__net_wake(net);
+    if (more > 0) {
+        // Our thread may sleep without a clock, in its epoll or standing by. That
+        // something is pending would not do: a guest may deal with that alone.
+        write_event(net->event);
         call_to_duty(net);
     }
 }

@@ -32,6 +32,9 @@ struct place {
     struct pipe *pipe; // of the last frame
     uint64_t frames, bytes, next, disorder, bad;
     uint64_t gone, ticks;
+    const void *where;     // of the poll in hand
+    uint64_t guest_frames; // those that a guest polled
+    uint64_t guest_run;    // of them, since our own thread had one
     char why[128];
     bool echoes;      // sends each frame back
     bool closes;      // closes the pipe with the next frame
@@ -74,8 +77,11 @@ place_frame(uint64_t number, size_t size)
 static inline void
 place_on_begin(struct sink *sink, void *where)
 {
-    (void)sink;
-    (void)where;
+    struct place *place = (struct place *)sink;
+
+    pthread_mutex_lock(&place->lock);
+    place->where = where;
+    pthread_mutex_unlock(&place->lock);
 }
 
 static inline void
@@ -90,6 +96,8 @@ place_on_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t
     pthread_mutex_lock(&place->lock);
     place->pipe = pipe;
     place->frames++;
+    place->guest_frames += place->where != NULL;
+    place->guest_run = place->where != NULL ? place->guest_run + 1 : 0;
     place->bytes += size;
     place->disorder += number != place->next;
     place->next = number + 1;
