@@ -101,11 +101,34 @@ look(struct net *net, void *where)
     return more;
 }
 
+static void
+write_event(int event)
+{
+    const uint64_t one = 1;
+    ssize_t written;
+
+    do {
+        written = write(event, &one, sizeof one);
+    } while (written < 0 && errno == EINTR);
+}
+
+// There is more, and our caller goes, perhaps for long. Whoever sleeps is told, even if
+// pending is set: it may have been by one who found us at it, and relies on us.
+static void
+leave(struct net *net)
+{
+    // seq_cst, both: see wait_in.
+    atomic_store_explicit(&net->pending, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&net->sleepers, memory_order_seq_cst) > 0) {
+        write_event(net->event);
+    }
+}
+
 void
 hark__net_poll(struct net *net, void *where)
 {
     unsigned looks = 0;
-    bool more;
+    bool filled, more;
 
     do {
         // The fences: pending was set before we try the lock, and who has the lock
@@ -114,15 +137,15 @@ hark__net_poll(struct net *net, void *where)
         if (pthread_mutex_trylock(&net->polling) != 0) {
             return;
         }
-        more = look(net, where);
+        filled = look(net, where);
         pthread_mutex_unlock(&net->polling);
         atomic_thread_fence(memory_order_seq_cst);
-        // relaxed: after the fence. Not for ever: a worker has what came to run, too.
-        // Who set pending has told those who sleep.
-    } while (!more && ++looks < LOOKS_AT_ONCE
-             && atomic_load_explicit(&net->pending, memory_order_relaxed));
+        // relaxed: after the fence.
+        more = filled || atomic_load_explicit(&net->pending, memory_order_relaxed);
+        // Not for ever: a worker has what came to run, too.
+    } while (more && !filled && ++looks < LOOKS_AT_ONCE);
     if (more) {
-        hark__net_wake(net); // we may be long, and our own thread may sleep
+        leave(net);
     }
 }
 
@@ -174,17 +197,6 @@ wait_in(struct net *net, int epoll, int64_t until_ns)
         take_event(net, events[i].data.u64);
     }
     return atomic_load_explicit(&net->pending, memory_order_seq_cst); // as above
-}
-
-static void
-write_event(int event)
-{
-    const uint64_t one = 1;
-    ssize_t written;
-
-    do {
-        written = write(event, &one, sizeof one);
-    } while (written < 0 && errno == EINTR);
 }
 
 void
