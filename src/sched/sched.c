@@ -836,6 +836,11 @@ park(struct worker *self)
         // relaxed: the election again; who is woken next to see it is woken below.
         atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
     }
+    if (woken && has_own_work(self)) {
+        // We were woken for something else, perhaps, and run this before it.
+        // models/idler.pml, BUG_KEEPS_A_WAKE_FOR_ITSELF.
+        wake_one(sched);
+    }
     if ((watcher && others_work(self)) || leaves_something(self, task)) {
         want_watcher(sched); // a sleeper takes over: we and they may be in long turns
     }
