@@ -1,0 +1,343 @@
+// Who polls a net (src/net/net.c): a guest, which waits in an epoll of its own and may go
+// away for long; and the net's own thread, which serves while no guest comes, stands by
+// while one does, and sleeps when all is quiet and a guest waits.
+//
+// What comes from outside shows at a descriptor, in both epolls, edge-triggered; what comes
+// from inside (a frame over memory, a kick) sets pending, and its event is written only if
+// somebody sleeps. One look takes at most BATCH things.
+//
+// The looks of a thread that stands by, every 2 ms, may happen at any moment here, and
+// after QUIET of them it may sleep. There is no tick: nothing may rely on one.
+//
+// Checked: when nothing moves any more, all that came has been polled, though the guest may
+// just be in a long turn (until `noon`); and at the end all threads stop.
+//
+// -DPASSER: a busy worker polls once, too.
+//
+// also: -DOUTSIDE=2 -DINSIDE=0
+// also: -DOUTSIDE=0 -DPASSER
+// BUG_WHAT_IS_PENDING_HAS_BEEN_TOLD needs: -DOUTSIDE=0 -DINSIDE=2 -DPASSER
+// BUG_LEAVES_WITHOUT_A_LOOK needs: -DOUTSIDE=0 -DINSIDE=2 -DPASSER
+// BUG_MORE_IS_SILENT needs: -DOUTSIDE=0 -DINSIDE=2 -DPASSER
+// BUG_SLEEPER_LOOKS_FIRST needs: -DOUTSIDE=0 -DINSIDE=2 -DPASSER
+
+#ifndef OUTSIDE
+#define OUTSIDE 1 // things that show at a descriptor
+#endif
+#ifndef INSIDE
+#define INSIDE 1 // things that somebody of this process leaves
+#endif
+#define BATCH 1
+#define QUIET 1
+#define OWN 0
+#define GUEST 1
+
+byte there;         // things to be polled
+bool event[2];      // by epoll: an edge that was not taken yet
+bool unwait;        // the guest's epoll only
+bool pending;
+byte sleepers;
+bool polling;       // the lock
+
+bool guest_waits, watching = true, stopping;
+bool looked; // the guest has looked since own saw: looks != own->looks
+bool called; // duty != what own has seen of it
+
+bool noon;          // long turns end
+byte coming = 1;    // senders that are not done
+byte ended;         // threads that have
+
+inline write_event()
+{
+    atomic { event[OWN] = true; event[GUEST] = true }
+}
+
+inline wake()
+{
+    atomic { was = pending; pending = true }
+    if
+    :: !was && sleepers > 0 -> write_event()
+    :: else
+    fi;
+    was = false
+}
+
+proctype outside()
+{
+    byte n;
+
+    do
+    :: n < OUTSIDE ->
+        n++;
+        atomic { there++; event[OWN] = true; event[GUEST] = true }
+    :: else -> break
+    od;
+    coming--
+}
+
+proctype inside()
+{
+    byte n;
+    bool was;
+
+    do
+    :: n < INSIDE ->
+        n++;
+#ifdef BUG_WAKES_BEFORE_LEAVING_IT
+        wake();
+        there++
+#else
+        there++;
+        wake()
+#endif
+    :: else -> break
+    od;
+    coming--
+}
+
+// One look; the lock is held.
+inline look()
+{
+    more = false;
+#ifdef BUG_CLEARS_AFTER_LOOKING
+    was = pending;
+#else
+    atomic { was = pending; pending = false }
+#endif
+    if
+    :: was ->
+        // More at the same time would be more steps of the same kind.
+        atomic {
+            if
+            :: there > BATCH -> there = there - BATCH; more = true
+            :: else -> there = 0
+            fi
+        }
+    :: else
+    fi;
+#ifdef BUG_CLEARS_AFTER_LOOKING
+    pending = false;
+#endif
+    was = false
+}
+
+inline poll()
+{
+    rounds = 0;
+    do
+    ::  atomic {
+            if
+            :: !polling -> polling = true; got = true
+            :: else -> got = false
+            fi
+        }
+        if
+        :: got
+        :: else -> break
+        fi;
+        look();
+        polling = false;
+#ifdef BUG_LEAVES_WITHOUT_A_LOOK
+        break;
+#endif
+        rounds++;
+        filled = more;
+        more = more || pending;
+        if
+        :: more && !filled && rounds < 2
+        :: else -> break
+        fi
+    od;
+    if
+    :: got && more ->
+#ifdef BUG_WHAT_IS_PENDING_HAS_BEEN_TOLD
+        wake()
+#else
+        pending = true;
+#ifndef BUG_MORE_IS_SILENT
+        if
+        :: sleepers > 0 -> write_event()
+        :: else
+        fi
+#endif
+#endif
+    :: else
+    fi;
+    atomic { more = false; filled = false; got = false; rounds = 0 }
+}
+
+// Waits in an epoll: a thread that may stay there. out: something to poll.
+inline wait_in(who, out)
+{
+#ifdef BUG_SLEEPER_LOOKS_FIRST
+    out = pending;
+    sleepers++;
+#else
+    sleepers++;
+    out = pending;
+#endif
+    if
+    :: !out ->
+        atomic {
+            (event[who] || (who == GUEST && unwait) || (who == OWN && stopping));
+            out = event[who];
+            event[who] = false;
+            if
+            :: who == GUEST -> unwait = false
+            :: else
+            fi
+        }
+    :: else -> out = false
+    fi;
+    sleepers--;
+    if
+    :: out -> pending = true
+    :: else
+    fi;
+    out = pending
+}
+
+inline call_to_duty()
+{
+    called = true
+}
+
+proctype guest()
+{
+    byte rounds;
+    bool was, more, filled, got, came;
+
+    do
+    ::  if
+        :: stopping -> break
+        :: else
+        fi;
+        looked = true;
+        guest_waits = true;
+        wait_in(GUEST, came);
+#ifdef BUG_GUEST_LOOKS_FIRST
+        if
+        :: !watching -> watching = true; guest_waits = false; call_to_duty()
+        :: else -> guest_waits = false
+        fi;
+#else
+        guest_waits = false;
+#ifndef BUG_GUEST_LEAVES_SILENTLY
+        if
+        :: !watching -> watching = true; call_to_duty()
+        :: else
+        fi;
+#endif
+#endif
+        if
+        :: came -> poll()
+        :: else
+        fi;
+        came = false;
+        if
+        :: true // a short turn
+        :: true -> noon // a long one
+        fi
+    od;
+    ended++
+}
+
+// A turn of another worker that is busy and polls between turns, once.
+proctype passer_by()
+{
+    byte rounds;
+    bool was, more, filled, got;
+
+    poll();
+    ended++
+}
+
+// Sleeps while it stands by: until a call, or, if it watches, for a while.
+inline stand_by()
+{
+    called = false; // seen = duty
+    if
+    :: watching // it looks again soon
+    :: else -> (called || stopping)
+    fi
+}
+
+inline choose_duty()
+{
+    atomic { helped = looked; looked = false }
+    atomic {
+        waits = guest_waits;
+        if
+        :: helped -> quiet = 0
+        :: !helped && quiet <= QUIET -> quiet++
+        :: else
+        fi;
+        stands_by = helped || waits
+    }
+    if
+    :: !stands_by -> poll()
+#ifndef BUG_GUEST_IS_NOT_TOLD
+    :: stands_by && waits && pending -> write_event()
+#endif
+    :: else ->
+        if
+        :: stands_by && quiet > QUIET ->
+            watching = false;
+#ifndef BUG_SLEEPS_WITHOUT_A_LOOK
+            if
+            :: !guest_waits -> watching = true
+            :: else
+            fi
+#endif
+        :: else
+        fi
+    fi;
+    atomic { waits = false; helped = false }
+}
+
+proctype own()
+{
+    byte rounds, quiet;
+    bool was, more, filled, got, came, waits, helped, stands_by;
+
+    do
+    ::  if
+        :: stopping -> break
+        :: else
+        fi;
+        if
+        :: stands_by -> stand_by()
+        :: else -> wait_in(OWN, came)
+        fi;
+        came = false;
+        choose_duty()
+    od;
+    ended++
+}
+
+init {
+    atomic {
+        run own();
+        run guest();
+#ifdef PASSER
+        run passer_by();
+#else
+        ended++;
+#endif
+#if INSIDE > 0
+        coming++;
+        run inside();
+#endif
+        run outside()
+    }
+    timeout;
+    assert(coming == 0 && there == 0);
+    noon = true;
+    timeout;
+    assert(there == 0 && !polling);
+    // The guest is told by its own room, and own by close.
+    stopping = true;
+    unwait = true;
+    call_to_duty();
+    ended == 3
+}
