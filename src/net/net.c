@@ -18,7 +18,7 @@ enum {
     ENDPOINT_LIMIT = 255,
     EVENTS_AT_ONCE = 16,
     LOOKS_AT_ONCE = 4,
-    WATCH_QUIET = 16, // looks in a row without a guest's, then nobody watches
+    WATCH_QUIET = 1, // looks in a row without a guest's, then nobody watches
 };
 
 // ---- endpoints ----

@@ -9,12 +9,12 @@
 #include "sched/ring.h"
 
 enum {
-    LOOK_EVERY = 32,       // turns between looks at the clock and the injection queue
-    NEXT_STREAK = 64,      // run-next turns in a row before the ring has its turn
-    INJECTION_BATCH = 64,  // most tasks taken from the injection queue at once
-    SURPLUS = 3,           // tasks in a ring from which on others are called to help
-    WATCH_IDLE_TICKS = 16, // ticks without work after which nobody watches
-    WHEEL_SHIFT = 58,      // a timer id's upper bits name the wheel
+    LOOK_EVERY = 32,      // turns between looks at the clock and the injection queue
+    NEXT_STREAK = 64,     // run-next turns in a row before the ring has its turn
+    INJECTION_BATCH = 64, // most tasks taken from the injection queue at once
+    SURPLUS = 3,          // tasks in a ring from which on others are called to help
+    WATCH_IDLE_TICKS = 4, // ticks without work after which nobody watches
+    WHEEL_SHIFT = 58,     // a timer id's upper bits name the wheel
 };
 
 #define WATCH_TICK_NS INT64_C(250000)
