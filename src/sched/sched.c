@@ -474,11 +474,13 @@ poll_timers(struct worker *self)
 static void
 hand_on(struct worker *self)
 {
-    struct task *task = hark__next_swap(&self->next, NULL);
+    struct task *next = hark__next_swap(&self->next, NULL);
 
-    while (task != NULL || (task = hark__ring_pop(&self->ring)) != NULL) {
+    if (next != NULL) {
+        inject_chain(self->sched, next, next, 1);
+    }
+    for (struct task *task; (task = hark__ring_pop(&self->ring)) != NULL;) {
         inject_chain(self->sched, task, task, 1);
-        task = NULL;
     }
     announce_injected(self->sched);
 }
