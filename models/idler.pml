@@ -1,6 +1,7 @@
-// How src/sched/sched.c lets a worker that has nothing to do wait in the idler, where
+// How src/sched/park.c lets a worker that has nothing to do wait in the idler, where
 // things come from outside, while others sleep on their futex: doze, unpark, enter_idler,
-// park and find. What parking.pml says of searching, rings and timers is left out.
+// park, and find in sched.c. What parking.pml says of searching, rings and timers is left
+// out.
 //
 // A waker owes a token to the worker whose idle bit it got, and must also end its wait,
 // which is in one of two places. Token and in_idler are seq_cst on both sides in C: spin

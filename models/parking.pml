@@ -1,7 +1,8 @@
-// The protocol of src/sched/sched.c by which workers sleep and are woken: a producer makes
-// work visible and then looks for a searcher or a sleeper; a worker announces itself and
-// then looks for work; a waker that gets a worker's idle bit owes it a token; and a timer
-// that is armed from outside wakes a worker that sleeps too long for it.
+// The protocol of src/sched/park.c, and of search and submit in sched.c, by which
+// workers sleep and are woken: a producer makes work visible and then looks for a searcher or a
+// sleeper; a worker announces itself and then looks for work; a waker that gets a
+// worker's idle bit owes it a token; and a timer that is armed from outside wakes a
+// worker that sleeps too long for it.
 //
 // Tasks are counted, not named (ring.pml has their identity). A turn may be long: it
 // lasts until the end of the model's first day (see `noon`), so work that waits behind it

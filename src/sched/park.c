@@ -1,0 +1,331 @@
+// How a worker sleeps that finds nothing, in the idler or on its futex, and all that
+// ends such a sleep: wakers, what comes from outside, timers.
+
+#include "sched/worker.h"
+
+enum {
+    WATCH_IDLE_TICKS = 4, // ticks without work after which nobody watches
+    WHEEL_SHIFT = 58,     // a timer id's upper bits name the wheel
+};
+
+#define POLL_EVERY_NS INT64_C(100000) // between looks of busy workers at the idler
+
+// ---- the idler ----
+
+// NULL: there is none, or another worker is in it. Else the caller leaves it again.
+static struct idler *
+enter_idler(struct sched *sched)
+{
+    struct idler *idler = hark__sched_idler(sched);
+
+    // relaxed: a hint that saves the exchange. acquire: what the last one in it left.
+    if (idler == NULL || atomic_load_explicit(&sched->idler_used, memory_order_relaxed)
+        || atomic_exchange_explicit(&sched->idler_used, true, memory_order_acquire)) {
+        return NULL;
+    }
+    return idler;
+}
+
+static void
+leave_idler(struct sched *sched)
+{
+    // release: pairs with enter_idler.
+    atomic_store_explicit(&sched->idler_used, false, memory_order_release);
+}
+
+// The caller has entered it, and leaves it with this.
+static void
+poll_and_leave(struct worker *self, struct idler *idler)
+{
+    struct sched *sched = self->sched;
+
+    idler->poll(idler, self);
+    // relaxed: a hint of when to look again.
+    atomic_store_explicit(&sched->idler_polled_ns, self->now_ns, memory_order_relaxed);
+    leave_idler(sched);
+}
+
+// A busy worker's look.
+void
+hark__worker_poll_idler(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    // relaxed: a hint.
+    int64_t polled_ns =
+        atomic_load_explicit(&sched->idler_polled_ns, memory_order_relaxed);
+
+    if (self->now_ns - polled_ns > POLL_EVERY_NS) {
+        struct idler *idler = enter_idler(sched);
+
+        if (idler != NULL) {
+            poll_and_leave(self, idler);
+        }
+    }
+}
+
+void
+hark__sched_wait_in(struct sched *sched, struct idler *idler)
+{
+    // release: pairs with hark__sched_idler.
+    atomic_store_explicit(&sched->idler, idler, memory_order_release);
+    for (unsigned i = 0; i < sched->count; i++) {
+        (void)hark__sched_unpark(sched, i); // so that one of the sleepers waits there
+    }
+}
+
+// ---- waking ----
+
+bool
+hark__sched_unpark(struct sched *sched, unsigned index)
+{
+    uint64_t bit = UINT64_C(1) << index;
+
+    // acq_rel: one waker gets the bit; pairs with the worker's own in sleep_until.
+    if ((atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit)
+        == 0) {
+        return false;
+    }
+    struct worker *worker = sched->workers[index];
+    // Release: pairs with the acquire in sleep_until; what we queued is seen. seq_cst:
+    // token, then in_idler; doze does it the other way round, so one sees the other.
+    atomic_store_explicit(&worker->token, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&worker->in_idler, memory_order_seq_cst)) {
+        struct idler *idler = hark__sched_idler(sched);
+
+        idler->wake(idler);
+    } else {
+        sched->env->ops->wake(sched->env, &worker->token);
+    }
+    return true;
+}
+
+// The caller has made work visible by a sequentially consistent store; so are these
+// loads, and the reverse in park_once.
+void
+hark__sched_wake_one(struct sched *sched)
+{
+    for (;;) {
+        if (atomic_load_explicit(&sched->searching, memory_order_seq_cst) > 0) {
+            return;
+        }
+        uint64_t idle = atomic_load_explicit(&sched->idle, memory_order_seq_cst);
+        if (idle == 0 || hark__sched_unpark(sched, (unsigned)__builtin_ctzll(idle))) {
+            return;
+        }
+    }
+}
+
+// ---- parking ----
+
+static bool
+work_is_visible(struct worker *self)
+{
+    struct sched *sched = self->sched;
+
+    if (!hark__ring_is_empty(&self->ring)
+        || atomic_load_explicit(&sched->stopping, memory_order_seq_cst)) {
+        return true;
+    }
+    if (!hark__worker_may_take(self)) {
+        return false;
+    }
+    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0) {
+        return true;
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        if (hark__ring_count(&sched->workers[i]->ring) >= SURPLUS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+others_work(const struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint64_t all = sched->count == 64 ? UINT64_MAX : (UINT64_C(1) << sched->count) - 1;
+    uint64_t mine = UINT64_C(1) << self->index;
+
+    // relaxed: a hint, looked at again at the next tick.
+    return ((atomic_load_explicit(&sched->idle, memory_order_relaxed) | mine) & all)
+           != all;
+}
+
+static bool
+has_own_work(struct worker *self)
+{
+    return hark__next_peek(&self->next) != NULL || !hark__ring_is_empty(&self->ring);
+}
+
+// One wait, for the token or, if no other worker is there, in the idler as well. Gives
+// the idler, still entered, if something has come from outside.
+static struct idler *
+doze(struct worker *self, int64_t until_ns)
+{
+    struct sched *sched = self->sched;
+    struct idler *idler = enter_idler(sched);
+    bool came = false;
+
+    if (idler == NULL) {
+        sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
+        return NULL;
+    }
+    // seq_cst, twice, each before a look at token: see unpark.
+    atomic_store_explicit(&self->in_idler, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&self->token, memory_order_seq_cst) == 0) {
+        came = idler->wait(idler, until_ns);
+    }
+    atomic_store_explicit(&self->in_idler, false, memory_order_seq_cst);
+    if (!came) {
+        leave_idler(sched);
+        return NULL;
+    }
+    return idler;
+}
+
+// Sleeps until woken, until_ns, or until something comes from outside: then *out_idler
+// is what to poll and leave. True: a waker has cleared our bit.
+static bool
+sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
+{
+    struct sched *sched = self->sched;
+    uint64_t bit = UINT64_C(1) << self->index;
+
+    // seq_cst: written before the wheel is read, and an armer writes the wheel before
+    // it reads this; so a timer that is set now wakes us, or we see it.
+    atomic_store_explicit(&self->sleep_until_ns, until_ns, memory_order_seq_cst);
+    if (hark__wheel_next_ns(self->wheel) >= until_ns) {
+        // acquire: pairs with unpark's release of token.
+        while (atomic_load_explicit(&self->token, memory_order_acquire) == 0
+               && hark__env_now(sched->env) < until_ns && *out_idler == NULL) {
+            *out_idler = doze(self, until_ns);
+        }
+    }
+    // relaxed: only says that nobody need wake us for a timer any more.
+    atomic_store_explicit(&self->sleep_until_ns, INT64_MIN, memory_order_relaxed);
+    // acq_rel: we or a waker get the bit, not both.
+    if (atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit) {
+        return false;
+    }
+    // A waker has it and will set token, if it has not yet.
+    while (atomic_load_explicit(&self->token, memory_order_acquire) == 0) {
+        sched->env->ops->wait(sched->env, &self->token, 0, INT64_MAX);
+    }
+    // relaxed: nobody writes it until our bit is set again.
+    atomic_store_explicit(&self->token, 0, memory_order_relaxed);
+    return true;
+}
+
+// One sleep, announced. Gives a task that only a watcher finds, else NULL.
+static struct task *
+park_once(struct worker *self, bool watcher, bool *out_woken)
+{
+    struct sched *sched = self->sched;
+    int64_t until = hark__wheel_next_ns(self->wheel);
+    int64_t tick = hark__env_now(sched->env) + WATCH_TICK_NS;
+    struct idler *idler = NULL;
+
+    // seq_cst: announce, then look; a producer queues, then looks for announced ones.
+    atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
+                             memory_order_seq_cst);
+    if (work_is_visible(self)) {
+        until = INT64_MIN; // takes the announcement back
+    } else if (watcher && tick < until) {
+        until = tick;
+    }
+    *out_woken = sleep_until(self, until, &idler) || until == INT64_MIN;
+    hark__worker_poll_timers(self);
+    if (idler != NULL) {
+        poll_and_leave(self, idler);
+    }
+    return watcher ? hark__worker_watch(self, false) : NULL;
+}
+
+// While we run task (NULL: another one), something may wait here that only a watcher
+// sees: a timer, or a run-next that task goes before.
+static bool
+leaves_something(struct worker *self, const struct task *task)
+{
+    return hark__wheel_next_ns(self->wheel) != INT64_MAX
+           || (task != NULL && hark__next_peek(&self->next) != NULL);
+}
+
+struct task *
+hark__worker_park(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    struct task *task = NULL;
+    unsigned idle_ticks = 0;
+    bool woken = false;
+    // relaxed: an election among parked workers; nothing is handed over through it.
+    bool watcher =
+        sched->count > 1
+        && !atomic_exchange_explicit(&sched->watched, true, memory_order_relaxed);
+
+    hark__worker_count(&self->parks);
+    while (task == NULL && !woken) {
+        task = park_once(self, watcher, &woken);
+        if (has_own_work(self)) {
+            break; // of a timer, or from outside
+        }
+        idle_ticks = others_work(self) ? 0 : idle_ticks + 1;
+        if (watcher && idle_ticks > WATCH_IDLE_TICKS) {
+            watcher = false;
+            atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
+        }
+    }
+    if (watcher) {
+        // relaxed: the election again; who is woken next to see it is woken below.
+        atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
+    }
+    if (woken && has_own_work(self)) {
+        // We were woken for something else, perhaps, and run this before it.
+        // models/idler.pml, BUG_KEEPS_A_WAKE_FOR_ITSELF.
+        hark__sched_wake_one(sched);
+    }
+    if ((watcher && others_work(self)) || leaves_something(self, task)) {
+        // A sleeper takes over: we and they may be in long turns.
+        hark__sched_want_watcher(sched);
+    }
+    return task;
+}
+
+// ---- timers ----
+
+uint64_t
+hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
+                const struct timer_action *action)
+{
+    struct worker *worker = self != NULL ? self : sched->workers[0];
+    bool earlier = false;
+    uint64_t id = hark__wheel_arm(worker->wheel, deadline_ns, action, &earlier);
+
+    if (id == 0) {
+        return 0;
+    }
+    if (earlier) {
+        // seq_cst: see sleep_until.
+        int64_t until =
+            atomic_load_explicit(&worker->sleep_until_ns, memory_order_seq_cst);
+        if (until == INT64_MIN) {
+            hark__sched_want_watcher(sched); // it is awake, perhaps in a long turn
+        } else if (until > deadline_ns) {
+            hark__sched_unpark(sched, worker->index);
+        }
+    }
+    return (id & ((UINT64_C(1) << WHEEL_SHIFT) - 1))
+           | (uint64_t)worker->index << WHEEL_SHIFT;
+}
+
+bool
+hark__sched_cancel(struct sched *sched, uint64_t timer, struct timer_action *out_action)
+{
+    unsigned index = (unsigned)(timer >> WHEEL_SHIFT);
+
+    if (timer == 0 || index >= sched->count) {
+        return false;
+    }
+    return hark__wheel_cancel(sched->workers[index]->wheel,
+                              timer & ((UINT64_C(1) << WHEEL_SHIFT) - 1), out_action);
+}

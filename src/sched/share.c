@@ -1,0 +1,186 @@
+// How workers share work: they steal what stands in others' rings, look after those in
+// long turns, and gather all on one worker where that is faster (balance.h).
+
+#include "sched/worker.h"
+
+#define LATE_TIMER_NS INT64_C(1000000) // others' timers that are due so long are fired
+#define LONG_WAIT_NS INT64_C(20000)    // in a ring: then another worker should help
+#define GATHERED_WAIT_NS INT64_C(2000000) // the same while tasks are gathered
+
+// ---- stealing ----
+
+static uint32_t
+next_random(struct worker *self)
+{
+    self->random ^= self->random << 13; // Marsaglia, "Xorshift RNGs", 2003
+    self->random ^= self->random >> 17;
+    self->random ^= self->random << 5;
+    return self->random;
+}
+
+struct task *
+hark__worker_steal(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint32_t start = next_random(self);
+
+    if (!hark__worker_may_take(self)) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        struct worker *victim = sched->workers[(start + i) % sched->count];
+
+        if (victim == self || hark__ring_count(&victim->ring) < SURPLUS) {
+            continue;
+        }
+        struct task *task = hark__ring_steal(&victim->ring, &self->ring);
+        if (task != NULL) {
+            hark__worker_count(&self->steals);
+            return task;
+        }
+    }
+    return NULL;
+}
+
+// ---- gathering ----
+
+// The tasks are to be gathered on self, or spread.
+static void
+set_gathered(struct worker *self, bool gathered)
+{
+    struct sched *sched = self->sched;
+    struct worker *primary = hark__sched_primary(sched);
+
+    if (gathered == (primary != NULL)) {
+        return;
+    }
+    // seq_cst: see hark__sched_primary.
+    atomic_store_explicit(&sched->gathered_on, gathered ? self->index + 1 : 0,
+                          memory_order_seq_cst);
+    if (!gathered) {
+        hark__sched_wake_one(sched);
+    }
+}
+
+// True: the caller has the balance, and leaves it with end_sample.
+static bool
+begin_sample(struct sched *sched)
+{
+    // acquire: pairs with end_sample.
+    return !atomic_exchange_explicit(&sched->sampling, true, memory_order_acquire);
+}
+
+static void
+end_sample(struct sched *sched)
+{
+    // release: pairs with begin_sample.
+    atomic_store_explicit(&sched->sampling, false, memory_order_release);
+}
+
+void
+hark__worker_sample(struct worker *self)
+{
+    struct sched *sched = self->sched;
+    uint64_t units[SCHED_MAX_WORKERS];
+
+    // relaxed, here and below: recent values are enough.
+    if (self->now_ns
+            < atomic_load_explicit(&sched->next_sample_ns, memory_order_relaxed)
+        || !begin_sample(sched)) {
+        return;
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        units[i] =
+            atomic_load_explicit(&sched->workers[i]->units, memory_order_relaxed);
+    }
+    set_gathered(
+        self, hark__balance_sample(&sched->balance, self->now_ns, units, sched->count));
+    atomic_store_explicit(&sched->next_sample_ns, self->now_ns + BALANCE_SAMPLE_NS,
+                          memory_order_relaxed);
+    end_sample(sched);
+}
+
+// Something has waited too long for the worker that tasks are gathered on.
+static void
+spread_now(struct worker *self)
+{
+    if (begin_sample(self->sched)) {
+        hark__balance_spread(&self->sched->balance, self->now_ns);
+        set_gathered(self, false);
+        end_sample(self->sched);
+    }
+}
+
+// ---- watching ----
+
+// Does something wait for a worker that is in a long turn, or would the last task in its
+// ring wait long if turns go on as they went since then?
+static bool
+waits_long(struct worker *other, const struct sighting *now,
+           const struct sighting *before)
+{
+    struct sched *sched = other->sched;
+    bool is_gathered = hark__sched_primary(sched) == other;
+    int64_t limit_ns = is_gathered ? GATHERED_WAIT_NS : LONG_WAIT_NS;
+    int64_t waiting = hark__ring_count(&other->ring) + (now->task != NULL);
+    int64_t turns = (int64_t)(now->turns - before->turns);
+
+    if (is_gathered) { // and it alone takes these
+        // relaxed: an estimate.
+        waiting += atomic_load_explicit(&sched->injected, memory_order_relaxed);
+    }
+    if (waiting == 0 || before->at_ns == 0) {
+        return false;
+    }
+    return turns == 0 || waiting * (now->at_ns - before->at_ns) / turns > limit_ns;
+}
+
+// Takes what waits long at another worker; who is busy itself, only from one that is
+// stuck in a turn. NULL: nothing, or another was faster.
+static struct task *
+relieve(struct worker *self, struct worker *other, const struct sighting *now,
+        const struct sighting *before, bool is_busy)
+{
+    if (!waits_long(other, now, before) || (is_busy && now->turns != before->turns)) {
+        return NULL;
+    }
+    if (hark__sched_primary(self->sched) == other) {
+        spread_now(self);
+    }
+    if (now->turns == before->turns && now->task != NULL && now->task == before->task
+        && hark__next_steal(&other->next, self->sched->env, now->task)) {
+        return now->task;
+    }
+    return hark__ring_steal(&other->ring, &self->ring);
+}
+
+struct task *
+hark__worker_watch(struct worker *self, bool is_busy)
+{
+    struct sched *sched = self->sched;
+    struct task *task = NULL;
+
+    self->watched_ns = self->now_ns;
+    for (unsigned i = 0; i < sched->count && task == NULL; i++) {
+        struct worker *other = sched->workers[i];
+
+        if (other == self) {
+            continue;
+        }
+        if (hark__wheel_next_ns(other->wheel) < self->now_ns - LATE_TIMER_NS) {
+            hark__wheel_poll(other->wheel, self->now_ns, self);
+        }
+        struct sighting now = {
+            .task = hark__next_peek(&other->next),
+            // relaxed: only tells how it moves.
+            .turns = atomic_load_explicit(&other->turns, memory_order_relaxed),
+            .at_ns = self->now_ns,
+        };
+        task = relieve(self, other, &now, &self->seen[i], is_busy);
+        self->seen[i] = now;
+    }
+    if (task != NULL) {
+        hark__worker_count(&self->steals);
+    }
+    return task;
+}

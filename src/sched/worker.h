@@ -1,0 +1,158 @@
+// Worker: what the files of the scheduler share. Private to them.
+//
+// sched.c runs the workers: submitting, finding, the injection queue. park.c lets a
+// worker sleep that finds nothing, and wakes it, for a timer too. share.c moves work
+// between workers: stealing, looking after those in long turns, gathering.
+
+#ifndef SCHED_WORKER_H
+#define SCHED_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sched/balance.h"
+#include "sched/next.h"
+#include "sched/ring.h"
+#include "sched/sched.h"
+
+enum {
+    SURPLUS = 3, // tasks in a ring from which on others are called to help
+};
+
+#define WATCH_TICK_NS INT64_C(250000) // between two looks of a watcher
+
+// What a worker saw of another when it last looked after it.
+struct sighting {
+    struct task *task;
+    uint64_t turns;
+    int64_t at_ns; // 0: nothing yet
+};
+
+struct worker {
+    // Written by the owner, read by watchers.
+    _Alignas(64) struct next next;
+    _Atomic(uint64_t) turns; // owner counts
+    _Atomic(uint64_t) units; // owner counts; see balance.h
+    // Owner only.
+    uint32_t until_look;   // turns until the next look around
+    int64_t watched_ns;    // when it last looked after others
+    struct sighting *seen; // of each worker
+    int64_t now_ns;
+    uint32_t streak; // run-next turns since the ring was served
+    uint32_t random;
+    unsigned index;
+    void *local;
+    struct sched *sched;
+    struct thread *thread;
+    _Atomic(uint64_t) steals, parks; // owner counts; statistics read
+    // Parking: the waker that cleared our bit in sched->idle sets token.
+    _Alignas(64) _Atomic(uint32_t) token;
+    _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
+    _Atomic(bool) in_idler;          // owner writes; wakers read
+    struct wheel *wheel;
+    struct ring ring;
+};
+
+struct sched {
+    struct env *env;
+    unsigned count;
+    // Read mostly; written when a worker parks or wakes.
+    _Alignas(64) _Atomic(uint64_t) idle; // parked workers, by bit
+    _Atomic(uint32_t) searching;         // workers that look for work to steal
+    _Atomic(bool) watched;               // a parked worker is the watcher
+    _Atomic(bool) stopping;
+    _Atomic(struct idler *) idler;    // NULL: none; written once
+    _Atomic(bool) idler_used;         // one worker at a time is in it
+    _Atomic(int64_t) idler_polled_ns; // its user writes; a hint to others
+    // Balance.
+    _Atomic(uint32_t) gathered_on;   // a worker's index + 1; 0: tasks are spread
+    _Atomic(int64_t) next_sample_ns; // who samples writes
+    _Atomic(bool) sampling;          // one worker at a time; guards balance
+    struct balance balance;
+    // Injection queue.
+    _Alignas(64) pthread_mutex_t lock; // guards first and last
+    struct task *first, *last;
+    _Atomic(uint32_t) injected; // how many; written under the lock, read by anyone
+    struct worker *workers[SCHED_MAX_WORKERS];
+};
+
+// ---- sched.c ----
+
+// Looks at the clock and fires self's timers that are due.
+void hark__worker_poll_timers(struct worker *self);
+
+// ---- park.c ----
+
+// Sleeps until there is work. Gives a task that only a watcher finds, else NULL.
+struct task *hark__worker_park(struct worker *self);
+// Polls the idler, if nobody has for a while. A busy worker's look.
+void hark__worker_poll_idler(struct worker *self);
+// Wakes that worker if it is parked. True: we are the one to wake it, and have.
+bool hark__sched_unpark(struct sched *sched, unsigned index);
+// Wakes one parked worker unless one is searching. The caller has made work visible by
+// a sequentially consistent store.
+void hark__sched_wake_one(struct sched *sched);
+
+// ---- share.c ----
+
+// Takes a task from another worker's ring, and more into self's. NULL: nothing there.
+struct task *hark__worker_steal(struct worker *self);
+// Has the balance take a sample if it is time, and gathers or spreads as it says.
+void hark__worker_sample(struct worker *self);
+// Looks after the others, and fires their late timers. Gives a task that it took.
+struct task *hark__worker_watch(struct worker *self, bool is_busy);
+
+// ---- small things ----
+
+// NULL: there is none.
+static inline struct idler *
+hark__sched_idler(struct sched *sched)
+{
+    // acquire: pairs with hark__sched_wait_in.
+    return atomic_load_explicit(&sched->idler, memory_order_acquire);
+}
+
+// Counts one more. The counter's owner.
+static inline void
+hark__worker_count(_Atomic(uint64_t) *counter)
+{
+    // relaxed: one writer, and readers only want a recent value.
+    atomic_store_explicit(counter,
+                          atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+// The worker that tasks are gathered on; NULL: they are spread.
+static inline struct worker *
+hark__sched_primary(struct sched *sched)
+{
+    // seq_cst: who spreads writes it and then looks for parked workers; a worker parks
+    // and then looks at it.
+    uint32_t on = atomic_load_explicit(&sched->gathered_on, memory_order_seq_cst);
+
+    return on != 0 ? sched->workers[on - 1] : NULL;
+}
+
+// May it take what is not its own?
+static inline bool
+hark__worker_may_take(struct worker *self)
+{
+    struct worker *primary = hark__sched_primary(self->sched);
+
+    return primary == NULL || primary == self;
+}
+
+// Something may come to wait behind a long turn: somebody should watch.
+static inline void
+hark__sched_want_watcher(struct sched *sched)
+{
+    if (sched->count > 1
+        // relaxed: a hint; who misses it now is asked again by the next submit.
+        && !atomic_load_explicit(&sched->watched, memory_order_relaxed)) {
+        hark__sched_wake_one(sched);
+    }
+}
+
+#endif // SCHED_WORKER_H
