@@ -23,613 +23,64 @@
 // stranger who does not listen would be answered, and the answers would heap up here.
 
 #include <errno.h>
-#include <ifaddrs.h>
-#include <inttypes.h>
-#include <netdb.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <zmq.h>
-
-#include "net/transport.h"
+#include "net/zmq_endpoint.h"
+#include "net/zmq_side.h"
 
 enum {
-    ID_LIMIT = 255,
-    FIRST_BUCKETS = 16,
-    RETRY_MS = 100,
-    HANDSHAKE_MS = 5000,  // for a connection to say that it speaks ZeroMQ
-    RECEIVE_MOST = 1000,  // frames of a connection that wait for us; then it has to
-    SOCKETS_MOST = 12288, // of a net; a connection that we open takes three
-    HOLD_MOST = 64,       // polls that an ending waits for a socket that never empties
-    CLOSE_LINGER_MS = 200,
-    TCP_HOST = 200,
+    HOLD_MOST = 64, // polls that an ending waits for a socket that never empties
 };
 
-struct zsocket;
-
-struct zpipe {
-    struct pipe pipe; // first
-    struct zsocket *socket;
-    struct zpipe *next; // in its bucket
-    int fd;             // of the connection, as libzmq names it; -1: not known
-    bool gone;          // told, or about to be
-    bool closed;        // a ROUTER's: only remembered
-    uint8_t id_size;    // of a ROUTER's pipe; 0: a DEALER's
-    uint8_t id[];
-};
-
-// The end of a connection that is not told yet.
-struct ending {
-    struct zpipe *pipe; // NULL: nothing has come from there yet
-    int fd;
-    const char *why;
-};
-
-struct zsocket {
-    struct zmq_side *side;
-    uint32_t index, generation; // of its place in the side's table
-    pthread_mutex_t lock;       // guards zmq, while it is used
-    void *zmq, *monitor;        // monitor: poller only
-    bool is_listener;
-    bool dead;               // poller only: to be freed when the poll is over
-    _Atomic(bool) signalled; // to be looked at: set by anyone, cleared by the poller
-    // Poller only:
-    struct zpipe **buckets; // listener: pipes by routing id
-    uint32_t bucket_count, pipe_count;
-    struct zpipe *only; // not a listener: its pipe, or NULL
-    struct ending *endings;
-    uint32_t ending_count, ending_capacity;
-    uint32_t held; // polls in a row that left endings untold
-};
-
-// A place of the table; its generation tells the socket that is there from others that
-// were.
-struct place {
-    struct zsocket *socket; // NULL: free
-    uint32_t generation;
-};
-
-struct zmq_side {
-    struct net *net;
-    void *context;
-    _Atomic(uint32_t) monitors; // how many sockets have been monitored; names the next
-    pthread_mutex_t lock;       // guards all below; only the poller frees sockets
-    struct place *table;
-    uint32_t capacity, first_free;
-};
-
-// Has the poller look at the socket. Any thread.
-static void
-signal_socket(struct zsocket *socket)
-{
-    // release: pairs with the acquire in hark__zmq_poll.
-    atomic_store_explicit(&socket->signalled, true, memory_order_release);
-    hark__net_wake(socket->side->net);
-}
-
-// ---- errors ----
-
-static hark_err
-explain(struct net_error *error, const char *endpoint, int code)
-{
-    snprintf(error->text, error->size, "endpoint \"%s\": %s", endpoint,
-             zmq_strerror(code));
-    return code == EADDRINUSE                                   ? HARK_EEXIST
-           : code == ENOMEM || code == EMFILE || code == ENFILE ? HARK_ENOMEM
-                                                                : HARK_EENDPOINT;
-}
-
-static hark_err
-malformed(struct net_error *error, const char *endpoint, const char *why)
-{
-    snprintf(error->text, error->size, "endpoint \"%s\": %s", endpoint, why);
-    return HARK_EENDPOINT;
-}
-
-// ---- endpoints ----
-
-// Where "tcp://host:port" divides; NULL: error tells.
-static const char *
-find_port(const char *endpoint, bool to_listen, struct net_error *error)
-{
-    const char *host = endpoint + strlen("tcp://");
-    const char *colon = strrchr(host, ':');
-    char *end;
-
-    if (colon == NULL || colon[1] == '\0') {
-        malformed(error, endpoint, "the port is missing");
-        return NULL;
-    }
-    if (colon == host || (size_t)(colon - host) >= TCP_HOST) {
-        malformed(error, endpoint,
-                  colon == host ? "the host is missing" : "the host is too long");
-        return NULL;
-    }
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    bool any = to_listen && strcmp(colon + 1, "*") == 0;
-    if (!any && (*end != '\0' || colon[1] < '0' || colon[1] > '9' || port > 65535)) {
-        malformed(error, endpoint, "the port is not a number from 0 to 65535");
-        return NULL;
-    }
-    if (!to_listen && (port == 0 || host[0] == '*')) {
-        malformed(error, endpoint, "that names nobody to connect to");
-        return NULL;
-    }
-    return colon + 1;
-}
-
-static hark_err
-check_ipc(const char *endpoint, struct net_error *error)
-{
-    struct sockaddr_un address;
-    size_t size = strlen(endpoint) - strlen("ipc://");
-
-    if (size == 0) {
-        return malformed(error, endpoint, "the path is missing");
-    }
-    if (size >= sizeof address.sun_path) {
-        return malformed(error, endpoint, "the path is too long for a socket");
-    }
-    return HARK_OK;
-}
-
-// May we bind there? libzmq would remove whatever is at that path: a living process's
-// socket as well as a user's file.
-static hark_err
-check_ipc_free(const char *endpoint, struct net_error *error)
-{
-    const char *path = endpoint + strlen("ipc://");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat status;
-    int fd;
-
-    if (path[0] == '@' || lstat(path, &status) != 0) {
-        return HARK_OK; // abstract names are refused by the kernel
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        malformed(error, endpoint, "there is something that is no socket");
-        return HARK_EEXIST;
-    }
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return explain(error, endpoint, errno);
-    }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    bool in_use = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0
-                  || errno == EAGAIN; // it lives, and is busy
-    close(fd);
-    return in_use ? explain(error, endpoint, EADDRINUSE) : HARK_OK;
-}
-
-// The address of this machine that others may use.
-static void
-own_address(char *out, size_t size)
-{
-    struct ifaddrs *all = NULL;
-
-    snprintf(out, size, "127.0.0.1");
-    if (getifaddrs(&all) != 0) {
-        return;
-    }
-    for (const struct ifaddrs *at = all; at != NULL; at = at->ifa_next) {
-        char host[TCP_HOST];
-
-        if (at->ifa_addr != NULL && at->ifa_addr->sa_family == AF_INET
-            && getnameinfo(at->ifa_addr, sizeof(struct sockaddr_in), host, sizeof host,
-                           NULL, 0, NI_NUMERICHOST)
-                   == 0
-            && strncmp(host, "127.", 4) != 0) {
-            snprintf(out, size, "%s", host);
-            break;
-        }
-    }
-    freeifaddrs(all);
-}
-
-// What zmq_bind takes for a tcp endpoint: names of the loopback and "any port"
-// replaced.
-static void
-binding_of(const char *endpoint, const char *port, char *out, size_t size)
-{
-    const char *host = endpoint + strlen("tcp://");
-    int host_size = (int)(port - 1 - host);
-    bool is_localhost = host_size == 9 && strncmp(host, "localhost", 9) == 0;
-
-    snprintf(out, size, "tcp://%.*s:%s", is_localhost ? 9 : host_size,
-             is_localhost ? "127.0.0.1" : host, strcmp(port, "0") == 0 ? "*" : port);
-}
-
-// What others connect to, from what libzmq bound: not "any address", nor IPv4 written as
-// IPv6.
-static void
-write_bound(struct zsocket *socket, char *out, size_t size)
-{
-    static const char mapped[] = "tcp://[::ffff:";
-    char last[512] = "";
-    size_t last_size = sizeof last;
-    char host[TCP_HOST];
-
-    zmq_getsockopt(socket->zmq, ZMQ_LAST_ENDPOINT, last, &last_size);
-    const char *end = strchr(last, ']');
-    if (strncmp(last, "tcp://0.0.0.0:", 14) == 0
-        || strncmp(last, "tcp://[::]:", 11) == 0) {
-        own_address(host, sizeof host);
-        snprintf(out, size, "tcp://%s%s", host, strrchr(last, ':'));
-    } else if (strncmp(last, mapped, sizeof mapped - 1) == 0 && end != NULL) {
-        const char *ipv4 = last + sizeof mapped - 1;
-
-        snprintf(out, size, "tcp://%.*s%s", (int)(end - ipv4), ipv4, end + 1);
-    } else {
-        snprintf(out, size, "%s", last);
-    }
-}
-
-// ---- pipes ----
-
-static uint32_t
-hash_id(const uint8_t *id, size_t size)
-{
-    uint32_t hash = UINT32_C(0x811c9dc5); // FNV-1a
-
-    for (size_t i = 0; i < size; i++) {
-        hash = (hash ^ id[i]) * UINT32_C(0x01000193);
-    }
-    return hash;
-}
-
-static struct zpipe **
-find_pipe(struct zsocket *socket, const uint8_t *id, size_t size)
-{
-    struct zpipe **at =
-        &socket->buckets[hash_id(id, size) & (socket->bucket_count - 1)];
-
-    while (*at != NULL
-           && ((*at)->id_size != size || memcmp((*at)->id, id, size) != 0)) {
-        at = &(*at)->next;
-    }
-    return at;
-}
-
-// More buckets. Without memory the old ones serve on.
-static void
-grow(struct zsocket *socket)
-{
-    struct zpipe **old = socket->buckets;
-    uint32_t old_count = socket->bucket_count;
-    struct zpipe **buckets = calloc((size_t)old_count * 2, sizeof(struct zpipe *));
-
-    if (buckets == NULL) {
-        return;
-    }
-    socket->buckets = buckets;
-    socket->bucket_count = old_count * 2;
-    for (uint32_t i = 0; i < old_count; i++) {
-        while (old[i] != NULL) {
-            struct zpipe *pipe = old[i];
-
-            old[i] = pipe->next;
-            pipe->next = NULL;
-            *find_pipe(socket, pipe->id, pipe->id_size) = pipe;
-        }
-    }
-    free((void *)old);
-}
-
-static struct zpipe *
-pipe_new(struct zsocket *socket, void *user, const uint8_t *id, size_t id_size)
-{
-    struct net *net = socket->side->net;
-    struct zpipe *pipe = calloc(1, sizeof *pipe + id_size);
-
-    if (pipe == NULL) {
-        return NULL;
-    }
-    pipe->pipe = (struct pipe){&hark__transport_tcp, net, user};
-    pipe->socket = socket;
-    pipe->fd = -1;
-    pipe->id_size = (uint8_t)id_size;
-    if (id_size > 0) {
-        memcpy(pipe->id, id, id_size);
-    }
-    hark__net_count(net, 1);
-    return pipe;
-}
-
-static void
-pipe_free(struct zpipe *pipe)
-{
-    if (!pipe->closed) {
-        hark__net_count(pipe->pipe.net, -1);
-    }
-    free(pipe);
-}
-
-// ---- sockets ----
-
-static bool
-set_int(void *zmq, int option, int value)
-{
-    return zmq_setsockopt(zmq, option, &value, sizeof value) == 0;
-}
-
-static bool
-set_options(const struct net *net, void *zmq)
-{
-    const int64_t largest = (int64_t)net->frame_limit_bytes;
-
-    // What we send is bounded by the room above; so no send is ever refused here.
-    return set_int(zmq, ZMQ_SNDHWM, 0) && set_int(zmq, ZMQ_RCVHWM, RECEIVE_MOST)
-           && set_int(zmq, ZMQ_LINGER, CLOSE_LINGER_MS)
-           && set_int(zmq, ZMQ_RECONNECT_IVL, RETRY_MS)
-           && set_int(zmq, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) && set_int(zmq, ZMQ_IPV6, 1)
-           && zmq_setsockopt(zmq, ZMQ_MAXMSGSIZE, &largest, sizeof largest) == 0;
-}
-
-static bool
-open_monitor(struct zsocket *socket)
-{
-    char address[64];
-
-    // A socket that was closed may keep its name a while longer. relaxed: any number that
-    // nobody else gets.
-    snprintf(
-        address, sizeof address, "inproc://monitor-%" PRIu32,
-        atomic_fetch_add_explicit(&socket->side->monitors, 1, memory_order_relaxed));
-    if (zmq_socket_monitor(socket->zmq, address,
-                           ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED
-                               | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
-                               | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-        != 0) {
-        return false;
-    }
-    socket->monitor = zmq_socket(socket->side->context, ZMQ_PAIR);
-    // No limit: libzmq's own thread would wait for us to read.
-    return socket->monitor != NULL && set_int(socket->monitor, ZMQ_RCVHWM, 0)
-           && set_int(socket->monitor, ZMQ_LINGER, 0)
-           && zmq_connect(socket->monitor, address) == 0;
-}
-
-// The socket's descriptors, its monitor's too, speak of it by this.
-static uint64_t
-key_of(const struct zsocket *socket)
-{
-    return (uint64_t)socket->generation << 32 | (socket->index + NET_KEYS);
-}
-
-static bool
-watch(struct zsocket *socket, void *zmq)
-{
-    int fd = -1;
-    size_t size = sizeof fd;
-
-    return zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0
-           && hark__net_watch(socket->side->net, fd, key_of(socket));
-}
-
-static void
-unwatch(struct zsocket *socket, void *zmq)
-{
-    int fd = -1;
-    size_t size = sizeof fd;
-
-    if (zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0) {
-        hark__net_unwatch(socket->side->net, fd);
-    }
-}
-
-// The socket is in no list. Pipes of it are freed too.
-static void
-socket_free(struct zsocket *socket)
-{
-    for (uint32_t i = 0; i < socket->bucket_count; i++) {
-        while (socket->buckets[i] != NULL) {
-            struct zpipe *pipe = socket->buckets[i];
-
-            socket->buckets[i] = pipe->next;
-            pipe_free(pipe);
-        }
-    }
-    if (socket->only != NULL) {
-        pipe_free(socket->only);
-    }
-    if (socket->monitor != NULL) {
-        (void)zmq_socket_monitor(socket->zmq, NULL, 0);
-        unwatch(socket, socket->monitor);
-        zmq_close(socket->monitor);
-    }
-    if (socket->zmq != NULL) {
-        unwatch(socket, socket->zmq);
-        zmq_close(socket->zmq);
-    }
-    pthread_mutex_destroy(&socket->lock);
-    free((void *)socket->buckets);
-    free(socket->endings);
-    free(socket);
-}
-
-static struct zsocket *
-socket_new(struct net *net, int type)
-{
-    struct zsocket *socket = calloc(1, sizeof *socket);
-
-    if (socket == NULL) {
-        return NULL;
-    }
-    socket->side = net->zmq;
-    socket->is_listener = type == ZMQ_ROUTER;
-    pthread_mutex_init(&socket->lock, NULL);
-    socket->zmq = zmq_socket(net->zmq->context, type);
-    bool ok = socket->zmq != NULL && set_options(net, socket->zmq);
-    if (ok && socket->is_listener) {
-        ok = set_int(socket->zmq, ZMQ_ROUTER_MANDATORY, 1);
-        socket->buckets = calloc(FIRST_BUCKETS, sizeof(struct zpipe *));
-        socket->bucket_count = socket->buckets != NULL ? FIRST_BUCKETS : 0;
-        ok = ok && socket->buckets != NULL;
-    }
-    if (!ok || !open_monitor(socket)) {
-        socket_free(socket);
-        return NULL;
-    }
-    return socket;
-}
-
-// Gives the socket a place in the table. The side's lock is held. False: no memory.
-static bool
-take_place(struct zsocket *socket)
-{
-    struct zmq_side *side = socket->side;
-
-    while (side->first_free < side->capacity
-           && side->table[side->first_free].socket != NULL) {
-        side->first_free++;
-    }
-    if (side->first_free == side->capacity) {
-        uint32_t capacity = side->capacity == 0 ? 16 : side->capacity * 2;
-        struct place *grown = realloc(side->table, capacity * sizeof(struct place));
-
-        if (grown == NULL) {
-            return false;
-        }
-        for (uint32_t i = side->capacity; i < capacity; i++) {
-            grown[i] = (struct place){NULL, 0};
-        }
-        side->table = grown;
-        side->capacity = capacity;
-    }
-    socket->index = side->first_free;
-    socket->generation = ++side->table[socket->index].generation;
-    side->table[socket->index].socket = socket;
-    return true;
-}
-
-// The side's lock is held.
-static void
-leave_place(struct zsocket *socket)
-{
-    struct zmq_side *side = socket->side;
-
-    side->table[socket->index].socket = NULL;
-    side->first_free =
-        socket->index < side->first_free ? socket->index : side->first_free;
-}
-
-// From here on the poller sees it.
-static hark_err
-publish(struct zsocket *socket)
-{
-    struct zmq_side *side = socket->side;
-
-    pthread_mutex_lock(&side->lock);
-    bool ok = take_place(socket);
-    if (ok && (!watch(socket, socket->zmq) || !watch(socket, socket->monitor))) {
-        leave_place(socket);
-        ok = false;
-    }
-    pthread_mutex_unlock(&side->lock);
-    if (!ok) {
-        return HARK_ENOMEM;
-    }
-    signal_socket(socket); // what came before the descriptors were watched
-    return HARK_OK;
-}
-
-static hark_err
-listen_at(struct net *net, const char *endpoint, const char *binding, char *out_bound,
-          size_t out_bound_size, struct net_error *error)
-{
-    struct zsocket *socket = socket_new(net, ZMQ_ROUTER);
-
-    if (socket == NULL) {
-        return explain(error, endpoint, ENOMEM);
-    }
-    if (zmq_bind(socket->zmq, binding) != 0) {
-        hark_err err = explain(error, endpoint, zmq_errno());
-        socket_free(socket);
-        return err;
-    }
-    write_bound(socket, out_bound, out_bound_size);
-    if (publish(socket) != HARK_OK) {
-        socket_free(socket);
-        return explain(error, endpoint, ENOMEM);
-    }
-    return HARK_OK;
-}
+// ---- opening ----
 
 static hark_err
 tcp_listen(struct net *net, const char *endpoint, char *out_bound,
            size_t out_bound_size, struct net_error *error)
 {
-    const char *port = find_port(endpoint, true, error);
+    const char *port = hark__endpoint_port(endpoint, true, error);
     char binding[512];
 
     if (port == NULL) {
         return HARK_EENDPOINT;
     }
-    binding_of(endpoint, port, binding, sizeof binding);
-    return listen_at(net, endpoint, binding, out_bound, out_bound_size, error);
+    hark__endpoint_binding(endpoint, port, binding, sizeof binding);
+    return hark__zsocket_listen(net, endpoint, binding, out_bound, out_bound_size,
+                                error);
 }
 
 static hark_err
 ipc_listen(struct net *net, const char *endpoint, char *out_bound,
            size_t out_bound_size, struct net_error *error)
 {
-    hark_err err = check_ipc(endpoint, error);
+    hark_err err = hark__endpoint_check_ipc(endpoint, error);
 
     if (err != HARK_OK) {
         return err;
     }
-    err = check_ipc_free(endpoint, error);
-    return err != HARK_OK
-               ? err
-               : listen_at(net, endpoint, endpoint, out_bound, out_bound_size, error);
-}
-
-static hark_err
-connect_to(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
-           struct net_error *error)
-{
-    struct zsocket *socket = socket_new(net, ZMQ_DEALER);
-
-    if (socket == NULL) {
-        return explain(error, endpoint, ENOMEM);
-    }
-    socket->only = pipe_new(socket, user, NULL, 0);
-    if (socket->only == NULL || zmq_connect(socket->zmq, endpoint) != 0) {
-        hark_err err =
-            explain(error, endpoint, socket->only == NULL ? ENOMEM : zmq_errno());
-        socket_free(socket);
-        return err;
-    }
-    *out_pipe = &socket->only->pipe; // before the poller can speak of it
-    if (publish(socket) != HARK_OK) {
-        socket_free(socket);
-        return explain(error, endpoint, ENOMEM);
-    }
-    return HARK_OK;
+    err = hark__endpoint_check_free(endpoint, error);
+    return err != HARK_OK ? err
+                          : hark__zsocket_listen(net, endpoint, endpoint, out_bound,
+                                                 out_bound_size, error);
 }
 
 static hark_err
 tcp_connect(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
             struct net_error *error)
 {
-    return find_port(endpoint, false, error) == NULL
+    return hark__endpoint_port(endpoint, false, error) == NULL
                ? HARK_EENDPOINT
-               : connect_to(net, endpoint, user, out_pipe, error);
+               : hark__zsocket_connect(net, endpoint, user, out_pipe, error);
 }
 
 static hark_err
 ipc_connect(struct net *net, const char *endpoint, void *user, struct pipe **out_pipe,
             struct net_error *error)
 {
-    hark_err err = check_ipc(endpoint, error);
+    hark_err err = hark__endpoint_check_ipc(endpoint, error);
 
-    return err != HARK_OK ? err : connect_to(net, endpoint, user, out_pipe, error);
+    return err != HARK_OK ? err
+                          : hark__zsocket_connect(net, endpoint, user, out_pipe, error);
 }
 
 // ---- sending ----
@@ -705,7 +156,7 @@ zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
     bool wake = has_input(socket->zmq);
     pthread_mutex_unlock(&socket->lock);
     if (wake) {
-        signal_socket(socket);
+        hark__zsocket_signal(socket);
     }
     return code == 0              ? HARK_OK
            : code == EHOSTUNREACH ? HARK_ENONODE
@@ -715,16 +166,8 @@ zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
 
 // ---- receiving ----
 
-// One message of a socket.
-struct received {
-    zmq_msg_t body;
-    uint8_t id[ID_LIMIT];
-    size_t id_size;
-    bool is_whole; // it has the parts that it should have
-};
-
-static bool
-receive_part(void *zmq, zmq_msg_t *part)
+bool
+hark__zmq_receive_part(void *zmq, zmq_msg_t *part)
 {
     zmq_msg_init(part);
     int size;
@@ -738,14 +181,13 @@ receive_part(void *zmq, zmq_msg_t *part)
     return size >= 0;
 }
 
-// Throws the parts that follow away.
-static void
-skip_parts(void *zmq)
+void
+hark__zmq_skip_parts(void *zmq)
 {
     zmq_msg_t part;
     bool more = true;
 
-    while (more && receive_part(zmq, &part)) {
+    while (more && hark__zmq_receive_part(zmq, &part)) {
         more = zmq_msg_more(&part);
         zmq_msg_close(&part);
     }
@@ -766,7 +208,7 @@ receive_locked(struct zsocket *socket, struct received *received)
 {
     received->id_size = 0;
     received->is_whole = true;
-    if (!receive_part(socket->zmq, &received->body)) {
+    if (!hark__zmq_receive_part(socket->zmq, &received->body)) {
         return false;
     }
     if (socket->is_listener) {
@@ -776,13 +218,13 @@ receive_locked(struct zsocket *socket, struct received *received)
             return true;
         }
         zmq_msg_close(&received->body);
-        if (!receive_part(socket->zmq, &received->body)) {
+        if (!hark__zmq_receive_part(socket->zmq, &received->body)) {
             return false;
         }
     }
     if (zmq_msg_more(&received->body)) {
         received->is_whole = false;
-        skip_parts(socket->zmq);
+        hark__zmq_skip_parts(socket->zmq);
     }
     return true;
 }
@@ -796,117 +238,13 @@ receive(struct zsocket *socket, struct received *received)
     return got;
 }
 
-// ---- whose message it is ----
-
-static void poll_monitor(struct zsocket *socket);
-
-// libzmq's own ids begin with 0 and are given once. One that a peer has chosen may come
-// back on a new connection, before we have heard that the old one is over.
-static bool
-is_from(const struct zpipe *pipe, struct received *received)
-{
-    return pipe->id_size == 0 || pipe->id[0] == 0
-           || pipe->fd == zmq_msg_get(&received->body, ZMQ_SRCFD);
-}
-
-static void
-drop_ending(struct zsocket *socket, uint32_t index)
-{
-    socket->endings[index] = socket->endings[--socket->ending_count];
-}
-
-// Takes a listener's pipe out of the table, and frees it.
-static void
-forget(struct zpipe *pipe)
-{
-    struct zsocket *socket = pipe->socket;
-
-    for (uint32_t i = socket->ending_count; i-- > 0;) {
-        if (socket->endings[i].pipe == pipe) {
-            drop_ending(socket, i);
-        }
-    }
-    *find_pipe(socket, pipe->id, pipe->id_size) = pipe->next;
-    socket->pipe_count--;
-    pipe_free(pipe);
-}
-
-// The pipe's connection is over. The sink closes the pipe, unless it has before.
-static void
-end_pipe(struct zpipe *pipe, const char *why)
-{
-    struct sink *sink = pipe->pipe.net->sink;
-
-    if (pipe->closed) {
-        forget(pipe);
-    } else if (!pipe->gone) {
-        pipe->gone = true;
-        sink->gone(sink, &pipe->pipe, why);
-    }
-}
-
-// A listener's pipe, open or only remembered, over that connection.
-static struct zpipe *
-pipe_with_fd(struct zsocket *socket, int fd)
-{
-    for (uint32_t i = 0; fd >= 0 && i < socket->bucket_count; i++) {
-        for (struct zpipe *pipe = socket->buckets[i]; pipe != NULL; pipe = pipe->next) {
-            if (pipe->fd == fd && !pipe->gone) {
-                return pipe;
-            }
-        }
-    }
-    return NULL;
-}
-
-// A connection's first message. NULL: no memory.
-static struct zpipe *
-add_pipe(struct zsocket *socket, struct received *received)
-{
-    struct zpipe *pipe = pipe_new(socket, NULL, received->id, received->id_size);
-
-    if (pipe != NULL) {
-        pipe->fd = zmq_msg_get(&received->body, ZMQ_SRCFD);
-        if (socket->pipe_count++ >= socket->bucket_count) {
-            grow(socket);
-        }
-        *find_pipe(socket, pipe->id, pipe->id_size) = pipe;
-    }
-    return pipe;
-}
-
-// The pipe of a message; NULL: none.
-static struct zpipe *
-pipe_of(struct zsocket *socket, struct received *received)
-{
-    if (!socket->is_listener) {
-        return socket->only;
-    }
-    struct zpipe *pipe = *find_pipe(socket, received->id, received->id_size);
-    if (pipe != NULL && is_from(pipe, received)) {
-        return pipe;
-    }
-    // What the monitor says of this descriptor up to now is about an older connection.
-    poll_monitor(socket);
-    pipe = *find_pipe(socket, received->id, received->id_size);
-    if (pipe != NULL) {
-        end_pipe(pipe, "another connection took its place");
-    }
-    // The last words of a connection may have come behind the news of its end.
-    pipe = pipe_with_fd(socket, zmq_msg_get(&received->body, ZMQ_SRCFD));
-    if (pipe != NULL) {
-        end_pipe(pipe, "the connection was lost");
-    }
-    return *find_pipe(socket, received->id, received->id_size) == NULL
-               ? add_pipe(socket, received)
-               : NULL;
-}
+// ---- the poll ----
 
 static void
 pass_on(struct zsocket *socket, struct received *received)
 {
     struct sink *sink = socket->side->net->sink;
-    struct zpipe *pipe = pipe_of(socket, received);
+    struct zpipe *pipe = hark__zpipe_of(socket, received);
 
     if (pipe != NULL && !pipe->gone && !pipe->closed) {
         // A message of other parts than ours is no frame: an empty one stands for it.
@@ -932,125 +270,6 @@ poll_messages(struct zsocket *socket)
     return true;
 }
 
-// ---- connections that end ----
-
-// Without memory to note it down it is told at once.
-static void
-note_ending(struct zsocket *socket, const struct ending *ending)
-{
-    if (socket->ending_count == socket->ending_capacity) {
-        uint32_t capacity = socket->ending_count == 0 ? 8 : socket->ending_count * 2;
-        struct ending *grown =
-            realloc(socket->endings, capacity * sizeof(struct ending));
-
-        if (grown == NULL) {
-            if (ending->pipe != NULL) {
-                end_pipe(ending->pipe, ending->why);
-            }
-            return;
-        }
-        socket->endings = grown;
-        socket->ending_capacity = capacity;
-    }
-    socket->endings[socket->ending_count++] = *ending;
-}
-
-// The descriptor has a new owner: what is still said of it is not for us.
-static void
-forget_ending_of(struct zsocket *socket, int fd)
-{
-    for (uint32_t i = socket->ending_count; i-- > 0;) {
-        if (socket->endings[i].pipe == NULL && socket->endings[i].fd == fd) {
-            drop_ending(socket, i);
-        }
-    }
-}
-
-static const char *
-reason_of(unsigned event)
-{
-    return event == ZMQ_EVENT_DISCONNECTED ? "the connection was lost"
-           : event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-               ? "the other side does not speak ZeroMQ"
-               : "the other side broke the connection off before it spoke ZeroMQ";
-}
-
-static void
-take_event(struct zsocket *socket, unsigned event, int value)
-{
-    struct ending ending = {.why = reason_of(event), .fd = value};
-
-    if (event == ZMQ_EVENT_ACCEPTED) {
-        forget_ending_of(socket, value);
-    } else if (!socket->is_listener) {
-        ending.pipe = socket->only;
-        note_ending(socket, &ending);
-    } else if (event == ZMQ_EVENT_DISCONNECTED) { // others have never come
-        ending.pipe = pipe_with_fd(socket, value);
-        note_ending(socket, &ending);
-    }
-}
-
-static void
-poll_monitor(struct zsocket *socket)
-{
-    zmq_msg_t part;
-
-    while (!socket->dead && receive_part(socket->monitor, &part)) {
-        uint16_t event = 0;
-        int32_t value = -1;
-
-        if (zmq_msg_size(&part) >= 6) {
-            memcpy(&event, zmq_msg_data(&part), sizeof event);
-            memcpy(&value, (const uint8_t *)zmq_msg_data(&part) + 2, sizeof value);
-        }
-        bool more = zmq_msg_more(&part);
-        zmq_msg_close(&part);
-        if (more) {
-            skip_parts(socket->monitor); // the address
-        }
-        take_event(socket, event, value);
-    }
-}
-
-// Tells the endings whose pipes are known. The socket's messages have been read.
-static void
-tell_endings(struct zsocket *socket)
-{
-    for (uint32_t i = socket->ending_count; i-- > 0 && !socket->dead;) {
-        if (i >= socket->ending_count) {
-            continue; // others went with the last one
-        }
-        struct ending ending = socket->endings[i];
-        struct zpipe *pipe =
-            ending.pipe != NULL ? ending.pipe : pipe_with_fd(socket, ending.fd);
-
-        if (pipe != NULL) {
-            drop_ending(socket, i);
-            end_pipe(pipe, ending.why);
-        }
-    }
-    socket->held = 0;
-}
-
-static void
-zmq_close_pipe(struct pipe *pipe)
-{
-    struct zpipe *zpipe = (struct zpipe *)pipe;
-    struct zsocket *socket = zpipe->socket;
-
-    hark__net_count(pipe->net, -1);
-    zpipe->closed = true;
-    if (!socket->is_listener) {
-        socket->dead = true; // the poll that we are in may still look at it
-        signal_socket(socket);
-    } else if (zpipe->gone || zpipe->fd < 0) { // nobody would tell when to forget it
-        forget(zpipe);
-    }
-}
-
-// ---- the poll ----
-
 void
 hark__zmq_signal(struct zmq_side *side, uint64_t key)
 {
@@ -1059,7 +278,7 @@ hark__zmq_signal(struct zmq_side *side, uint64_t key)
     pthread_mutex_lock(&side->lock);
     if (index < side->capacity && side->table[index].socket != NULL
         && side->table[index].generation == (uint32_t)(key >> 32)) {
-        // release: pairs with the acquire in hark__zmq_poll.
+        // release: pairs with the acquire in next_signalled.
         atomic_store_explicit(&side->table[index].socket->signalled, true,
                               memory_order_release);
     }
@@ -1072,9 +291,9 @@ bury(struct zsocket *socket)
     struct zmq_side *side = socket->side;
 
     pthread_mutex_lock(&side->lock);
-    leave_place(socket);
+    hark__zsocket_leave_place(socket);
     pthread_mutex_unlock(&side->lock);
-    socket_free(socket);
+    hark__zsocket_free(socket);
 }
 
 // The next socket from *at on that has something to look at; NULL: none.
@@ -1088,7 +307,8 @@ next_signalled(struct zmq_side *side, uint32_t *at)
         struct zsocket *socket = side->table[(*at)++].socket;
 
         if (socket != NULL
-            // relaxed: a hint; acquire: pairs with who signalled.
+            // relaxed: a hint; acquire: pairs with hark__zmq_signal and
+            // hark__zsocket_signal.
             && atomic_load_explicit(&socket->signalled, memory_order_relaxed)
             && atomic_exchange_explicit(&socket->signalled, false,
                                         memory_order_acquire)) {
@@ -1104,10 +324,10 @@ static bool
 poll_socket(struct zsocket *socket)
 {
     // Events before messages: what came before a connection ended is not lost with it.
-    poll_monitor(socket);
+    hark__zsocket_poll_monitor(socket);
     bool more = poll_messages(socket);
     if (!more || ++socket->held == HOLD_MOST) {
-        tell_endings(socket);
+        hark__zsocket_tell_endings(socket);
     }
     if (more) {
         // relaxed: for ourselves.
@@ -1132,45 +352,22 @@ hark__zmq_poll(struct zmq_side *side)
     return more;
 }
 
-// ---- a net's side ----
+// ---- the transports ----
 
-struct zmq_side *
-hark__zmq_open(struct net *net)
+static void
+zmq_close_pipe(struct pipe *pipe)
 {
-    struct zmq_side *side = calloc(1, sizeof *side);
+    struct zpipe *zpipe = (struct zpipe *)pipe;
+    struct zsocket *socket = zpipe->socket;
 
-    if (side == NULL) {
-        return NULL;
+    hark__net_count(pipe->net, -1);
+    zpipe->closed = true;
+    if (!socket->is_listener) {
+        socket->dead = true; // the poll that we are in may still look at it
+        hark__zsocket_signal(socket);
+    } else if (zpipe->gone || zpipe->fd < 0) { // nobody would tell when to forget it
+        hark__zpipe_forget(zpipe);
     }
-    side->net = net;
-    side->context = zmq_ctx_new();
-    if (side->context == NULL) {
-        free(side);
-        return NULL;
-    }
-    (void)zmq_ctx_set(side->context, ZMQ_MAX_SOCKETS, SOCKETS_MOST);
-    pthread_mutex_init(&side->lock, NULL);
-    return side;
-}
-
-void
-hark__zmq_close(struct zmq_side *side, uint32_t linger_ms)
-{
-    const int linger = (int)linger_ms;
-
-    for (uint32_t i = 0; i < side->capacity; i++) {
-        struct zsocket *socket = side->table[i].socket;
-
-        if (socket != NULL) {
-            zmq_setsockopt(socket->zmq, ZMQ_LINGER, &linger, sizeof linger);
-            socket_free(socket);
-        }
-    }
-    while (zmq_ctx_term(side->context) != 0 && zmq_errno() == EINTR) {
-    }
-    pthread_mutex_destroy(&side->lock);
-    free(side->table);
-    free(side);
 }
 
 const struct transport hark__transport_tcp = {
