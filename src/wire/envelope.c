@@ -178,6 +178,12 @@ hark__envelope_decode(struct reader *in, struct envelope *out_envelope, char *er
     struct envelope *envelope = out_envelope;
     uint32_t count;
 
+    // What only some kinds have; get_head sets the rest.
+    envelope->stage = 0;
+    envelope->code = 0;
+    envelope->text = (hark_str){NULL, 0};
+    envelope->found = (hark_ref){0, 0};
+
     if (!hark__reader_array(in, &count) || count < ELEMENTS) {
         return fail(error, error_size, "array");
     }
