@@ -12,7 +12,8 @@
 
 #include "measure.h"
 
-enum { ENDPOINT_BYTES = 128, FOLDER_BYTES = 64, FOLDER_ENDPOINTS = 8 };
+// A socket's path has 107 bytes at most; what a folder and a number may take of them.
+enum { ENDPOINT_BYTES = 128, FOLDER_BYTES = 96, FOLDER_ENDPOINTS = 8 };
 
 // How two processes reach each other.
 enum transport { TRANSPORT_TCP, TRANSPORT_IPC };
@@ -21,10 +22,17 @@ struct endpoint_folder {
     char path[FOLDER_BYTES];
 };
 
+// In TMPDIR, or /tmp.
 static inline void
 endpoint_folder_open(struct endpoint_folder *folder)
 {
-    snprintf(folder->path, sizeof folder->path, "/tmp/hark-bench-XXXXXX");
+    const char *parent = getenv("TMPDIR");
+    int length = snprintf(folder->path, sizeof folder->path, "%s/hark-bench-XXXXXX",
+                          parent != NULL && parent[0] != '\0' ? parent : "/tmp");
+
+    if (length >= (int)sizeof folder->path) {
+        fail("TMPDIR: its path is too long for a socket: %s", parent);
+    }
     if (mkdtemp(folder->path) == NULL) {
         fail("mkdtemp: %s", strerror(errno));
     }

@@ -39,22 +39,11 @@ teardown(void **state)
     return 0;
 }
 
-static void
-assert_named(struct world *w, int code, const char *what)
-{
-    const hark_error *error = hark_error_of(w->here);
-
-    if (error->code != code || strstr(error->text, what) == NULL) {
-        fail_msg("expected %s that names %s, got %s", hark_err_name(code), what,
-                 world_error(w));
-    }
-}
-
 // The call's value must be `expected`, and hark_error_of must name it.
 #define ASSERT_REFUSED(w, call, expected, name)                                        \
     do {                                                                               \
         assert_int_equal(call, expected);                                              \
-        assert_named(w, HARK_EINVAL, name);                                            \
+        world_assert_error(w, HARK_EINVAL, name);                                            \
     } while (0)
 
 static void
@@ -111,7 +100,7 @@ null_arguments_of_asks_end_them(void **state)
     assert_null(hark_await(me, hark_request(me, c, NULL, NULL), reply));
     assert_int_equal(hark_error_of(me)->code, HARK_EINVAL);
     assert_null(hark_await(me, hark_lookup_ask(me, NULL, 0), hark_found));
-    assert_named(w, HARK_EINVAL, "hark_lookup");
+    world_assert_error(w, HARK_EINVAL, "hark_lookup");
     assert_null(hark_await(me, none, reply));
     assert_int_equal(hark_error_of(me)->code, HARK_ESTALE);
     assert_null(hark_await_value(me, hark_ask(me, c, question), NULL));
@@ -121,12 +110,12 @@ null_arguments_of_asks_end_them(void **state)
     assert_int_equal(hark_future_keep(me, none), HARK_ESTALE);
     hark_future_drop(me, none);
     assert_int_equal(hark_then_value(me, none, NULL, NULL), HARK_EINVAL);
-    assert_named(w, HARK_EINVAL, "hark_then");
+    world_assert_error(w, HARK_EINVAL, "hark_then");
     assert_int_equal(hark_all(me, NULL, 3).id, 0);
-    assert_named(w, HARK_EINVAL, "hark_all");
+    world_assert_error(w, HARK_EINVAL, "hark_all");
     assert_null(hark_message_keep(me)); // nothing is in hand
     assert_int_equal(hark_defer(me).id, 0);
-    assert_named(w, HARK_ENOASK, "hark_defer");
+    world_assert_error(w, HARK_ENOASK, "hark_defer");
 }
 
 static void
@@ -283,7 +272,7 @@ endpoints_that_cannot_be_listened_at_are_refused(void **state)
             fail_msg("\"%s\": %s, not %s", bad[i].endpoint, hark_err_name(err),
                      hark_err_name(bad[i].err));
         }
-        assert_named(w, err, bad[i].endpoint);
+        world_assert_error(w, err, bad[i].endpoint);
         assert_string_equal(bound, "untouched");
         world_close(w);
     }
@@ -298,7 +287,7 @@ port_in_use_is_refused_and_named(void **state)
     assert_int_equal(hark_listen(w->here, "tcp://127.0.0.1:0", bound, sizeof bound),
                      HARK_OK);
     assert_int_equal(hark_listen(w->here, bound, NULL, 0), HARK_EEXIST);
-    assert_named(w, HARK_EEXIST, bound);
+    world_assert_error(w, HARK_EEXIST, bound);
 }
 
 static void
@@ -331,14 +320,14 @@ null_pointers_with_a_length_are_refused(void **state)
         ASSERT_REFUSED(w, hark_send_after_value(me, 1, c, &page_type, &pages[i]).id, 0,
                        "hark_send_after: page: ");
         assert_null(hark_message_new(me, &page_type, &pages[i]));
-        assert_named(w, HARK_EINVAL, "hark_message_new: page: ");
+        world_assert_error(w, HARK_EINVAL, "hark_message_new: page: ");
         hark_future f = hark_ask_value(me, c, &page_type, &pages[i], NULL);
         assert_null(hark_await(me, f, reply));
-        assert_named(w, HARK_EINVAL, "hark_ask: page: ");
+        world_assert_error(w, HARK_EINVAL, "hark_ask: page: ");
         assert_string_equal(hark_error_of(me)->type, "page");
     }
     assert_null(hark_await(me, hark_ask(me, c, get_bad_page), page));
-    assert_named(w, HARK_EINVAL, "hark_reply: page: ");
+    world_assert_error(w, HARK_EINVAL, "hark_reply: page: ");
 }
 
 static void

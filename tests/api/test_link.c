@@ -85,17 +85,6 @@ teardown(void **state)
 }
 
 static void
-assert_error(struct world *w, int code, const char *text)
-{
-    const hark_error *error = hark_error_of(w->here);
-
-    if (error->code != code || strstr(error->text, text) == NULL) {
-        fail_msg("expected %s with \"%s\", got %s", hark_err_name(code), text,
-                 world_error(w));
-    }
-}
-
-static void
 malformed_endpoints_are_named_in_the_error(void **state)
 {
     static const char *const bad[] = {
@@ -116,7 +105,7 @@ malformed_endpoints_are_named_in_the_error(void **state)
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(hark_listen(w->here, bad[i], NULL, 0), HARK_EENDPOINT);
-        assert_error(w, HARK_EENDPOINT, bad[i]);
+        world_assert_error(w, HARK_EENDPOINT, bad[i]);
         hark_err err = hark_connect(w->here, bad[i]);
         assert_true(err == HARK_EENDPOINT || err == HARK_ENONODE);
     }
@@ -130,7 +119,7 @@ endpoint_in_use_is_refused(void **state)
     struct world *w = *state;
 
     assert_int_equal(hark_listen(w->here, w->endpoint, NULL, 0), HARK_EEXIST);
-    assert_error(w, HARK_EEXIST, w->endpoint);
+    world_assert_error(w, HARK_EEXIST, w->endpoint);
 }
 
 static void
@@ -141,9 +130,9 @@ names_without_an_actor_are_refused(void **state)
 
     snprintf(name, sizeof name, "%s/", w->endpoint);
     assert_true(hark_ref_is_null(hark_lookup(w->here, name)));
-    assert_error(w, HARK_EENDPOINT, "names no actor");
+    world_assert_error(w, HARK_EENDPOINT, "names no actor");
     assert_true(hark_ref_is_null(hark_lookup(w->here, "tcp://nowhere")));
-    assert_error(w, HARK_EENDPOINT, "tcp://nowhere");
+    world_assert_error(w, HARK_EENDPOINT, "tcp://nowhere");
 }
 
 static void
@@ -155,7 +144,7 @@ connecting_to_nobody_ends_in_time_and_names_the_endpoint(void **state)
                                                : "ipc://@hark-test-nobody";
 
     assert_int_equal(hark_connect(w->here, nobody), HARK_ENONODE);
-    assert_error(w, HARK_ENONODE, nobody);
+    world_assert_error(w, HARK_ENONODE, nobody);
 }
 
 static void
@@ -200,7 +189,7 @@ stop_of_the_other_node_ends_open_asks_at_once(void **state)
     } while (hark_is_alive(w->here, h));
     f = hark_ask(w->here, h, hello_you);
     assert_null(hark_await(w->here, f, hello_back));
-    assert_error(w, HARK_ENONODE, "there is down");
+    world_assert_error(w, HARK_ENONODE, "there is down");
     assert_int_equal(hark_error_of(w->here)->stage, HARK_STAGE_NOT_SENT);
 }
 
@@ -309,7 +298,7 @@ actors_find_remote_names_without_blocking(void **state)
     assert_false(hark_ref_is_null(found->actor));
     f = hark_lookup_ask(w->here, world_name(w, "ghost"), 0);
     assert_null(hark_await(w->here, f, hark_found));
-    assert_error(w, HARK_ENONAME, "ghost");
+    world_assert_error(w, HARK_ENONAME, "ghost");
 }
 
 static void
@@ -323,7 +312,7 @@ message_over_the_peers_limit_fails_alone(void **state)
     hark_future f = hark_ask(w->here, h, bulk, .data = {data, sizeof data, NULL});
 
     assert_null(hark_await(w->here, f, hello_back));
-    assert_error(w, HARK_ETOOBIG, "limit of 102400");
+    world_assert_error(w, HARK_ETOOBIG, "limit of 102400");
     for (int i = 0; i < 50; i++) { // many that fit share frames that fit
         assert_int_equal(hark_tell(w->here, h, bulk, .data = {data, 10 * 1024, NULL}),
                          HARK_OK);
@@ -425,7 +414,7 @@ type_unknown_at_the_peer_fails_its_message_and_not_the_link(void **state)
     hark_stats stats;
 
     assert_null(hark_await(w->here, f, hello_back));
-    assert_error(w, HARK_ETYPE, "only_here");
+    world_assert_error(w, HARK_ETYPE, "only_here");
     assert_int_equal(hark_tell_value(w->here, h, &unknown_there, &(int64_t){5}),
                      HARK_OK);
     f = hark_ask(w->here, h, hello_you);

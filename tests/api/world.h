@@ -39,6 +39,18 @@ world_error(struct world *world)
     return world->error;
 }
 
+// The last error here must have that code and say that text.
+static inline void
+world_assert_error(struct world *world, int code, const char *text)
+{
+    const hark_error *error = hark_error_of(world->here);
+
+    if (error->code != code || strstr(error->text, text) == NULL) {
+        fail_msg("expected %s with \"%s\", got %s", hark_err_name(code), text,
+                 world_error(world));
+    }
+}
+
 static inline const char *
 world_wish(enum reach reach)
 {

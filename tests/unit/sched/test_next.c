@@ -45,6 +45,14 @@ nothing(struct task *task, struct worker *worker, void *local)
     (void)local;
 }
 
+// Opens a place that holds the task, its steals by this machine's barrier.
+static void
+open_with(struct next *next, struct task *task)
+{
+    hark__next_init(next, hark__env_real());
+    (void)hark__next_swap(next, task);
+}
+
 static void
 swap_gives_what_stood_there(void **state)
 {
@@ -70,8 +78,7 @@ steal_takes_the_task_once(void **state)
     struct next next;
 
     (void)state;
-    hark__next_init(&next, hark__env_real());
-    (void)hark__next_swap(&next, &a);
+    open_with(&next, &a);
     assert_true(hark__next_steal(&next, hark__env_real(), &a));
     assert_null(hark__next_peek(&next));
     assert_false(hark__next_steal(&next, hark__env_real(), &a));
@@ -86,8 +93,7 @@ steal_leaves_another_task(void **state)
     struct next next;
 
     (void)state;
-    hark__next_init(&next, hark__env_real());
-    (void)hark__next_swap(&next, &b);
+    open_with(&next, &b);
     assert_false(hark__next_steal(&next, hark__env_real(), &a));
     assert_ptr_equal(hark__next_swap(&next, NULL), &b);
     hark__next_fini(&next);
@@ -100,8 +106,7 @@ place_serves_its_owner_without_the_lock_after_a_steal(void **state)
     struct next next;
 
     (void)state;
-    hark__next_init(&next, hark__env_real());
-    (void)hark__next_swap(&next, &a);
+    open_with(&next, &a);
     assert_true(hark__next_steal(&next, hark__env_real(), &a));
     pthread_mutex_lock(&next.lock); // a swap that wanted it would never end
     assert_null(hark__next_swap(&next, &a));
@@ -118,10 +123,9 @@ steal_gives_up_while_the_owner_is_at_it(void **state)
     struct next next;
 
     (void)state;
-    hark__next_init(&next, hark__env_real());
+    open_with(&next, &a);
     odd.env.ops = &odd.ops;
     odd.next = &next;
-    (void)hark__next_swap(&next, &a);
     assert_false(hark__next_steal(&next, &odd.env, &a));
     assert_int_equal(odd.barriers, 1);
     atomic_store(&next.busy, false);
@@ -138,8 +142,7 @@ steal_gives_up_when_the_barrier_fails(void **state)
 
     (void)state;
     odd.env.ops = &odd.ops;
-    hark__next_init(&next, hark__env_real());
-    (void)hark__next_swap(&next, &a);
+    open_with(&next, &a);
     assert_false(hark__next_steal(&next, &odd.env, &a));
     assert_ptr_equal(hark__next_swap(&next, NULL), &a);
     hark__next_fini(&next);

@@ -1,29 +1,12 @@
 // Entry: batches taken apart, types declared and compared.
 
-#include "unit/wire/values.h"
+#include "unit/wire/written.h"
 
 #include "message/registry.h"
 #include "unit/message/shapes.h"
 #include "wire/entry.h"
 
-static struct bytes bytes;
 static char error[300];
-
-static int
-setup(void **state)
-{
-    (void)state;
-    hark__bytes_init(&bytes);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    hark__bytes_fini(&bytes);
-    return 0;
-}
 
 // Reads the one entry that is all of data.
 static hark_err

@@ -1,28 +1,10 @@
 // Envelope: what stands around a payload.
 
-#include "unit/wire/values.h"
+#include "unit/wire/written.h"
 
 #include "wire/envelope.h"
 
-static struct bytes bytes;
 static char error[100];
-
-static int
-setup(void **state)
-{
-    (void)state;
-    hark__bytes_init(&bytes);
-    snprintf(error, sizeof error, "untouched");
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    hark__bytes_fini(&bytes);
-    return 0;
-}
 
 // An ASK that fills every element.
 static const struct envelope ask = {
@@ -63,6 +45,7 @@ every_element_comes_back(void **state)
     struct envelope got;
 
     (void)state;
+    snprintf(error, sizeof error, "untouched");
     hark__envelope_encode(&bytes, &ask);
     assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
     assert_int_equal(got.kind, ask.kind);

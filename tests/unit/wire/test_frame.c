@@ -1,10 +1,9 @@
 // Frame: HELLO, WELCOME, GOODBYE, BATCH, HEARTBEAT.
 
-#include "unit/wire/values.h"
+#include "unit/wire/written.h"
 
 #include "wire/frame.h"
 
-static struct bytes bytes;
 static char error[100];
 
 static const struct hello hello = {
@@ -17,22 +16,6 @@ static const struct hello hello = {
     .endpoint = {"", 0},
     .max_frame_bytes = 65536,
 };
-
-static int
-setup(void **state)
-{
-    (void)state;
-    hark__bytes_init(&bytes);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    hark__bytes_fini(&bytes);
-    return 0;
-}
 
 // Decodes a block of just that size; views in out_frame end with it.
 static hark_err
