@@ -38,6 +38,7 @@ bool unwait;        // the guest's epoll only
 bool pending;
 byte sleepers;
 bool polling;       // the lock
+bool own_polls;     // own has the lock, or waits for it
 
 bool guest_waits, watching = true, stopping;
 bool looked; // the guest has looked since own saw: looks != own->looks
@@ -121,14 +122,15 @@ inline look()
     was = false
 }
 
-inline poll()
+// Only own waits for the lock; others leave what is there to who has it.
+inline poll(waits_for_it)
 {
     rounds = 0;
     do
     ::  atomic {
             if
             :: !polling -> polling = true; got = true
-            :: else -> got = false
+            :: polling && !waits_for_it -> got = false
             fi
         }
         if
@@ -170,11 +172,15 @@ inline poll()
 inline wait_in(who, out)
 {
 #ifdef BUG_SLEEPER_LOOKS_FIRST
-    out = pending;
+    out = pending && !own_polls;
     sleepers++;
 #else
     sleepers++;
     out = pending;
+    if
+    :: out -> out = !own_polls
+    :: else
+    fi;
 #endif
     if
     :: !out ->
@@ -230,7 +236,7 @@ proctype guest()
 #endif
 #endif
         if
-        :: came -> poll()
+        :: came -> poll(false)
         :: else
         fi;
         came = false;
@@ -248,7 +254,8 @@ proctype passer_by()
     byte rounds;
     bool was, more, filled, got;
 
-    poll();
+    looked = true;
+    poll(false);
     ended++
 }
 
@@ -275,7 +282,10 @@ inline choose_duty()
         stands_by = helped || waits
     }
     if
-    :: !stands_by -> poll()
+    :: !stands_by ->
+        own_polls = true;
+        poll(true);
+        own_polls = false;
 #ifndef BUG_GUEST_IS_NOT_TOLD
     :: stands_by && waits && pending -> write_event()
 #endif

@@ -124,17 +124,21 @@ leave(struct net *net)
     }
 }
 
-void
-hark__net_poll(struct net *net, void *where)
+// Looks while there is something. What another thread is polling is left to it, unless
+// the caller may wait.
+static void
+poll_all(struct net *net, void *where, bool may_wait)
 {
     unsigned looks = 0;
     bool filled, more;
 
     do {
-        // The fences: pending was set before we try the lock, and who has the lock
+        // The fences: pending was set before we come for the lock, and who has the lock
         // looks at pending when it has let it go; a lock alone does not order that.
         atomic_thread_fence(memory_order_seq_cst);
-        if (pthread_mutex_trylock(&net->polling) != 0) {
+        if (may_wait) {
+            pthread_mutex_lock(&net->polling);
+        } else if (pthread_mutex_trylock(&net->polling) != 0) {
             return;
         }
         filled = look(net, where);
@@ -147,6 +151,14 @@ hark__net_poll(struct net *net, void *where)
     if (more) {
         leave(net);
     }
+}
+
+void
+hark__net_poll(struct net *net, void *where)
+{
+    // relaxed: counted for our thread's sake, which looks again.
+    atomic_fetch_add_explicit(&net->guest_looks, 1, memory_order_relaxed);
+    poll_all(net, where, false);
 }
 
 // ---- waiting ----
@@ -173,7 +185,7 @@ take_event(struct net *net, uint64_t key)
     if (key >= NET_KEYS) {
         hark__zmq_signal(net->zmq, key);
     }
-    // seq_cst: see hark__net_poll.
+    // seq_cst: see poll_all.
     atomic_store_explicit(&net->pending, true, memory_order_seq_cst);
 }
 
@@ -270,8 +282,8 @@ hark__net_unwait(struct net *net)
 
 // ---- the net's own thread ----
 
-// Has the sink for ourselves. A guest does not come back meanwhile; so what we leave
-// must be told. seq_cst, all: see wait_in.
+// Has the sink for ourselves. A guest does not come back for what is pending meanwhile;
+// choose_duty tells it what we have left. seq_cst, both: see wait_in.
 static void
 own_begin(struct net *net)
 {
@@ -282,17 +294,15 @@ static void
 own_end(struct net *net)
 {
     atomic_store_explicit(&net->own_polls, false, memory_order_seq_cst);
-    if (atomic_load_explicit(&net->pending, memory_order_seq_cst)
-        && atomic_load_explicit(&net->guest_waits, memory_order_seq_cst)) {
-        write_event(net->event);
-    }
 }
 
 static void
 own_poll(struct net *net)
 {
     own_begin(net);
-    hark__net_poll(net, NULL);
+    // It waits for a guest that is at it: to come back at once for what is pending would
+    // be to spin.
+    poll_all(net, NULL, true);
     own_end(net);
 }
 
