@@ -41,24 +41,12 @@ void hark__bytes_truncate(struct bytes *bytes, size_t size);
 // Appends raw bytes.
 void hark__bytes_append(struct bytes *bytes, const void *data, size_t size);
 
-// Append one msgpack value, in its shortest form.
+// Append one msgpack value, in its shortest form. More kinds, and without a call for each
+// value: wire/pack.h.
 void hark__bytes_put_nil(struct bytes *bytes);
-void hark__bytes_put_bool(struct bytes *bytes, bool value);
-void hark__bytes_put_u64_any(struct bytes *bytes, uint64_t value);
-static inline void
-hark__bytes_put_u64(struct bytes *bytes, uint64_t value)
-{
-    if (value < 0x80 && hark__bytes_reserve(bytes, 1)) {
-        bytes->data[bytes->size++] = (uint8_t)value; // most are small
-    } else {
-        hark__bytes_put_u64_any(bytes, value);
-    }
-}
+void hark__bytes_put_u64(struct bytes *bytes, uint64_t value);
 void hark__bytes_put_i64(struct bytes *bytes, int64_t value);
-void hark__bytes_put_f32(struct bytes *bytes, float value);
-void hark__bytes_put_f64(struct bytes *bytes, double value);
 void hark__bytes_put_str(struct bytes *bytes, hark_str text);
-void hark__bytes_put_bin(struct bytes *bytes, const void *data, size_t size);
 // nil for nobody.
 void hark__bytes_put_ref(struct bytes *bytes, hark_ref ref);
 // A header: count values must follow.

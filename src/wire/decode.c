@@ -31,7 +31,7 @@ struct place {
 #define NO_INDEX SIZE_MAX
 
 // Always false, so that it can be returned.
-static bool
+static __attribute__((cold, noinline)) bool
 fail(struct decoder *decoder, const struct place *place, hark_err err, const char *what,
      const char *found)
 {
@@ -50,14 +50,15 @@ fail(struct decoder *decoder, const struct place *place, hark_err err, const cha
     return false;
 }
 
-static bool
-fail_kind(struct decoder *decoder, const struct place *place, const char *what,
-          const struct item *item)
+// The value at hand is not what it should be.
+static __attribute__((cold, noinline)) bool
+fail_kind(struct decoder *decoder, const struct place *place, const char *what)
 {
     char text[64];
 
     snprintf(text, sizeof text, "expected %s, found ", what);
-    return fail(decoder, place, HARK_EDECODE, text, hark__item_name(item->kind));
+    return fail(decoder, place, HARK_EDECODE, text,
+                hark__item_name(hark__reader_kind(decoder->in)));
 }
 
 // Reserves size bytes in the block; *out_at is NULL while measuring.
@@ -98,31 +99,28 @@ set_empty(const hark_type *type, uint8_t *to)
     }
 }
 
+// What an integer's field holds.
 struct range {
     int64_t min;
     uint64_t max;
+    size_t size;
 };
 
 static const struct range ranges[] = {
-    [HARK_KIND_i8] = {INT8_MIN, INT8_MAX},    [HARK_KIND_i16] = {INT16_MIN, INT16_MAX},
-    [HARK_KIND_i32] = {INT32_MIN, INT32_MAX}, [HARK_KIND_i64] = {INT64_MIN, INT64_MAX},
-    [HARK_KIND_u8] = {0, UINT8_MAX},          [HARK_KIND_u16] = {0, UINT16_MAX},
-    [HARK_KIND_u32] = {0, UINT32_MAX},        [HARK_KIND_u64] = {0, UINT64_MAX},
+    [HARK_KIND_i8] = {INT8_MIN, INT8_MAX, sizeof(int8_t)},
+    [HARK_KIND_i16] = {INT16_MIN, INT16_MAX, sizeof(int16_t)},
+    [HARK_KIND_i32] = {INT32_MIN, INT32_MAX, sizeof(int32_t)},
+    [HARK_KIND_i64] = {INT64_MIN, INT64_MAX, sizeof(int64_t)},
+    [HARK_KIND_u8] = {0, UINT8_MAX, sizeof(uint8_t)},
+    [HARK_KIND_u16] = {0, UINT16_MAX, sizeof(uint16_t)},
+    [HARK_KIND_u32] = {0, UINT32_MAX, sizeof(uint32_t)},
+    [HARK_KIND_u64] = {0, UINT64_MAX, sizeof(uint64_t)},
 };
 
-static bool
-is_in_range(uint8_t kind, const struct item *item)
-{
-    const struct range *range = &ranges[kind];
-
-    return item->is_negative ? (int64_t)item->number >= range->min
-                             : item->number <= range->max;
-}
-
 static void
-store_int(uint8_t kind, uint64_t number, void *to)
+store_int(size_t size, uint64_t number, void *to)
 {
-    switch (hark__kind_size(kind, NULL)) {
+    switch (size) {
     case 1:
         *(uint8_t *)to = (uint8_t)number;
         break;
@@ -139,47 +137,63 @@ store_int(uint8_t kind, uint64_t number, void *to)
 }
 
 static bool
-get_int(struct decoder *decoder, const struct place *place, uint8_t kind,
-        const struct item *item, void *to)
+get_int(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
 {
-    if (item->kind != ITEM_INT) {
-        return fail_kind(decoder, place, "an integer", item);
+    const struct range *range = &ranges[kind];
+    struct integer integer;
+
+    if (!hark__reader_int(decoder->in, &integer)) {
+        return fail_kind(decoder, place, "an integer");
     }
-    if (!is_in_range(kind, item)) {
+    if (integer.is_negative ? (int64_t)integer.number < range->min
+                            : integer.number > range->max) {
         return fail(decoder, place, HARK_EDECODE, "the number is out of range for ",
                     hark__kind_name(kind));
     }
     if (to != NULL) {
-        store_int(kind, item->number, to);
+        store_int(range->size, integer.number, to);
     }
     return true;
 }
 
 static bool
-get_bool(struct decoder *decoder, const struct place *place, const struct item *item,
-         bool *to)
+get_bool(struct decoder *decoder, const struct place *place, bool *to)
 {
-    if (item->kind != ITEM_BOOL) {
-        return fail_kind(decoder, place, "a bool", item);
+    bool value;
+
+    if (!hark__reader_bool(decoder->in, &value)) {
+        return fail_kind(decoder, place, "a bool");
     }
     if (to != NULL) {
-        *to = item->number != 0;
+        *to = value;
     }
     return true;
 }
 
 // An integer will do: many languages write 1.0 as 1.
 static bool
-get_float(struct decoder *decoder, const struct place *place, uint8_t kind,
-          const struct item *item, void *to)
+read_number(struct reader *in, double *out_value)
 {
-    double value = item->real;
+    struct integer integer;
 
-    if (item->kind == ITEM_INT) {
-        value =
-            item->is_negative ? (double)(int64_t)item->number : (double)item->number;
-    } else if (item->kind != ITEM_FLOAT) {
-        return fail_kind(decoder, place, "a number", item);
+    if (hark__reader_f64(in, out_value)) {
+        return true;
+    }
+    if (!hark__reader_int(in, &integer)) {
+        return false;
+    }
+    *out_value = integer.is_negative ? (double)(int64_t)integer.number
+                                     : (double)integer.number;
+    return true;
+}
+
+static bool
+get_float(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
+{
+    double value;
+
+    if (!read_number(decoder->in, &value)) {
+        return fail_kind(decoder, place, "a number");
     }
     if (kind == HARK_KIND_f64) {
         if (to != NULL) {
@@ -202,13 +216,12 @@ get_float(struct decoder *decoder, const struct place *place, uint8_t kind,
 }
 
 static bool
-get_ref(struct decoder *decoder, const struct place *place, const struct item *item,
-        hark_ref *to)
+get_ref(struct decoder *decoder, const struct place *place, hark_ref *to)
 {
     hark_ref ref;
 
-    if (!hark__item_ref(item, &ref)) {
-        return fail_kind(decoder, place, "a ref", item);
+    if (!hark__reader_ref(decoder->in, &ref)) {
+        return fail_kind(decoder, place, "a ref");
     }
     if (to != NULL) {
         *to = ref;
@@ -217,48 +230,46 @@ get_ref(struct decoder *decoder, const struct place *place, const struct item *i
 }
 
 static bool
-get_str(struct decoder *decoder, const struct place *place, const struct item *item,
-        hark_str *to)
+get_str(struct decoder *decoder, const struct place *place, hark_str *to)
 {
-    size_t size = item->body.len;
     void *text = NULL;
+    hark_str view;
 
-    if (item->kind != ITEM_STR) {
-        return fail_kind(decoder, place, "a string", item);
+    if (!hark__reader_str(decoder->in, &view)) {
+        return fail_kind(decoder, place, "a string");
     }
-    if (size > 0 && !take(decoder, place, (uint64_t)size + 1, 1, &text)) {
+    if (view.len > 0 && !take(decoder, place, (uint64_t)view.len + 1, 1, &text)) {
         return false;
     }
     if (to != NULL) {
         *to = (hark_str){"", 0};
     }
     if (text != NULL && to != NULL) {
-        memcpy(text, item->body.ptr, size);
-        ((char *)text)[size] = '\0';
-        *to = (hark_str){text, size};
+        memcpy(text, view.ptr, view.len);
+        ((char *)text)[view.len] = '\0';
+        *to = (hark_str){text, view.len};
     }
     return true;
 }
 
 static bool
-get_bytes(struct decoder *decoder, const struct place *place, const struct item *item,
-          hark_bytes *to)
+get_bytes(struct decoder *decoder, const struct place *place, hark_bytes *to)
 {
-    size_t size = item->body.len;
     void *data = NULL;
+    hark_bytes view;
 
-    if (item->kind != ITEM_BIN) {
-        return fail_kind(decoder, place, "bytes", item);
+    if (!hark__reader_bin(decoder->in, &view)) {
+        return fail_kind(decoder, place, "bytes");
     }
-    if (size > 0 && !take(decoder, place, size, 1, &data)) {
+    if (view.len > 0 && !take(decoder, place, view.len, 1, &data)) {
         return false;
     }
     if (to != NULL) {
         *to = (hark_bytes){.ptr = ""};
     }
     if (data != NULL && to != NULL) {
-        memcpy(data, item->body.ptr, size);
-        *to = (hark_bytes){.ptr = data, .len = size};
+        memcpy(data, view.ptr, view.len);
+        *to = (hark_bytes){.ptr = data, .len = view.len};
     }
     return true;
 }
@@ -268,10 +279,10 @@ static bool get_value(struct decoder *decoder, const struct place *place, uint8_
 
 // Enters an array. False: it is none, or too deep.
 static bool
-enter(struct decoder *decoder, const struct place *place, const struct item *item)
+enter(struct decoder *decoder, const struct place *place, uint32_t *out_count)
 {
-    if (item->kind != ITEM_ARRAY) {
-        return fail_kind(decoder, place, "an array", item);
+    if (!hark__reader_array(decoder->in, out_count)) {
+        return fail_kind(decoder, place, "an array");
     }
     if (decoder->depth == PAYLOAD_DEPTH) {
         return fail(decoder, place, HARK_EDECODE, "nested too deep", "");
@@ -280,26 +291,26 @@ enter(struct decoder *decoder, const struct place *place, const struct item *ite
     return true;
 }
 
-static bool
-get_list(struct decoder *decoder, const struct place *place, const struct item *item,
-         hark_list *to)
+static __attribute__((noinline)) bool
+get_list(struct decoder *decoder, const struct place *place, hark_list *to)
 {
     const hark_field *field = place->field;
     size_t stride = hark__kind_size(field->element, field->type);
     void *items = NULL;
+    uint32_t count;
 
-    if (!enter(decoder, place, item)) {
+    if (!enter(decoder, place, &count)) {
         return false;
     }
     // A count is at most the bytes at hand, and 32 bits; a stride is 32 bits.
-    if (item->number > 0
-        && !take(decoder, place, item->number * (uint64_t)stride, LIST_ALIGN, &items)) {
+    if (count > 0
+        && !take(decoder, place, count * (uint64_t)stride, LIST_ALIGN, &items)) {
         return false;
     }
     if (to != NULL) {
-        *to = (hark_list){.items = items, .count = (size_t)item->number};
+        *to = (hark_list){.items = items, .count = count};
     }
-    for (size_t i = 0; i < item->number; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct place at = {place->type, field, i};
 
         if (!get_value(decoder, &at, field->element,
@@ -312,9 +323,9 @@ get_list(struct decoder *decoder, const struct place *place, const struct item *
 }
 
 static bool
-skip_rest(struct decoder *decoder, const hark_type *type, uint64_t count)
+skip_rest(struct decoder *decoder, const hark_type *type, uint32_t count)
 {
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (!hark__reader_skip(decoder->in)) {
             return fail(decoder, &(struct place){type, NULL, NO_INDEX}, HARK_EDECODE,
                         "a field behind the last is cut off", "");
@@ -323,23 +334,25 @@ skip_rest(struct decoder *decoder, const hark_type *type, uint64_t count)
     return true;
 }
 
-static bool
+static __attribute__((noinline)) bool
 get_message(struct decoder *decoder, const struct place *place, const hark_type *type,
-            const struct item *item, uint8_t *to)
+            uint8_t *to)
 {
-    if (!enter(decoder, place, item)) {
+    uint32_t count;
+
+    if (!enter(decoder, place, &count)) {
         return false;
     }
     if (to != NULL) {
         memset(to, 0, type->size);
     }
-    if (item->number < type->count) {
+    if (count < type->count) {
         set_empty(type, to);
     }
 
-    uint64_t known = item->number < type->count ? item->number : type->count;
+    uint32_t known = count < type->count ? count : type->count;
 
-    for (uint64_t i = 0; i < known; i++) {
+    for (uint32_t i = 0; i < known; i++) {
         const hark_field *field = &type->fields[i];
         struct place at = {type, field, NO_INDEX};
 
@@ -349,35 +362,31 @@ get_message(struct decoder *decoder, const struct place *place, const hark_type 
         }
     }
     decoder->depth--;
-    return skip_rest(decoder, type, item->number - known);
+    return skip_rest(decoder, type, count - known);
 }
 
 // Reads one value into `to`, which is NULL while measuring. One arm a kind.
 static bool
 get_value(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
 {
-    struct item item;
-
-    // The end and bad bytes have kinds of their own, which no arm expects.
-    hark__reader_next(decoder->in, &item);
     switch (kind) {
     case HARK_KIND_bool:
-        return get_bool(decoder, place, &item, to);
+        return get_bool(decoder, place, to);
     case HARK_KIND_f32:
     case HARK_KIND_f64:
-        return get_float(decoder, place, kind, &item, to);
+        return get_float(decoder, place, kind, to);
     case HARK_KIND_ref:
-        return get_ref(decoder, place, &item, to);
+        return get_ref(decoder, place, to);
     case HARK_KIND_str:
-        return get_str(decoder, place, &item, to);
+        return get_str(decoder, place, to);
     case HARK_KIND_bytes:
-        return get_bytes(decoder, place, &item, to);
+        return get_bytes(decoder, place, to);
     case HARK_KIND_message:
-        return get_message(decoder, place, place->field->type, &item, to);
+        return get_message(decoder, place, place->field->type, to);
     case HARK_KIND_list:
-        return get_list(decoder, place, &item, to);
+        return get_list(decoder, place, to);
     default:
-        return get_int(decoder, place, kind, &item, to);
+        return get_int(decoder, place, kind, to);
     }
 }
 
@@ -386,14 +395,12 @@ static hark_err
 walk(struct decoder *decoder, const hark_type *type, uint8_t *to)
 {
     struct place place = {type, NULL, NO_INDEX};
-    struct item item;
 
     decoder->block = to;
     decoder->used = type->size;
     decoder->depth = 0;
     decoder->err = HARK_OK;
-    hark__reader_next(decoder->in, &item);
-    get_message(decoder, &place, type, &item, to);
+    get_message(decoder, &place, type, to);
     return decoder->err;
 }
 

@@ -1,131 +1,145 @@
 #include "message/type.h"
+#include "wire/pack.h"
 #include "wire/payload.h"
 
 struct encoder {
     struct bytes *out;
     const struct ref_watch *watch;
     int depth;
-    bool is_too_big;
-    bool is_unsound; // a length with a null pointer
+    hark_err err; // the first one; but for memory, which `out` knows
 };
 
-static void put_message(struct encoder *encoder, const hark_type *type,
-                        const uint8_t *value);
-static void put_list(struct encoder *encoder, const hark_field *field,
-                     const hark_list *list);
+// Nested values are calls, so that the common ones need no stack frame of theirs.
+static __attribute__((noinline)) void
+put_message(struct encoder *encoder, const hark_type *type, const uint8_t *value);
+static __attribute__((noinline)) void
+put_list(struct encoder *encoder, const hark_field *field, const hark_list *list);
 
 static void
-put_ref(struct encoder *encoder, hark_ref ref)
+fail(struct encoder *encoder, hark_err err)
 {
-    if (encoder->watch != NULL && !hark_ref_is_null(ref)) {
-        encoder->watch->on_ref(encoder->watch->arg, ref);
-    }
-    hark__bytes_put_ref(encoder->out, ref);
+    encoder->err = encoder->err == HARK_OK ? err : encoder->err;
 }
 
 // False: so many bytes or items at data cannot be sent; noted.
-static bool
+static inline bool
 is_sound(struct encoder *encoder, const void *data, size_t count)
 {
-    encoder->is_too_big = encoder->is_too_big || count > UINT32_MAX;
-    encoder->is_unsound = encoder->is_unsound || (data == NULL && count > 0);
-    return count <= UINT32_MAX && (data != NULL || count == 0);
+    if (count <= UINT32_MAX && (data != NULL || count == 0)) {
+        return true;
+    }
+    fail(encoder, data == NULL ? HARK_EINVAL : HARK_ETOOBIG);
+    return false;
 }
 
 static void
 put_str(struct encoder *encoder, const hark_str *str)
 {
-    if (!is_sound(encoder, str->ptr, str->len)) {
-        return;
+    if (is_sound(encoder, str->ptr, str->len)) {
+        hark__bytes_put_str(encoder->out, *str);
     }
-    hark__bytes_put_str(encoder->out, *str);
 }
 
 static void
 put_bytes(struct encoder *encoder, const hark_bytes *bytes)
 {
-    if (!is_sound(encoder, bytes->ptr, bytes->len)) {
-        return;
+    uint8_t *at;
+
+    if (is_sound(encoder, bytes->ptr, bytes->len)
+        && (at = hark__bytes_open(encoder->out, bytes->len)) != NULL) {
+        at = hark__pack_bin_head(at, bytes->len);
+        hark__bytes_close(encoder->out, hark__pack_body(at, bytes->ptr, bytes->len));
     }
-    hark__bytes_put_bin(encoder->out, bytes->ptr, bytes->len);
 }
 
-// One value of a field, or of its list; one arm a kind.
-static void
-put_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
-          const void *at)
+static inline uint8_t *
+pack_ref(struct encoder *encoder, uint8_t *at, hark_ref ref)
 {
-    struct bytes *out = encoder->out;
+    if (encoder->watch != NULL && !hark_ref_is_null(ref)) {
+        encoder->watch->on_ref(encoder->watch->arg, ref);
+    }
+    return hark__pack_ref(at, ref);
+}
 
+// A value whose size does not depend on its content. Gives the end of what is written.
+static inline uint8_t *
+pack_fixed(struct encoder *encoder, uint8_t kind, const void *value, uint8_t *at)
+{
     switch (kind) {
     case HARK_KIND_bool:
-        hark__bytes_put_bool(out, *(const bool *)at);
-        break;
+        return hark__pack_bool(at, *(const bool *)value);
     case HARK_KIND_i8:
-        hark__bytes_put_i64(out, *(const int8_t *)at);
-        break;
+        return hark__pack_i64(at, *(const int8_t *)value);
     case HARK_KIND_i16:
-        hark__bytes_put_i64(out, *(const int16_t *)at);
-        break;
+        return hark__pack_i64(at, *(const int16_t *)value);
     case HARK_KIND_i32:
-        hark__bytes_put_i64(out, *(const int32_t *)at);
-        break;
+        return hark__pack_i64(at, *(const int32_t *)value);
     case HARK_KIND_i64:
-        hark__bytes_put_i64(out, *(const int64_t *)at);
-        break;
+        return hark__pack_i64(at, *(const int64_t *)value);
     case HARK_KIND_u8:
-        hark__bytes_put_u64(out, *(const uint8_t *)at);
-        break;
+        return hark__pack_u64(at, *(const uint8_t *)value);
     case HARK_KIND_u16:
-        hark__bytes_put_u64(out, *(const uint16_t *)at);
-        break;
+        return hark__pack_u64(at, *(const uint16_t *)value);
     case HARK_KIND_u32:
-        hark__bytes_put_u64(out, *(const uint32_t *)at);
-        break;
+        return hark__pack_u64(at, *(const uint32_t *)value);
     case HARK_KIND_u64:
-        hark__bytes_put_u64(out, *(const uint64_t *)at);
-        break;
+        return hark__pack_u64(at, *(const uint64_t *)value);
     case HARK_KIND_f32:
-        hark__bytes_put_f32(out, *(const float *)at);
-        break;
+        return hark__pack_f32(at, *(const float *)value);
     case HARK_KIND_f64:
-        hark__bytes_put_f64(out, *(const double *)at);
-        break;
-    case HARK_KIND_ref:
-        put_ref(encoder, *(const hark_ref *)at);
-        break;
+        return hark__pack_f64(at, *(const double *)value);
+    default:
+        return pack_ref(encoder, at, *(const hark_ref *)value);
+    }
+}
+
+static inline void
+put_fixed(struct encoder *encoder, uint8_t kind, const void *value)
+{
+    uint8_t *at = hark__bytes_open(encoder->out, 0);
+
+    if (at != NULL) {
+        hark__bytes_close(encoder->out, pack_fixed(encoder, kind, value, at));
+    }
+}
+
+// One value of a field, or of its list.
+static void
+put_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
+          const void *value)
+{
+    switch (kind) {
     case HARK_KIND_str:
-        put_str(encoder, at);
+        put_str(encoder, value);
         break;
     case HARK_KIND_bytes:
-        put_bytes(encoder, at);
+        put_bytes(encoder, value);
         break;
     case HARK_KIND_message:
-        put_message(encoder, field->type, at);
+        put_message(encoder, field->type, value);
+        break;
+    case HARK_KIND_list:
+        put_list(encoder, field, value);
         break;
     default:
-        put_list(encoder, field, at);
+        put_fixed(encoder, kind, value);
         break;
     }
 }
 
-// Opens an array. False: too deep, or too long.
+// Opens an array. False: too deep.
 static bool
 open_array(struct encoder *encoder, size_t count)
 {
-    if (encoder->depth == PAYLOAD_DEPTH || count > UINT32_MAX) {
-        encoder->is_too_big = true;
+    uint8_t *at = hark__bytes_open(encoder->out, 0);
+
+    if (encoder->depth == PAYLOAD_DEPTH || at == NULL) {
+        fail(encoder, HARK_ETOOBIG);
         return false;
     }
     encoder->depth++;
-    hark__bytes_put_array(encoder->out, count);
+    hark__bytes_close(encoder->out, hark__pack_array_head(at, count));
     return true;
-}
-
-static bool
-is_going_well(const struct encoder *encoder)
-{
-    return !encoder->is_too_big && !encoder->is_unsound && !encoder->out->failed;
 }
 
 static void
@@ -137,7 +151,7 @@ put_list(struct encoder *encoder, const hark_field *field, const hark_list *list
         || !open_array(encoder, list->count)) {
         return;
     }
-    for (size_t i = 0; i < list->count && is_going_well(encoder); i++) {
+    for (size_t i = 0; i < list->count && encoder->err == HARK_OK; i++) {
         put_value(encoder, field->element, field,
                   (const uint8_t *)list->items + i * stride);
     }
@@ -150,7 +164,7 @@ put_message(struct encoder *encoder, const hark_type *type, const uint8_t *value
     if (!open_array(encoder, type->count)) {
         return;
     }
-    for (uint16_t i = 0; i < type->count && is_going_well(encoder); i++) {
+    for (uint16_t i = 0; i < type->count && encoder->err == HARK_OK; i++) {
         const hark_field *field = &type->fields[i];
 
         put_value(encoder, field->kind, field, value + field->offset);
@@ -165,11 +179,5 @@ hark__payload_encode(struct bytes *out, const hark_type *type, const void *value
     struct encoder encoder = {.out = out, .watch = watch};
 
     put_message(&encoder, type, value);
-    if (encoder.is_unsound) {
-        return HARK_EINVAL;
-    }
-    if (encoder.is_too_big) {
-        return HARK_ETOOBIG;
-    }
-    return out->failed ? HARK_ENOMEM : HARK_OK;
+    return out->failed ? HARK_ENOMEM : encoder.err;
 }

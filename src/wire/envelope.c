@@ -2,30 +2,31 @@
 
 #include <stdio.h>
 
+#include "wire/pack.h"
+
 #define ELEMENTS 10
-#define HEAD_MOST 128 // bytes that stand before a payload, at most
 #define STAGE_MAX 255 // a later version may know more than we do
 
 void
 hark__envelope_begin(struct bytes *out, const struct envelope *envelope)
 {
-    if (!hark__bytes_reserve(out, HEAD_MOST)) {
+    uint8_t *at = hark__bytes_open(out, ELEMENTS * PACK_MOST);
+
+    if (at == NULL) {
         return; // the outbox says so
     }
-    hark__bytes_put_array(out, ELEMENTS);
-    hark__bytes_put_u64(out, envelope->kind);
-    hark__bytes_put_u64(out, envelope->target);
-    hark__bytes_put_ref(out, envelope->sender);
-    hark__bytes_put_u64(out, envelope->correlation);
-    hark__bytes_put_u64(out, envelope->remaining_ms);
-    hark__bytes_put_u64(out, envelope->trace);
-    hark__bytes_put_u64(out, envelope->cancel);
-    hark__bytes_put_u64(out, envelope->chain);
-    if (envelope->type == TYPE_NONE) {
-        hark__bytes_put_nil(out);
-    } else {
-        hark__bytes_put_u64(out, envelope->type);
-    }
+    at = hark__pack_array_head(at, ELEMENTS);
+    at = hark__pack_u64(at, envelope->kind);
+    at = hark__pack_u64(at, envelope->target);
+    at = hark__pack_ref(at, envelope->sender);
+    at = hark__pack_u64(at, envelope->correlation);
+    at = hark__pack_u64(at, envelope->remaining_ms);
+    at = hark__pack_u64(at, envelope->trace);
+    at = hark__pack_u64(at, envelope->cancel);
+    at = hark__pack_u64(at, envelope->chain);
+    at = envelope->type == TYPE_NONE ? hark__pack_nil(at)
+                                     : hark__pack_u64(at, envelope->type);
+    hark__bytes_close(out, at);
 }
 
 static void

@@ -17,6 +17,50 @@ hark__item_name(enum item_kind kind)
     return names[kind];
 }
 
+// The code of the value at hand, or, if there is none, of what is no msgpack.
+static inline unsigned
+peek_code(const struct reader *in)
+{
+    return hark__reader_left(in) > 0 ? in->at[0] : 0xc1;
+}
+
+// ---- any value ----
+
+// What a format says of itself: how long its head is, and what follows the head.
+struct format {
+    uint8_t kind;   // enum item_kind
+    uint8_t head;   // bytes with the code
+    uint8_t body;   // bytes behind it, if `sized` is 0
+    uint8_t sized;  // bytes at the end of the head (before an extension's type) that tell
+                    // the length of the body, or the number of values
+    uint8_t values; // values that follow for each that is counted: arrays 1, maps 2
+};
+
+// From 0xc0 to 0xdf.
+static const struct format formats[32] = {
+    {ITEM_NIL, 1, 0, 0, 0},   {ITEM_BAD, 1, 0, 0, 0},  {ITEM_BOOL, 1, 0, 0, 0},
+    {ITEM_BOOL, 1, 0, 0, 0},  {ITEM_BIN, 2, 0, 1, 0},  {ITEM_BIN, 3, 0, 2, 0},
+    {ITEM_BIN, 5, 0, 4, 0},   {ITEM_EXT, 3, 0, 1, 0},  {ITEM_EXT, 4, 0, 2, 0},
+    {ITEM_EXT, 6, 0, 4, 0},   {ITEM_FLOAT, 1, 4, 0, 0}, {ITEM_FLOAT, 1, 8, 0, 0},
+    {ITEM_INT, 1, 1, 0, 0},   {ITEM_INT, 1, 2, 0, 0},  {ITEM_INT, 1, 4, 0, 0},
+    {ITEM_INT, 1, 8, 0, 0},   {ITEM_INT, 1, 1, 0, 0},  {ITEM_INT, 1, 2, 0, 0},
+    {ITEM_INT, 1, 4, 0, 0},   {ITEM_INT, 1, 8, 0, 0},  {ITEM_EXT, 2, 1, 0, 0},
+    {ITEM_EXT, 2, 2, 0, 0},   {ITEM_EXT, 2, 4, 0, 0},  {ITEM_EXT, 2, 8, 0, 0},
+    {ITEM_EXT, 2, 16, 0, 0},  {ITEM_STR, 2, 0, 1, 0},  {ITEM_STR, 3, 0, 2, 0},
+    {ITEM_STR, 5, 0, 4, 0},   {ITEM_ARRAY, 3, 0, 2, 1}, {ITEM_ARRAY, 5, 0, 4, 1},
+    {ITEM_MAP, 3, 0, 2, 2},   {ITEM_MAP, 5, 0, 4, 2},
+};
+
+static enum item_kind
+kind_of(unsigned code)
+{
+    return code < 0x80 || code >= 0xe0 ? ITEM_INT
+           : code < 0x90               ? ITEM_MAP
+           : code < 0xa0               ? ITEM_ARRAY
+           : code < 0xc0               ? ITEM_STR
+                                       : (enum item_kind)formats[code - 0xc0].kind;
+}
+
 static uint64_t
 load_big(const uint8_t *at, size_t size)
 {
@@ -28,276 +72,9 @@ load_big(const uint8_t *at, size_t size)
     return value;
 }
 
-// Takes size bytes; NULL: the input is shorter.
-static const uint8_t *
-take(struct reader *in, size_t size)
-{
-    if (size > hark__reader_left(in)) {
-        return NULL;
-    }
-
-    const uint8_t *at = in->at;
-
-    in->at += size;
-    return at;
-}
-
-// A big-endian number of 1, 2, 4 or 8 bytes.
-static bool
-take_number(struct reader *in, size_t size, uint64_t *out_value)
-{
-    const uint8_t *at = take(in, size);
-
-    if (at == NULL) {
-        return false;
-    }
-    *out_value = load_big(at, size);
-    return true;
-}
-
-static bool
-set_body(struct reader *in, struct item *item, enum item_kind kind, uint64_t size)
-{
-    if (size > hark__reader_left(in)) {
-        return false;
-    }
-    item->kind = kind;
-    item->body = (hark_bytes){.ptr = take(in, (size_t)size), .len = (size_t)size};
-    return true;
-}
-
-// A str, bin: its length, of `width` bytes, and its body.
-static bool
-read_body(struct reader *in, struct item *item, enum item_kind kind, size_t width)
-{
-    uint64_t size;
-
-    return take_number(in, width, &size) && set_body(in, item, kind, size);
-}
-
-static bool
-set_ext(struct reader *in, struct item *item, uint64_t size)
-{
-    uint64_t ext;
-
-    if (!take_number(in, 1, &ext)) {
-        return false;
-    }
-    item->ext = (int8_t)(uint8_t)ext;
-    return set_body(in, item, ITEM_EXT, size);
-}
-
-static bool
-read_ext(struct reader *in, struct item *item, size_t width)
-{
-    uint64_t size;
-
-    return take_number(in, width, &size) && set_ext(in, item, size);
-}
-
-// An array or a map of `count` values, which must still fit.
-static bool
-set_count(const struct reader *in, struct item *item, enum item_kind kind,
-          uint64_t count)
-{
-    item->kind = kind;
-    item->number = count;
-    return count <= hark__reader_left(in);
-}
-
-static bool
-read_count(struct reader *in, struct item *item, enum item_kind kind, size_t width)
-{
-    uint64_t count;
-
-    return take_number(in, width, &count)
-           && set_count(in, item, kind, kind == ITEM_MAP ? 2 * count : count);
-}
-
-static bool
-read_uint(struct reader *in, struct item *item, size_t width)
-{
-    item->kind = ITEM_INT;
-    return take_number(in, width, &item->number);
-}
-
-static bool
-read_int(struct reader *in, struct item *item, size_t width)
-{
-    if (!read_uint(in, item, width)) {
-        return false;
-    }
-
-    unsigned bits = 8 * (unsigned)width;
-
-    item->is_negative = (item->number >> (bits - 1)) != 0;
-    if (item->is_negative && bits < 64) {
-        item->number |= UINT64_MAX << bits;
-    }
-    return true;
-}
-
-static bool
-read_float(struct reader *in, struct item *item, size_t width)
-{
-    uint64_t raw;
-
-    if (!take_number(in, width, &raw)) {
-        return false;
-    }
-    item->kind = ITEM_FLOAT;
-    if (width == sizeof(float)) {
-        uint32_t raw32 = (uint32_t)raw;
-        float single;
-
-        memcpy(&single, &raw32, sizeof single);
-        item->real = (double)single;
-    } else {
-        memcpy(&item->real, &raw, sizeof item->real);
-    }
-    return true;
-}
-
-static bool
-set_bool(struct item *item, bool value)
-{
-    item->kind = ITEM_BOOL;
-    item->number = value;
-    return true;
-}
-
-// The formats from 0xc0 to 0xdf. Widths double from one format to the next, so each
-// family is its first format and a shift.
-static bool
-read_coded(struct reader *in, struct item *item, unsigned code)
-{
-    switch (code) {
-    case 0xc0:
-        item->kind = ITEM_NIL;
-        return true;
-    case 0xc2:
-    case 0xc3:
-        return set_bool(item, code == 0xc3);
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-        return read_body(in, item, ITEM_BIN, (size_t)1 << (code - 0xc4));
-    case 0xc7:
-    case 0xc8:
-    case 0xc9:
-        return read_ext(in, item, (size_t)1 << (code - 0xc7));
-    case 0xca:
-    case 0xcb:
-        return read_float(in, item, (size_t)4 << (code - 0xca));
-    case 0xcc:
-    case 0xcd:
-    case 0xce:
-    case 0xcf:
-        return read_uint(in, item, (size_t)1 << (code - 0xcc));
-    case 0xd0:
-    case 0xd1:
-    case 0xd2:
-    case 0xd3:
-        return read_int(in, item, (size_t)1 << (code - 0xd0));
-    case 0xd4:
-    case 0xd5:
-    case 0xd6:
-    case 0xd7:
-    case 0xd8:
-        return set_ext(in, item, (uint64_t)1 << (code - 0xd4));
-    case 0xd9:
-    case 0xda:
-    case 0xdb:
-        return read_body(in, item, ITEM_STR, (size_t)1 << (code - 0xd9));
-    case 0xdc:
-    case 0xdd:
-        return read_count(in, item, ITEM_ARRAY, (size_t)2 << (code - 0xdc));
-    case 0xde:
-    case 0xdf:
-        return read_count(in, item, ITEM_MAP, (size_t)2 << (code - 0xde));
-    default:
-        item->kind = ITEM_BAD;
-        return false;
-    }
-}
-
-static bool
-read_any(struct reader *in, struct item *item)
-{
-    const uint8_t *at = take(in, 1);
-
-    if (at == NULL) {
-        return false;
-    }
-
-    unsigned code = *at;
-
-    if (code < 0x80 || code >= 0xe0) {
-        item->kind = ITEM_INT;
-        item->is_negative = code >= 0xe0;
-        item->number = item->is_negative ? UINT64_MAX << 8 | code : code;
-        return true;
-    }
-    if (code < 0x90) {
-        return set_count(in, item, ITEM_MAP, 2 * (code & 0x0fu));
-    }
-    if (code < 0xa0) {
-        return set_count(in, item, ITEM_ARRAY, code & 0x0fu);
-    }
-    if (code < 0xc0) {
-        return set_body(in, item, ITEM_STR, code & 0x1fu);
-    }
-    return read_coded(in, item, code);
-}
-
-bool
-hark__reader_next(struct reader *in, struct item *out_item)
-{
-    const uint8_t *start = in->at;
-
-    *out_item = (struct item){.kind = ITEM_END};
-    if (read_any(in, out_item)) {
-        return true;
-    }
-    if (out_item->kind != ITEM_BAD) {
-        out_item->kind = ITEM_END;
-    }
-    in->at = start;
-    return false;
-}
-
-// What a format says of itself: how long its head is, and what follows the head.
-struct format {
-    uint8_t head; // bytes with the code; 0: no msgpack
-    uint8_t body; // bytes behind it, if `sized` is 0
-    uint8_t
-        sized; // bytes at the end of the head (before an extension's type) that tell
-               // the length of the body, or the number of values
-    uint8_t values; // values that follow for each that is counted: arrays 1, maps 2
-};
-
-// From 0xc0 to 0xdf.
-static const struct format formats[32] = {
-    [0x00] = {1, 0, 0, 0},                                                // nil
-    [0x02] = {1, 0, 0, 0},                                                // false, true
-    [0x03] = {1, 0, 0, 0},  [0x04] = {2, 0, 1, 0},                        // bin
-    [0x05] = {3, 0, 2, 0},  [0x06] = {5, 0, 4, 0}, [0x07] = {3, 0, 1, 0}, // ext
-    [0x08] = {4, 0, 2, 0},  [0x09] = {6, 0, 4, 0}, [0x0a] = {1, 4, 0, 0}, // floats
-    [0x0b] = {1, 8, 0, 0},  [0x0c] = {1, 1, 0, 0},                        // unsigned
-    [0x0d] = {1, 2, 0, 0},  [0x0e] = {1, 4, 0, 0}, [0x0f] = {1, 8, 0, 0},
-    [0x10] = {1, 1, 0, 0}, // signed
-    [0x11] = {1, 2, 0, 0},  [0x12] = {1, 4, 0, 0}, [0x13] = {1, 8, 0, 0},
-    [0x14] = {2, 1, 0, 0}, // fixext
-    [0x15] = {2, 2, 0, 0},  [0x16] = {2, 4, 0, 0}, [0x17] = {2, 8, 0, 0},
-    [0x18] = {2, 16, 0, 0}, [0x19] = {2, 0, 1, 0},                        // str
-    [0x1a] = {3, 0, 2, 0},  [0x1b] = {5, 0, 4, 0}, [0x1c] = {3, 0, 2, 1}, // array
-    [0x1d] = {5, 0, 4, 1},  [0x1e] = {3, 0, 2, 2},                        // map
-    [0x1f] = {5, 0, 4, 2},
-};
-
 // Steps over one value, of an array or map over the head only. *out_values: how many
 // belong to it.
-static bool
+static inline bool
 step(struct reader *in, uint64_t *out_values)
 {
     size_t left = hark__reader_left(in);
@@ -311,7 +88,7 @@ step(struct reader *in, uint64_t *out_values)
     if (code >= 0xc0 && code < 0xe0) {
         const struct format *format = &formats[code - 0xc0];
 
-        if (format->head == 0 || format->head > left) {
+        if (format->kind == ITEM_BAD || format->head > left) {
             return false;
         }
         uint64_t counted = load_big(in->at + 1, format->sized);
@@ -331,6 +108,21 @@ step(struct reader *in, uint64_t *out_values)
     return true;
 }
 
+enum item_kind
+hark__reader_kind(const struct reader *in)
+{
+    struct reader rest = *in;
+    enum item_kind kind = kind_of(peek_code(in));
+    uint64_t values;
+
+    if (hark__reader_left(in) == 0
+        || (kind != ITEM_BAD
+            && (!step(&rest, &values) || values > hark__reader_left(&rest)))) {
+        return ITEM_END;
+    }
+    return kind;
+}
+
 bool
 hark__reader_skip(struct reader *in)
 {
@@ -348,28 +140,43 @@ hark__reader_skip(struct reader *in)
     return true;
 }
 
-// Reads one value if it is of that kind.
-static bool
-expect(struct reader *in, enum item_kind kind, struct item *item)
-{
-    const uint8_t *start = in->at;
+// ---- one value of a known kind ----
 
-    if (hark__reader_next(in, item) && item->kind == kind) {
+// The number of `width` bytes, 1, 2, 4 or 8, behind the code at in->at. False: cut off.
+static inline bool
+peek_number(const struct reader *in, size_t width, uint64_t *out_value)
+{
+    size_t left = hark__reader_left(in);
+
+    if (left > sizeof(uint64_t)) {
+        *out_value = hark__load_u64(in->at + 1) >> (64 - 8 * width);
         return true;
     }
-    in->at = start;
-    return false;
+    if (left <= width) {
+        return false;
+    }
+    *out_value = load_big(in->at + 1, width);
+    return true;
 }
 
 bool
-hark__reader_array_any(struct reader *in, uint32_t *out_count)
+hark__reader_int_any(struct reader *in, struct integer *out_integer)
 {
-    struct item item;
+    unsigned code = peek_code(in);
+    bool is_signed = code >= 0xd0;
+    size_t width = (size_t)1 << (code & 3);
+    uint64_t number;
 
-    if (!expect(in, ITEM_ARRAY, &item)) {
+    if (code < 0xcc || code > 0xd3 || !peek_number(in, width, &number)) {
         return false;
     }
-    *out_count = (uint32_t)item.number; // 32 bits at most, by the format
+    unsigned bits = 8 * (unsigned)width;
+    out_integer->is_negative = is_signed && (number >> (bits - 1)) != 0;
+    if (out_integer->is_negative && bits < 64) {
+        number |= UINT64_MAX << bits;
+    }
+    out_integer->number = number;
+    in->at += 1 + width;
     return true;
 }
 
@@ -377,13 +184,13 @@ bool
 hark__reader_u64_any(struct reader *in, uint64_t *out_value)
 {
     const uint8_t *start = in->at;
-    struct item item;
+    struct integer integer;
 
-    if (!expect(in, ITEM_INT, &item) || item.is_negative) {
+    if (!hark__reader_int(in, &integer) || integer.is_negative) {
         in->at = start;
         return false;
     }
-    *out_value = item.number;
+    *out_value = integer.number;
     return true;
 }
 
@@ -405,91 +212,130 @@ bool
 hark__reader_i64(struct reader *in, int64_t *out_value)
 {
     const uint8_t *start = in->at;
-    struct item item;
+    struct integer integer;
 
-    if (!expect(in, ITEM_INT, &item)
-        || (!item.is_negative && item.number > INT64_MAX)) {
+    if (!hark__reader_int(in, &integer)
+        || (!integer.is_negative && integer.number > INT64_MAX)) {
         in->at = start;
         return false;
     }
-    *out_value = (int64_t)item.number;
+    *out_value = (int64_t)integer.number;
+    return true;
+}
+
+// Behind a code whose family begins with `first`: `size` values or bytes, the number of
+// `narrowest` bytes for the first of the family, and twice as many for each further one.
+static bool
+read_size(struct reader *in, unsigned first, size_t narrowest, uint64_t *out_size)
+{
+    size_t width = narrowest << (in->at[0] - first);
+
+    if (!peek_number(in, width, out_size)
+        || *out_size > hark__reader_left(in) - 1 - width) {
+        return false;
+    }
+    in->at += 1 + width;
     return true;
 }
 
 bool
-hark__reader_bool(struct reader *in, bool *out_value)
+hark__reader_array_any(struct reader *in, uint32_t *out_count)
 {
-    struct item item;
+    unsigned code = peek_code(in);
+    uint64_t count;
 
-    if (!expect(in, ITEM_BOOL, &item)) {
+    if (code < 0xdc || code > 0xdd || !read_size(in, 0xdc, 2, &count)) {
         return false;
     }
-    *out_value = item.number != 0;
-    return true;
-}
-
-bool
-hark__reader_f64(struct reader *in, double *out_value)
-{
-    struct item item;
-
-    if (!expect(in, ITEM_FLOAT, &item)) {
-        return false;
-    }
-    *out_value = item.real;
+    *out_count = (uint32_t)count; // 32 bits at most, by the format
     return true;
 }
 
 bool
 hark__reader_str(struct reader *in, hark_str *out_view)
 {
-    struct item item;
+    unsigned code = peek_code(in);
+    uint64_t size;
 
-    if (!expect(in, ITEM_STR, &item)) {
+    if (code >= 0xa0 && code < 0xc0 && (code & 0x1fu) < hark__reader_left(in)) {
+        size = code & 0x1fu;
+        in->at++;
+    } else if (code < 0xd9 || code > 0xdb || !read_size(in, 0xd9, 1, &size)) {
         return false;
     }
-    *out_view = (hark_str){item.body.ptr, item.body.len};
+    *out_view = (hark_str){(const char *)in->at, (size_t)size};
+    in->at += size;
     return true;
 }
 
 bool
 hark__reader_bin(struct reader *in, hark_bytes *out_view)
 {
-    struct item item;
+    unsigned code = peek_code(in);
+    uint64_t size;
 
-    if (!expect(in, ITEM_BIN, &item)) {
+    if (code < 0xc4 || code > 0xc6 || !read_size(in, 0xc4, 1, &size)) {
         return false;
     }
-    *out_view = item.body;
+    *out_view = (hark_bytes){.ptr = in->at, .len = (size_t)size};
+    in->at += size;
     return true;
 }
 
 bool
-hark__item_ref(const struct item *item, hark_ref *out_ref)
+hark__reader_bool(struct reader *in, bool *out_value)
 {
-    if (item->kind == ITEM_NIL) {
-        *out_ref = (hark_ref){0, 0};
-        return true;
-    }
-    if (item->kind != ITEM_EXT || item->ext != EXT_REF || item->body.len != 16) {
+    unsigned code = peek_code(in);
+
+    if ((code & ~1u) != 0xc2) {
         return false;
     }
-
-    const uint8_t *body = item->body.ptr;
-
-    *out_ref = (hark_ref){load_big(body, 8), load_big(body + 8, 8)};
+    *out_value = code == 0xc3;
+    in->at++;
     return true;
 }
 
+bool
+hark__reader_f64(struct reader *in, double *out_value)
+{
+    unsigned code = peek_code(in);
+    uint64_t raw;
+
+    if (code == 0xca && peek_number(in, sizeof(float), &raw)) {
+        uint32_t raw32 = (uint32_t)raw;
+        float single;
+
+        memcpy(&single, &raw32, sizeof single);
+        *out_value = (double)single;
+        in->at += 1 + sizeof single;
+        return true;
+    }
+    if (code == 0xcb && peek_number(in, sizeof(double), &raw)) {
+        memcpy(out_value, &raw, sizeof *out_value);
+        in->at += 1 + sizeof raw;
+        return true;
+    }
+    return false;
+}
+
+// A ref in a wider format than need be, or nil.
 bool
 hark__reader_ref_any(struct reader *in, hark_ref *out_ref)
 {
     const uint8_t *start = in->at;
-    struct item item;
+    unsigned code = peek_code(in);
+    uint64_t size;
 
-    if (hark__reader_next(in, &item) && hark__item_ref(&item, out_ref)) {
+    if (hark__reader_nil(in)) {
+        *out_ref = (hark_ref){0, 0};
         return true;
     }
-    in->at = start;
-    return false;
+    if (code < 0xc7 || code > 0xc9 || !read_size(in, 0xc7, 1, &size) || size != 16
+        || hark__reader_left(in) < 17 || in->at[0] != EXT_REF) {
+        in->at = start;
+        return false;
+    }
+    *out_ref = (hark_ref){hark__load_u64(in->at + 1), hark__load_u64(in->at + 9)};
+    in->at += 17;
+    return true;
 }

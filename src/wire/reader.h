@@ -14,8 +14,9 @@
 #include "hark/message.h"
 #include "wire/bytes.h"
 
+// What a value may be.
 enum item_kind {
-    ITEM_END, // the input ends inside the value
+    ITEM_END, // the input ends inside the value, or before a value for each it counts
     ITEM_BAD, // no msgpack
     ITEM_NIL,
     ITEM_BOOL,
@@ -28,14 +29,9 @@ enum item_kind {
     ITEM_EXT,
 };
 
-// One value; of an array or map the header only.
-struct item {
-    enum item_kind kind;
-    bool is_negative; // INT: number is a two's complement negative
-    int8_t ext;       // EXT: which
-    uint64_t number;  // BOOL: 0, 1; INT; ARRAY, MAP: values that follow (2 a map entry)
-    double real;      // FLOAT
-    hark_bytes body;  // STR, BIN, EXT: a view
+struct integer {
+    uint64_t number; // two's complement, if negative
+    bool is_negative;
 };
 
 struct reader {
@@ -57,8 +53,10 @@ hark__reader_left(const struct reader *in)
     return (size_t)(in->end - in->at);
 }
 
-// Reads one value. False: out_item->kind is ITEM_END or ITEM_BAD, with nothing in it.
-bool hark__reader_next(struct reader *in, struct item *out_item);
+// What stands there; for errors.
+enum item_kind hark__reader_kind(const struct reader *in);
+// Its name with an article: "a string", "the end".
+const char *hark__item_name(enum item_kind kind);
 
 // Skips one value with all it holds, however deep.
 bool hark__reader_skip(struct reader *in);
@@ -74,10 +72,10 @@ hark__load_u64(const uint8_t *at)
 }
 
 // What follows are the general cases of the inline functions below.
+bool hark__reader_int_any(struct reader *in, struct integer *out_integer);
 bool hark__reader_u64_any(struct reader *in, uint64_t *out_value);
 bool hark__reader_u32_any(struct reader *in, uint32_t *out_value);
 bool hark__reader_ref_any(struct reader *in, hark_ref *out_ref);
-
 bool hark__reader_array_any(struct reader *in, uint32_t *out_count);
 
 // Read one value of that kind. False: it is another, or out of range.
@@ -91,6 +89,18 @@ hark__reader_array(struct reader *in, uint32_t *out_count)
         return true;
     }
     return hark__reader_array_any(in, out_count);
+}
+
+static inline bool
+hark__reader_int(struct reader *in, struct integer *out_integer)
+{
+    if (hark__reader_left(in) >= 1 && (int8_t)in->at[0] >= -32) {
+        int8_t value = (int8_t)*in->at++;
+
+        *out_integer = (struct integer){(uint64_t)(int64_t)value, value < 0};
+        return true;
+    }
+    return hark__reader_int_any(in, out_integer);
 }
 
 static inline bool
@@ -144,10 +154,5 @@ hark__reader_ref(struct reader *in, hark_ref *out_ref)
     }
     return hark__reader_ref_any(in, out_ref);
 }
-
-// What an item holds, with its article: "a string", "the end".
-const char *hark__item_name(enum item_kind kind);
-// False: not a ref and not nil.
-bool hark__item_ref(const struct item *item, hark_ref *out_ref);
 
 #endif // WIRE_READER_H

@@ -6,6 +6,8 @@
 
 #include <msgpack.h>
 
+#include "wire/pack.h"
+
 static int
 setup(void **state)
 {
@@ -21,6 +23,34 @@ teardown(void **state)
 {
     hark__bytes_fini(*state);
     return 0;
+}
+
+// Values that the room only ever packs as a message's fields.
+
+static void
+put_bool(struct bytes *bytes, bool value)
+{
+    hark__bytes_close(bytes, hark__pack_bool(hark__bytes_open(bytes, 0), value));
+}
+
+static void
+put_f32(struct bytes *bytes, float value)
+{
+    hark__bytes_close(bytes, hark__pack_f32(hark__bytes_open(bytes, 0), value));
+}
+
+static void
+put_f64(struct bytes *bytes, double value)
+{
+    hark__bytes_close(bytes, hark__pack_f64(hark__bytes_open(bytes, 0), value));
+}
+
+static void
+put_bin(struct bytes *bytes, const void *data, size_t size)
+{
+    uint8_t *at = hark__pack_bin_head(hark__bytes_open(bytes, size), size);
+
+    hark__bytes_close(bytes, hark__pack_body(at, data, size));
 }
 
 static void
@@ -54,8 +84,8 @@ static void
 constants_have_one_byte(void **state)
 {
     hark__bytes_put_nil(*state);
-    hark__bytes_put_bool(*state, false);
-    hark__bytes_put_bool(*state, true);
+    put_bool(*state, false);
+    put_bool(*state, true);
     assert_bytes(*state, RAW("\xc0\xc2\xc3"));
 }
 
@@ -64,8 +94,8 @@ text_bytes_and_arrays_have_a_header(void **state)
 {
     hark__bytes_put_str(*state, HARK_STR("ab"));
     hark__bytes_put_str(*state, (hark_str){NULL, 0});
-    hark__bytes_put_bin(*state, "\0\1", 2);
-    hark__bytes_put_bin(*state, NULL, 0);
+    put_bin(*state, "\0\1", 2);
+    put_bin(*state, NULL, 0);
     hark__bytes_put_array(*state, 15);
     hark__bytes_put_array(*state, 16);
     assert_bytes(*state, RAW("\xa2"
@@ -112,9 +142,6 @@ text_over_4_gib_fails_once_and_says_so(void **state)
     assert_true(bytes->failed);
     hark__bytes_put_nil(bytes);
     assert_int_equal(bytes->size, 3);
-    hark__bytes_truncate(bytes, 3);
-    hark__bytes_put_bin(bytes, "", (size_t)UINT32_MAX + 1);
-    assert_true(bytes->failed);
     hark__bytes_truncate(bytes, 3);
     hark__bytes_put_array(bytes, (size_t)UINT32_MAX + 1);
     assert_true(bytes->failed);
@@ -192,7 +219,7 @@ msgpack_c_reads_floats_bit_by_bit(void **state)
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         hark__bytes_truncate(bytes, 0);
-        hark__bytes_put_f64(bytes, rows[i]);
+        put_f64(bytes, rows[i]);
         msgpack_object object = unpacked(bytes, &result);
         assert_int_equal(object.type, MSGPACK_OBJECT_FLOAT64);
         assert_memory_equal(&object.via.f64, &rows[i], sizeof rows[i]);
@@ -200,7 +227,7 @@ msgpack_c_reads_floats_bit_by_bit(void **state)
 
         double single = (double)(float)rows[i];
         hark__bytes_truncate(bytes, 0);
-        hark__bytes_put_f32(bytes, (float)rows[i]);
+        put_f32(bytes, (float)rows[i]);
         object = unpacked(bytes, &result);
         assert_int_equal(object.type, MSGPACK_OBJECT_FLOAT32);
         assert_memory_equal(&object.via.f64, &single, sizeof single);
@@ -222,7 +249,7 @@ msgpack_c_reads_text_of_every_length_of_header(void **state)
         hark__bytes_truncate(bytes, 0);
         hark__bytes_put_array(bytes, 2);
         hark__bytes_put_str(bytes, (hark_str){text, sizes[i]});
-        hark__bytes_put_bin(bytes, text, sizes[i]);
+        put_bin(bytes, text, sizes[i]);
         msgpack_object object = unpacked(bytes, &result);
         assert_int_equal(object.type, MSGPACK_OBJECT_ARRAY);
         assert_int_equal(object.via.array.size, 2);
