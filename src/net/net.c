@@ -586,6 +586,12 @@ hark__pipe_send(struct pipe *pipe, const uint8_t *data, size_t size)
     return pipe->transport->send(pipe, data, size);
 }
 
+hark_err
+hark__pipe_give(struct pipe *pipe, uint8_t *data, size_t size)
+{
+    return pipe->transport->give(pipe, data, size);
+}
+
 void
 hark__pipe_close(struct pipe *pipe)
 {

@@ -80,6 +80,9 @@ hark_err hark__net_connect(struct net *net, const char *endpoint, void *user,
 // Sends one frame: copies data, never blocks. HARK_ENONODE: the other side is gone.
 // HARK_ELIMIT: the transport's own queue is full. HARK_ENOMEM.
 hark_err hark__pipe_send(struct pipe *pipe, const uint8_t *data, size_t size);
+// The same, but takes data, a block of malloc's, in every outcome: a transport that can
+// sends it without a copy.
+hark_err hark__pipe_give(struct pipe *pipe, uint8_t *data, size_t size);
 
 // Nothing comes from its connection any more. Only in the poller thread, in a sink
 // function; and nobody may be sending on it, then or later. Frames sent before still

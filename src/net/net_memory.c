@@ -257,6 +257,15 @@ memory_send(struct pipe *pipe, const uint8_t *data, size_t size)
     return there ? HARK_OK : HARK_ENONODE;
 }
 
+static hark_err
+memory_give(struct pipe *pipe, uint8_t *data, size_t size)
+{
+    hark_err err = memory_send(pipe, data, size);
+
+    free(data);
+    return err;
+}
+
 static void
 memory_close_pipe(struct pipe *pipe)
 {
@@ -371,5 +380,6 @@ const struct transport hark__transport_memory = {
     .listen = memory_listen,
     .connect = memory_connect,
     .send = memory_send,
+    .give = memory_give,
     .close = memory_close_pipe,
 };

@@ -23,6 +23,7 @@
 // stranger who does not listen would be answered, and the answers would heap up here.
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/zmq_endpoint.h"
@@ -140,19 +141,15 @@ send_parts(struct zpipe *pipe, zmq_msg_t *body)
     return code;
 }
 
+// Takes body, which was made before the lock: then nothing fails half-way, and senders do
+// not wait for each other's copies.
 static hark_err
-zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
+send_body(struct zpipe *pipe, zmq_msg_t *body)
 {
-    struct zpipe *zpipe = (struct zpipe *)pipe;
-    struct zsocket *socket = zpipe->socket;
-    zmq_msg_t body;
+    struct zsocket *socket = pipe->socket;
 
-    // Made before the lock: the copy is the long part, and then nothing fails half-way.
-    if (make_part(&body, data, size) != 0) {
-        return HARK_ENOMEM;
-    }
     pthread_mutex_lock(&socket->lock);
-    int code = send_parts(zpipe, &body);
+    int code = send_parts(pipe, body);
     bool wake = has_input(socket->zmq);
     pthread_mutex_unlock(&socket->lock);
     if (wake) {
@@ -162,6 +159,35 @@ zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
            : code == EHOSTUNREACH ? HARK_ENONODE
            : code == ENOMEM       ? HARK_ENOMEM
                                   : HARK_ELIMIT;
+}
+
+static hark_err
+zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
+{
+    zmq_msg_t body;
+
+    return make_part(&body, data, size) == 0 ? send_body((struct zpipe *)pipe, &body)
+                                             : HARK_ENOMEM;
+}
+
+// libzmq is done with a frame; on a thread of its own.
+static void
+free_given(void *data, void *hint)
+{
+    (void)hint;
+    free(data);
+}
+
+static hark_err
+zmq_give_frame(struct pipe *pipe, uint8_t *data, size_t size)
+{
+    zmq_msg_t body;
+
+    if (zmq_msg_init_data(&body, data, size, free_given, NULL) != 0) {
+        free(data);
+        return HARK_ENOMEM;
+    }
+    return send_body((struct zpipe *)pipe, &body);
 }
 
 // ---- receiving ----
@@ -375,6 +401,7 @@ const struct transport hark__transport_tcp = {
     .listen = tcp_listen,
     .connect = tcp_connect,
     .send = zmq_send_frame,
+    .give = zmq_give_frame,
     .close = zmq_close_pipe,
 };
 
@@ -383,5 +410,6 @@ const struct transport hark__transport_ipc = {
     .listen = ipc_listen,
     .connect = ipc_connect,
     .send = zmq_send_frame,
+    .give = zmq_give_frame,
     .close = zmq_close_pipe,
 };

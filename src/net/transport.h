@@ -39,6 +39,7 @@ struct transport {
     hark_err (*connect)(struct net *net, const char *endpoint, void *user,
                         struct pipe **out_pipe, struct net_error *error);
     hark_err (*send)(struct pipe *pipe, const uint8_t *data, size_t size);
+    hark_err (*give)(struct pipe *pipe, uint8_t *data, size_t size);
     void (*close)(struct pipe *pipe);
 };
 

@@ -8,16 +8,21 @@
 #define NS_PER_MS INT64_C(1000000)
 #define LINK_GAVE_UP "the transport gave up"
 
-enum { FIRST_SENT = 64, LEAST_HEARTBEAT_MS = 20 };
+enum {
+    FIRST_SENT = 64,
+    LEAST_HEARTBEAT_MS = 20,
+    GIVE_AT = 8 * 1024, // bytes of a batch that is not worth a copy
+    OUTBOX_MOST = 128 * 1024, // bytes that an outbox has from the start, at most
+};
 
 // ---- making and freeing ----
 
+// An empty batch. Its head is stamped when it leaves.
 static void
-start_outbox(struct link *link)
+start_batch(struct bytes *batch)
 {
-    hark__bytes_truncate(&link->outbox, 0);
-    hark__frame_batch(&link->outbox, 0, 0); // stamped when it leaves
-    link->outbox_tells = 0;
+    hark__bytes_truncate(batch, 0);
+    hark__frame_batch(batch, 0, 0);
 }
 
 static struct link *
@@ -35,7 +40,7 @@ link_new(struct remote *remote)
     pthread_mutex_init(&link->lock, NULL);
     hark__list_init(&link->by_remote);
     hark__bytes_init(&link->outbox);
-    start_outbox(link);
+    start_batch(&link->outbox);
     if (link->outbox.failed) { // from here on it keeps the memory for a batch's head
         hark__bytes_fini(&link->outbox);
         pthread_mutex_destroy(&link->lock);
@@ -233,6 +238,37 @@ note_sent(struct link *link, hark_err err)
     link->sent_ns = hark__env_now(link->remote->node->env);
 }
 
+// A batch that is as large as the last one was, so that it need not grow. False: no
+// memory.
+static bool
+open_like(const struct bytes *last, struct bytes *out_batch)
+{
+    size_t size = last->size + GIVE_AT / 4;
+
+    hark__bytes_init(out_batch);
+    if (!hark__bytes_reserve_just(out_batch, size < OUTBOX_MOST ? size : OUTBOX_MOST)) {
+        return false;
+    }
+    start_batch(out_batch);
+    return true;
+}
+
+// A large batch goes with its memory, unless most of that is empty.
+static hark_err
+send_outbox(struct link *link)
+{
+    struct bytes full = link->outbox, next;
+
+    if (full.size >= GIVE_AT && full.size >= full.capacity / 2
+        && open_like(&full, &next)) {
+        link->outbox = next;
+        return hark__pipe_give(link->pipe, full.data, full.size);
+    }
+    hark_err err = hark__pipe_send(link->pipe, full.data, full.size);
+    start_batch(&link->outbox);
+    return err;
+}
+
 void
 hark__link_flush_locked(struct link *link)
 {
@@ -249,8 +285,8 @@ hark__link_flush_locked(struct link *link)
     link->seq_out++;
     link->unacked_bytes += outbox->size;
     hark__frame_stamp(outbox->data, link->seq_out, link->ack_out);
-    note_sent(link, hark__pipe_send(link->pipe, outbox->data, outbox->size));
-    start_outbox(link);
+    link->outbox_tells = 0;
+    note_sent(link, send_outbox(link));
 }
 
 void

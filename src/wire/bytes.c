@@ -49,6 +49,15 @@ hark__bytes_grow(struct bytes *bytes, size_t more)
     return true;
 }
 
+bool
+hark__bytes_reserve_just(struct bytes *bytes, size_t capacity)
+{
+    bytes->data = malloc(capacity);
+    bytes->failed = bytes->data == NULL;
+    bytes->capacity = bytes->failed ? 0 : capacity;
+    return !bytes->failed;
+}
+
 void
 hark__bytes_truncate(struct bytes *bytes, size_t size)
 {

@@ -24,6 +24,10 @@ void hark__bytes_fini(struct bytes *bytes);
 // The general case of hark__bytes_reserve.
 bool hark__bytes_grow(struct bytes *bytes, size_t more);
 
+// Gives an empty block a capacity of just `capacity` bytes. False: no memory, and failed
+// is set.
+bool hark__bytes_reserve_just(struct bytes *bytes, size_t capacity);
+
 // Makes room for `more` bytes behind size. False: no memory, and failed is set.
 static inline bool
 hark__bytes_reserve(struct bytes *bytes, size_t more)
