@@ -11,7 +11,7 @@
 enum {
     FIRST_SENT = 64,
     LEAST_HEARTBEAT_MS = 20,
-    GIVE_AT = 8 * 1024, // bytes of a batch that is not worth a copy
+    GIVE_AT = 8 * 1024,       // bytes of a batch that is not worth a copy
     OUTBOX_MOST = 128 * 1024, // bytes that an outbox has from the start, at most
 };
 

@@ -182,8 +182,8 @@ read_number(struct reader *in, double *out_value)
     if (!hark__reader_int(in, &integer)) {
         return false;
     }
-    *out_value = integer.is_negative ? (double)(int64_t)integer.number
-                                     : (double)integer.number;
+    *out_value =
+        integer.is_negative ? (double)(int64_t)integer.number : (double)integer.number;
     return true;
 }
 

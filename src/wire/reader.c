@@ -28,27 +28,28 @@ peek_code(const struct reader *in)
 
 // What a format says of itself: how long its head is, and what follows the head.
 struct format {
-    uint8_t kind;   // enum item_kind
-    uint8_t head;   // bytes with the code
-    uint8_t body;   // bytes behind it, if `sized` is 0
-    uint8_t sized;  // bytes at the end of the head (before an extension's type) that tell
-                    // the length of the body, or the number of values
+    uint8_t kind; // enum item_kind
+    uint8_t head; // bytes with the code
+    uint8_t body; // bytes behind it, if `sized` is 0
+    uint8_t
+        sized; // bytes at the end of the head (before an extension's type) that tell
+               // the length of the body, or the number of values
     uint8_t values; // values that follow for each that is counted: arrays 1, maps 2
 };
 
 // From 0xc0 to 0xdf.
 static const struct format formats[32] = {
-    {ITEM_NIL, 1, 0, 0, 0},   {ITEM_BAD, 1, 0, 0, 0},  {ITEM_BOOL, 1, 0, 0, 0},
-    {ITEM_BOOL, 1, 0, 0, 0},  {ITEM_BIN, 2, 0, 1, 0},  {ITEM_BIN, 3, 0, 2, 0},
-    {ITEM_BIN, 5, 0, 4, 0},   {ITEM_EXT, 3, 0, 1, 0},  {ITEM_EXT, 4, 0, 2, 0},
-    {ITEM_EXT, 6, 0, 4, 0},   {ITEM_FLOAT, 1, 4, 0, 0}, {ITEM_FLOAT, 1, 8, 0, 0},
-    {ITEM_INT, 1, 1, 0, 0},   {ITEM_INT, 1, 2, 0, 0},  {ITEM_INT, 1, 4, 0, 0},
-    {ITEM_INT, 1, 8, 0, 0},   {ITEM_INT, 1, 1, 0, 0},  {ITEM_INT, 1, 2, 0, 0},
-    {ITEM_INT, 1, 4, 0, 0},   {ITEM_INT, 1, 8, 0, 0},  {ITEM_EXT, 2, 1, 0, 0},
-    {ITEM_EXT, 2, 2, 0, 0},   {ITEM_EXT, 2, 4, 0, 0},  {ITEM_EXT, 2, 8, 0, 0},
-    {ITEM_EXT, 2, 16, 0, 0},  {ITEM_STR, 2, 0, 1, 0},  {ITEM_STR, 3, 0, 2, 0},
-    {ITEM_STR, 5, 0, 4, 0},   {ITEM_ARRAY, 3, 0, 2, 1}, {ITEM_ARRAY, 5, 0, 4, 1},
-    {ITEM_MAP, 3, 0, 2, 2},   {ITEM_MAP, 5, 0, 4, 2},
+    {ITEM_NIL, 1, 0, 0, 0},  {ITEM_BAD, 1, 0, 0, 0},   {ITEM_BOOL, 1, 0, 0, 0},
+    {ITEM_BOOL, 1, 0, 0, 0}, {ITEM_BIN, 2, 0, 1, 0},   {ITEM_BIN, 3, 0, 2, 0},
+    {ITEM_BIN, 5, 0, 4, 0},  {ITEM_EXT, 3, 0, 1, 0},   {ITEM_EXT, 4, 0, 2, 0},
+    {ITEM_EXT, 6, 0, 4, 0},  {ITEM_FLOAT, 1, 4, 0, 0}, {ITEM_FLOAT, 1, 8, 0, 0},
+    {ITEM_INT, 1, 1, 0, 0},  {ITEM_INT, 1, 2, 0, 0},   {ITEM_INT, 1, 4, 0, 0},
+    {ITEM_INT, 1, 8, 0, 0},  {ITEM_INT, 1, 1, 0, 0},   {ITEM_INT, 1, 2, 0, 0},
+    {ITEM_INT, 1, 4, 0, 0},  {ITEM_INT, 1, 8, 0, 0},   {ITEM_EXT, 2, 1, 0, 0},
+    {ITEM_EXT, 2, 2, 0, 0},  {ITEM_EXT, 2, 4, 0, 0},   {ITEM_EXT, 2, 8, 0, 0},
+    {ITEM_EXT, 2, 16, 0, 0}, {ITEM_STR, 2, 0, 1, 0},   {ITEM_STR, 3, 0, 2, 0},
+    {ITEM_STR, 5, 0, 4, 0},  {ITEM_ARRAY, 3, 0, 2, 1}, {ITEM_ARRAY, 5, 0, 4, 1},
+    {ITEM_MAP, 3, 0, 2, 2},  {ITEM_MAP, 5, 0, 4, 2},
 };
 
 static enum item_kind

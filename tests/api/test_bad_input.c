@@ -43,7 +43,7 @@ teardown(void **state)
 #define ASSERT_REFUSED(w, call, expected, name)                                        \
     do {                                                                               \
         assert_int_equal(call, expected);                                              \
-        world_assert_error(w, HARK_EINVAL, name);                                            \
+        world_assert_error(w, HARK_EINVAL, name);                                      \
     } while (0)
 
 static void

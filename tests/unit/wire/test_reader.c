@@ -335,7 +335,8 @@ only_extension_1_of_16_bytes_is_a_ref(void **state)
     static const struct {
         const char *bytes;
         size_t size;
-    } longer[] = { // than need be is allowed
+    } longer[] = {
+        // than need be is allowed
         {RAW("\xc7\x10\x01\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2")},
         {RAW("\xc8\0\x10\x01\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2")},
         {RAW("\xc9\0\0\0\x10\x01\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2")},
