@@ -17,8 +17,10 @@
 #include <stdint.h>
 
 enum {
-    POOL_CLASS_SHIFT = 5, // classes are 32 bytes apart
-    POOL_CLASSES = 32,
+    // Classes are a cache line apart. A block shares no line with its neighbour, which
+    // another thread may have in hand: that made two busy workers a third slower.
+    POOL_CLASS_SHIFT = 6,
+    POOL_CLASSES = 16,
     POOL_LARGEST = POOL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB; above it malloc serves
     POOL_MALLOC = POOL_CLASSES,                      // the class of what malloc gave
 };

@@ -5,8 +5,9 @@
 
 #define SETTLE_NS (1 * NS_PER_MS) // after a change
 #define WINDOW_NS (3 * NS_PER_MS) // of one measurement
-#define FIRST_HOLD_NS (16 * NS_PER_MS)
+#define FIRST_HOLD_NS (32 * NS_PER_MS)
 #define LONGEST_HOLD_NS (1000 * NS_PER_MS)
+#define FIRST_GRACE_NS (16 * NS_PER_MS)
 
 enum {
     // Units a second and worker from which on work is fine: it is no use to gather what
@@ -14,53 +15,24 @@ enum {
     FINE_RATE = 2000000,
     // Gathered work may be this much slower, in percent: it leaves processors free.
     WORTH = 97,
+    // What is slower than that, in percent, is not tried any longer.
+    HOPELESS = 75,
+    TRYABLE_LEAST = 2, // samples in a row
 };
 
-static void
-enter(struct balance *balance, enum balance_state state, int64_t now_ns,
-      int64_t length_ns)
-{
-    balance->state = state;
-    balance->settled_ns = now_ns + SETTLE_NS;
-    balance->until_ns = now_ns + SETTLE_NS + length_ns;
-    balance->measured = 0;
-    balance->measured_ns = 0;
-}
-
-static void
-hold(struct balance *balance, enum balance_state state, int64_t now_ns)
-{
-    enter(balance, state, now_ns, balance->hold_ns);
-    balance->hold_ns =
-        balance->hold_ns * 2 < LONGEST_HOLD_NS ? balance->hold_ns * 2 : LONGEST_HOLD_NS;
-}
-
-void
-hark__balance_init(struct balance *balance, int64_t now_ns)
-{
-    *balance = (struct balance){.since_ns = now_ns, .hold_ns = FIRST_HOLD_NS};
-    enter(balance, BALANCE_SPREAD, now_ns, WINDOW_NS);
-}
-
-void
-hark__balance_spread(struct balance *balance, int64_t now_ns)
-{
-    balance->hold_ns = FIRST_HOLD_NS;
-    hold(balance, BALANCE_SPREAD, now_ns);
-}
+// ---- measuring ----
 
 // What was done since the last sample; *out_active: by how many workers.
 static uint64_t
-take(struct balance *balance, const uint64_t *units, unsigned count,
-     unsigned *out_active)
+take(struct balance *balance, const struct balance_sample *sample, unsigned *out_active)
 {
     uint64_t sum = 0;
 
     *out_active = 0;
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t more = units[i] - balance->seen[i];
+    for (unsigned i = 0; i < sample->count; i++) {
+        uint64_t more = sample->units[i] - balance->seen[i];
 
-        balance->seen[i] = units[i];
+        balance->seen[i] = sample->units[i];
         sum += more;
         *out_active += more > 0;
     }
@@ -73,53 +45,157 @@ rate(uint64_t units, int64_t ns)
     return ns > 0 ? units * (uint64_t)NS_PER_S / (uint64_t)ns : 0;
 }
 
-// The end of a state.
-static void
-conclude(struct balance *balance, int64_t now_ns, unsigned active)
+static uint64_t
+measured_rate(const struct balance *balance)
 {
-    uint64_t measured = rate(balance->measured, balance->measured_ns);
+    return rate(balance->measured, balance->measured_ns);
+}
 
-    switch (balance->state) {
-    case BALANCE_SPREAD:
-        if (active > 1 && measured / active >= FINE_RATE) {
-            enter(balance, TRY_SPREAD, now_ns, WINDOW_NS);
-        } else {
-            enter(balance, BALANCE_SPREAD, now_ns, WINDOW_NS);
-        }
-        break;
-    case TRY_SPREAD:
-        balance->spread_rate = measured;
-        enter(balance, TRY_GATHERED, now_ns, WINDOW_NS);
-        break;
-    case TRY_GATHERED:
-        hold(balance,
-             measured * 100 >= balance->spread_rate * WORTH ? BALANCE_GATHERED
-                                                            : BALANCE_SPREAD,
-             now_ns);
-        break;
-    case BALANCE_GATHERED:
-        enter(balance, TRY_SPREAD, now_ns, WINDOW_NS);
-        break;
+static void
+start_window(struct balance *balance)
+{
+    balance->measured = 0;
+    balance->measured_ns = 0;
+}
+
+static void
+measure(struct balance *balance, int64_t began_ns, int64_t elapsed_ns, uint64_t done)
+{
+    if (began_ns < balance->settled_ns) {
+        return;
+    }
+    balance->measured += done;
+    balance->measured_ns += elapsed_ns;
+    if (balance->measured_ns >= WINDOW_NS) {
+        balance->recent_rate = measured_rate(balance);
+        start_window(balance);
     }
 }
 
-bool
-hark__balance_sample(struct balance *balance, int64_t now_ns, const uint64_t *units,
-                     unsigned count)
+// ---- states ----
+
+static void
+enter(struct balance *balance, enum balance_state state, int64_t now_ns,
+      int64_t length_ns)
+{
+    balance->state = state;
+    balance->settled_ns = now_ns + SETTLE_NS;
+    balance->until_ns = now_ns + SETTLE_NS + length_ns;
+    balance->recent_rate = 0;
+    balance->tryable = 0;
+    start_window(balance);
+}
+
+static void
+be_lazy(struct balance *balance, int64_t now_ns, int64_t at_least_ns)
+{
+    enter(balance, BALANCE_LAZY, now_ns, at_least_ns);
+    balance->settled_ns = now_ns; // nothing changes for work that is not fine
+}
+
+static void
+try(struct balance *balance, enum balance_state state, int64_t now_ns,
+    uint64_t other_rate)
+{
+    enter(balance, state, now_ns, WINDOW_NS);
+    balance->other_rate = other_rate;
+}
+
+// A verdict.
+static void
+hold(struct balance *balance, enum balance_state state, int64_t now_ns)
+{
+    enter(balance, state, now_ns, balance->hold_ns);
+    balance->hold_ns =
+        balance->hold_ns * 2 < LONGEST_HOLD_NS ? balance->hold_ns * 2 : LONGEST_HOLD_NS;
+}
+
+void
+hark__balance_init(struct balance *balance, int64_t now_ns)
+{
+    *balance = (struct balance){.since_ns = now_ns, .hold_ns = FIRST_HOLD_NS};
+    be_lazy(balance, now_ns, 0);
+}
+
+void
+hark__balance_spread(struct balance *balance, int64_t now_ns)
+{
+    int64_t grace_ns = balance->grace_ns * 2;
+
+    balance->grace_ns = grace_ns < FIRST_GRACE_NS    ? FIRST_GRACE_NS
+                        : grace_ns < LONGEST_HOLD_NS ? grace_ns
+                                                     : LONGEST_HOLD_NS;
+    balance->hold_ns = FIRST_HOLD_NS;
+    be_lazy(balance, now_ns, balance->grace_ns);
+}
+
+static void
+while_lazy(struct balance *balance, int64_t now_ns, bool is_tryable, unsigned active)
+{
+    if (!is_tryable || now_ns < balance->until_ns) {
+        balance->tryable = 0;
+        start_window(balance);
+    } else if (++balance->tryable >= TRYABLE_LEAST) {
+        // One worker that does it all is what gathered work looks like.
+        try(balance, active > 1 ? TRY_GATHERED : TRY_SPREAD, now_ns,
+            measured_rate(balance));
+    }
+}
+
+static void
+while_trying(struct balance *balance, int64_t now_ns)
+{
+    bool is_gathered = balance->state == TRY_GATHERED;
+    uint64_t own =
+        balance->measured_ns > 0 ? measured_rate(balance) : balance->recent_rate;
+
+    if (own > 0 && own * 100 < balance->other_rate * HOPELESS) {
+        hold(balance, is_gathered ? BALANCE_SPREAD : BALANCE_GATHERED, now_ns);
+    } else if (now_ns >= balance->until_ns) {
+        uint64_t gathered = is_gathered ? own : balance->other_rate;
+        uint64_t spread = is_gathered ? balance->other_rate : own;
+
+        hold(balance,
+             gathered * 100 >= spread * WORTH ? BALANCE_GATHERED : BALANCE_SPREAD,
+             now_ns);
+    }
+}
+
+// A verdict's time is over.
+static void
+try_the_other(struct balance *balance, int64_t now_ns)
+{
+    balance->grace_ns /= 2; // all went well
+    try(balance, balance->state == BALANCE_GATHERED ? TRY_SPREAD : TRY_GATHERED, now_ns,
+        balance->recent_rate);
+}
+
+void
+hark__balance_sample(struct balance *balance, int64_t now_ns,
+                     const struct balance_sample *sample)
 {
     unsigned active;
     int64_t elapsed_ns = now_ns - balance->since_ns;
-    uint64_t done = take(balance, units, count, &active);
+    uint64_t done = take(balance, sample, &active);
+    bool is_fine = active > 0 && rate(done, elapsed_ns) / active >= FINE_RATE;
 
+    measure(balance, balance->since_ns, elapsed_ns, done);
     balance->since_ns = now_ns;
-    if (balance->since_ns - elapsed_ns >= balance->settled_ns) {
-        balance->measured += done;
-        balance->measured_ns += elapsed_ns;
+    switch (balance->state) {
+    case BALANCE_LAZY:
+        while_lazy(balance, now_ns, is_fine && (active > 1 || sample->waits), active);
+        break;
+    case TRY_GATHERED:
+    case TRY_SPREAD:
+        while_trying(balance, now_ns);
+        break;
+    case BALANCE_GATHERED:
+    case BALANCE_SPREAD:
+        if (!is_fine) {
+            be_lazy(balance, now_ns, 0);
+        } else if (now_ns >= balance->until_ns) {
+            try_the_other(balance, now_ns);
+        }
+        break;
     }
-    if (balance->state == BALANCE_GATHERED && rate(done, elapsed_ns) < FINE_RATE) {
-        hark__balance_spread(balance, now_ns);
-    } else if (now_ns >= balance->until_ns) {
-        conclude(balance, now_ns, active);
-    }
-    return hark__balance_is_gathered(balance);
 }

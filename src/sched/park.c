@@ -80,8 +80,9 @@ hark__sched_unpark(struct sched *sched, unsigned index)
 {
     uint64_t bit = UINT64_C(1) << index;
 
-    // acq_rel: one waker gets the bit; pairs with the worker's own in sleep_until.
-    if ((atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit)
+    // One waker gets the bit, or the worker itself in sleep_until. seq_cst: who works
+    // looks at watched after this, see start_watching.
+    if ((atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_seq_cst) & bit)
         == 0) {
         return false;
     }
@@ -133,7 +134,7 @@ work_is_visible(struct worker *self)
         return true;
     }
     for (unsigned i = 0; i < sched->count; i++) {
-        if (hark__ring_count(&sched->workers[i]->ring) >= SURPLUS) {
+        if (hark__sched_has_surplus(sched, &sched->workers[i]->ring)) {
             return true;
         }
     }
@@ -147,8 +148,8 @@ others_work(const struct worker *self)
     uint64_t all = sched->count == 64 ? UINT64_MAX : (UINT64_C(1) << sched->count) - 1;
     uint64_t mine = UINT64_C(1) << self->index;
 
-    // relaxed: a hint, looked at again at the next tick.
-    return ((atomic_load_explicit(&sched->idle, memory_order_relaxed) | mine) & all)
+    // seq_cst: see start_watching.
+    return ((atomic_load_explicit(&sched->idle, memory_order_seq_cst) | mine) & all)
            != all;
 }
 
@@ -204,8 +205,8 @@ sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
     }
     // relaxed: only says that nobody need wake us for a timer any more.
     atomic_store_explicit(&self->sleep_until_ns, INT64_MIN, memory_order_relaxed);
-    // acq_rel: we or a waker get the bit, not both.
-    if (atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_acq_rel) & bit) {
+    // We or a waker get the bit, not both. seq_cst: as in unpark.
+    if (atomic_fetch_and_explicit(&sched->idle, ~bit, memory_order_seq_cst) & bit) {
         return false;
     }
     // A waker has it and will set token, if it has not yet.
@@ -217,9 +218,31 @@ sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
     return true;
 }
 
-// One sleep, announced. Gives a task that only a watcher finds, else NULL.
+// ---- watching ----
+
+// While somebody works and a worker is parked, one of the parked is the watcher. It takes
+// an order of steps, all of them seq_cst (models/watcher.pml): who begins to work clears
+// its idle bit, leaves things behind its turn, and then looks at watched (want_watcher);
+// who parks sets its idle bit, and then looks whether others work and nobody watches; who
+// stops watching clears watched, and then looks for who works, and wakes who is parked.
+
+static bool
+start_watching(struct sched *sched)
+{
+    return sched->count > 1
+           && !atomic_exchange_explicit(&sched->watched, true, memory_order_seq_cst);
+}
+
+static void
+stop_watching(struct sched *sched)
+{
+    atomic_store_explicit(&sched->watched, false, memory_order_seq_cst);
+}
+
+// One sleep, announced. *watcher: whether self is; it may become it. Gives a task that
+// only a watcher finds, else NULL.
 static struct task *
-park_once(struct worker *self, bool watcher, bool *out_woken)
+park_once(struct worker *self, bool *watcher, bool *out_woken)
 {
     struct sched *sched = self->sched;
     int64_t until = hark__wheel_next_ns(self->wheel);
@@ -229,9 +252,10 @@ park_once(struct worker *self, bool watcher, bool *out_woken)
     // seq_cst: announce, then look; a producer queues, then looks for announced ones.
     atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
                              memory_order_seq_cst);
+    *watcher = *watcher || (others_work(self) && start_watching(sched));
     if (work_is_visible(self)) {
         until = INT64_MIN; // takes the announcement back
-    } else if (watcher && tick < until) {
+    } else if (*watcher && tick < until) {
         until = tick;
     }
     *out_woken = sleep_until(self, until, &idler) || until == INT64_MIN;
@@ -239,7 +263,7 @@ park_once(struct worker *self, bool watcher, bool *out_woken)
     if (idler != NULL) {
         poll_and_leave(self, idler);
     }
-    return watcher ? hark__worker_watch(self, false) : NULL;
+    return *watcher ? hark__worker_watch(self, false) : NULL;
 }
 
 // While we run task (NULL: another one), something may wait here that only a watcher
@@ -258,33 +282,31 @@ hark__worker_park(struct worker *self)
     struct task *task = NULL;
     unsigned idle_ticks = 0;
     bool woken = false;
-    // relaxed: an election among parked workers; nothing is handed over through it.
-    bool watcher =
-        sched->count > 1
-        && !atomic_exchange_explicit(&sched->watched, true, memory_order_relaxed);
+    bool watcher = false;
+    bool leaves_others = false;
 
     hark__worker_count(&self->parks);
     while (task == NULL && !woken) {
-        task = park_once(self, watcher, &woken);
+        task = park_once(self, &watcher, &woken);
         if (has_own_work(self)) {
             break; // of a timer, or from outside
         }
         idle_ticks = others_work(self) ? 0 : idle_ticks + 1;
         if (watcher && idle_ticks > WATCH_IDLE_TICKS) {
+            stop_watching(sched);
             watcher = false;
-            atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
         }
     }
     if (watcher) {
-        // relaxed: the election again; who is woken next to see it is woken below.
-        atomic_store_explicit(&sched->watched, false, memory_order_relaxed);
+        stop_watching(sched);
+        leaves_others = others_work(self);
     }
     if (woken && has_own_work(self)) {
         // We were woken for something else, perhaps, and run this before it.
         // models/idler.pml, BUG_KEEPS_A_WAKE_FOR_ITSELF.
         hark__sched_wake_one(sched);
     }
-    if ((watcher && others_work(self)) || leaves_something(self, task)) {
+    if (leaves_others || leaves_something(self, task)) {
         // A sleeper takes over: we and they may be in long turns.
         hark__sched_want_watcher(sched);
     }

@@ -135,7 +135,7 @@ push_ring(struct worker *self, struct task *task)
     if (!hark__ring_push(&self->ring, task)) {
         overflow(self, task);
     }
-    if (hark__ring_count(&self->ring) >= SURPLUS) {
+    if (hark__sched_has_surplus(self->sched, &self->ring)) {
         call_help(self->sched);
     } else {
         hark__sched_want_watcher(self->sched);
@@ -371,6 +371,7 @@ hark__sched_open(const struct sched_options *options, struct sched **out_sched)
     *sched = (struct sched){
         .env = options->env,
         .count = options->workers,
+        .surplus = SURPLUS,
     };
     pthread_mutex_init(&sched->lock, NULL);
     hark__balance_init(&sched->balance, hark__env_now(sched->env));

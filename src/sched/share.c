@@ -30,7 +30,7 @@ hark__worker_steal(struct worker *self)
     for (unsigned i = 0; i < sched->count; i++) {
         struct worker *victim = sched->workers[(start + i) % sched->count];
 
-        if (victim == self || hark__ring_count(&victim->ring) < SURPLUS) {
+        if (victim == self || !hark__sched_has_surplus(sched, &victim->ring)) {
             continue;
         }
         struct task *task = hark__ring_steal(&victim->ring, &self->ring);
@@ -42,22 +42,28 @@ hark__worker_steal(struct worker *self)
     return NULL;
 }
 
-// ---- gathering ----
+// ---- gathering and spreading ----
 
-// The tasks are to be gathered on self, or spread.
+// Does as the balance says: the tasks are gathered on self, or spread, eagerly or not.
+// The caller has the balance.
 static void
-set_gathered(struct worker *self, bool gathered)
+follow_balance(struct worker *self)
 {
     struct sched *sched = self->sched;
-    struct worker *primary = hark__sched_primary(sched);
+    bool gather = hark__balance_is_gathered(&sched->balance);
+    bool is_gathered = hark__sched_primary(sched) != NULL;
+    uint32_t surplus =
+        hark__balance_is_eager(&sched->balance) ? SURPLUS_EAGER : SURPLUS;
+    // relaxed, both: we alone write it; see hark__sched_has_surplus.
+    uint32_t old_surplus = atomic_load_explicit(&sched->surplus, memory_order_relaxed);
 
-    if (gathered == (primary != NULL)) {
-        return;
+    atomic_store_explicit(&sched->surplus, surplus, memory_order_relaxed);
+    if (gather != is_gathered) {
+        // seq_cst: see hark__sched_primary.
+        atomic_store_explicit(&sched->gathered_on, gather ? self->index + 1 : 0,
+                              memory_order_seq_cst);
     }
-    // seq_cst: see hark__sched_primary.
-    atomic_store_explicit(&sched->gathered_on, gathered ? self->index + 1 : 0,
-                          memory_order_seq_cst);
-    if (!gathered) {
+    if ((is_gathered && !gather) || surplus < old_surplus) {
         hark__sched_wake_one(sched);
     }
 }
@@ -82,6 +88,7 @@ hark__worker_sample(struct worker *self)
 {
     struct sched *sched = self->sched;
     uint64_t units[SCHED_MAX_WORKERS];
+    struct balance_sample sample = {.units = units, .count = sched->count};
 
     // relaxed, here and below: recent values are enough.
     if (self->now_ns
@@ -92,9 +99,10 @@ hark__worker_sample(struct worker *self)
     for (unsigned i = 0; i < sched->count; i++) {
         units[i] =
             atomic_load_explicit(&sched->workers[i]->units, memory_order_relaxed);
+        sample.waits = sample.waits || !hark__ring_is_empty(&sched->workers[i]->ring);
     }
-    set_gathered(
-        self, hark__balance_sample(&sched->balance, self->now_ns, units, sched->count));
+    hark__balance_sample(&sched->balance, self->now_ns, &sample);
+    follow_balance(self);
     atomic_store_explicit(&sched->next_sample_ns, self->now_ns + BALANCE_SAMPLE_NS,
                           memory_order_relaxed);
     end_sample(sched);
@@ -106,7 +114,7 @@ spread_now(struct worker *self)
 {
     if (begin_sample(self->sched)) {
         hark__balance_spread(&self->sched->balance, self->now_ns);
-        set_gathered(self, false);
+        follow_balance(self);
         end_sample(self->sched);
     }
 }

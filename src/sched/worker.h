@@ -18,7 +18,8 @@
 #include "sched/sched.h"
 
 enum {
-    SURPLUS = 3, // tasks in a ring from which on others are called to help
+    SURPLUS = 3,       // tasks in a ring from which on others are called to help,
+    SURPLUS_EAGER = 1, // and while sharing has been found to pay; see balance.h
 };
 
 #define WATCH_TICK_NS INT64_C(250000) // between two looks of a watcher
@@ -68,6 +69,7 @@ struct sched {
     _Atomic(int64_t) idler_polled_ns; // its user writes; a hint to others
     // Balance.
     _Atomic(uint32_t) gathered_on;   // a worker's index + 1; 0: tasks are spread
+    _Atomic(uint32_t) surplus;       // SURPLUS or SURPLUS_EAGER; who samples writes
     _Atomic(int64_t) next_sample_ns; // who samples writes
     _Atomic(bool) sampling;          // one worker at a time; guards balance
     struct balance balance;
@@ -135,6 +137,16 @@ hark__sched_primary(struct sched *sched)
     return on != 0 ? sched->workers[on - 1] : NULL;
 }
 
+// Are there enough tasks in the ring for others to take some?
+static inline bool
+hark__sched_has_surplus(struct sched *sched, struct ring *ring)
+{
+    // relaxed: a policy; who makes us eager wakes a worker, which looks for what was not
+    // announced before.
+    return hark__ring_count(ring)
+           >= atomic_load_explicit(&sched->surplus, memory_order_relaxed);
+}
+
 // May it take what is not its own?
 static inline bool
 hark__worker_may_take(struct worker *self)
@@ -149,8 +161,8 @@ static inline void
 hark__sched_want_watcher(struct sched *sched)
 {
     if (sched->count > 1
-        // relaxed: a hint; who misses it now is asked again by the next submit.
-        && !atomic_load_explicit(&sched->watched, memory_order_relaxed)) {
+        // seq_cst: see start_watching in park.c.
+        && !atomic_load_explicit(&sched->watched, memory_order_seq_cst)) {
         hark__sched_wake_one(sched);
     }
 }

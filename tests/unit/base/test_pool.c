@@ -228,9 +228,9 @@ sizes_of_one_class_share_their_blocks(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(class_of(f->here, 65), class_of(f->here, 96));
+    assert_int_equal(class_of(f->here, 65), class_of(f->here, 128));
     if (has_classes(f->here)) {
-        assert_int_not_equal(class_of(f->here, 96), class_of(f->here, 97));
+        assert_int_not_equal(class_of(f->here, 128), class_of(f->here, 129));
     }
 }
 

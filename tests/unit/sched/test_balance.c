@@ -19,7 +19,10 @@ struct machine {
     uint64_t spread_rate;   // of each worker
     uint64_t gathered_rate; // of the one
     unsigned active;        // workers that have something to do while it is spread
+    unsigned active_eager;  // the same while they are eager
+    bool waits;             // something does while another task runs
     int64_t gathered_ms;    // how long it was
+    int64_t eager_ms;
 };
 
 static struct machine
@@ -30,6 +33,8 @@ machine_of(uint64_t spread_rate, uint64_t gathered_rate)
         .spread_rate = spread_rate,
         .gathered_rate = gathered_rate,
         .active = WORKERS,
+        .active_eager = WORKERS,
+        .waits = true,
     };
 
     hark__balance_init(&machine.balance, machine.now_ns);
@@ -42,18 +47,26 @@ run_ms(struct machine *machine, int ms)
 {
     for (int i = 0; i < ms; i++) {
         bool gathered = hark__balance_is_gathered(&machine->balance);
+        bool eager = hark__balance_is_eager(&machine->balance);
+        unsigned active = eager ? machine->active_eager : machine->active;
+        struct balance_sample sample = {
+            .units = machine->units,
+            .count = WORKERS,
+            .waits = machine->waits,
+        };
 
+        assert_false(gathered && eager);
         machine->now_ns += MS;
-        if (gathered) {
+        if (gathered || active == 1) {
             machine->units[0] += machine->gathered_rate;
-        }
-        for (unsigned w = 0; w < machine->active && !gathered; w++) {
-            machine->units[w] += machine->spread_rate;
+        } else {
+            for (unsigned w = 0; w < active; w++) {
+                machine->units[w] += machine->spread_rate;
+            }
         }
         machine->gathered_ms += gathered;
-        bool said = hark__balance_sample(&machine->balance, machine->now_ns,
-                                         machine->units, WORKERS);
-        assert_int_equal(said, hark__balance_is_gathered(&machine->balance));
+        machine->eager_ms += eager;
+        hark__balance_sample(&machine->balance, machine->now_ns, &sample);
     }
 }
 
@@ -67,7 +80,7 @@ fine_work_that_spreading_slows_down_is_gathered(void **state)
     assert_int_equal(machine.balance.state, BALANCE_GATHERED);
     machine.gathered_ms = 0;
     run_ms(&machine, 5000);
-    assert_true(machine.gathered_ms > 4800); // tried anew now and then
+    assert_true(machine.gathered_ms > 4950); // tried anew now and then
     assert_true(machine.gathered_ms < 5000);
 }
 
@@ -95,14 +108,40 @@ coarse_work_is_never_gathered(void **state)
 }
 
 static void
-one_workers_work_is_left_alone(void **state)
+one_workers_work_is_left_alone_while_nothing_waits(void **state)
 {
     struct machine machine = machine_of(40000, 40000);
 
     (void)state;
     machine.active = 1;
+    machine.waits = false;
     run_ms(&machine, 1000);
-    assert_int_equal(machine.gathered_ms, 0);
+    assert_int_equal(machine.gathered_ms + machine.eager_ms, 0);
+}
+
+static void
+one_workers_work_is_shared_if_that_pays(void **state)
+{
+    struct machine machine = machine_of(30000, 40000);
+
+    (void)state;
+    machine.active = 1;
+    run_ms(&machine, 20);
+    machine.eager_ms = 0;
+    run_ms(&machine, 5000);
+    assert_true(machine.eager_ms > 4800);
+}
+
+static void
+one_workers_work_stays_together_if_sharing_does_not_pay(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+
+    (void)state;
+    machine.active = 1;
+    run_ms(&machine, 5000);
+    assert_true(machine.eager_ms > 0);
+    assert_true(machine.eager_ms < 50);
 }
 
 static void
@@ -114,7 +153,7 @@ work_that_becomes_coarse_is_spread_at_once(void **state)
     run_ms(&machine, 500);
     machine.spread_rate = machine.gathered_rate = 100;
     run_ms(&machine, 20); // it may just be trying
-    assert_int_equal(machine.balance.state, BALANCE_SPREAD);
+    assert_int_equal(machine.balance.state, BALANCE_LAZY);
     machine.gathered_ms = 0;
     run_ms(&machine, 500);
     assert_int_equal(machine.gathered_ms, 0);
@@ -134,6 +173,23 @@ what_waits_too_long_spreads_it_for_a_while(void **state)
     assert_int_equal(machine.gathered_ms, 0);
     run_ms(&machine, 100);
     assert_true(machine.gathered_ms > 0);
+}
+
+static void
+what_waits_too_long_again_and_again_leaves_it_spread_for_longer(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+    int rounds = 0;
+
+    (void)state;
+    for (int ms = 0; ms < 2000; ms++) {
+        run_ms(&machine, 1);
+        if (machine.balance.state == BALANCE_GATHERED) {
+            hark__balance_spread(&machine.balance, machine.now_ns);
+            rounds++;
+        }
+    }
+    assert_in_range(rounds, 4, 8); // 16, 32, 64 ms and so on
 }
 
 static void
@@ -158,9 +214,13 @@ main(void)
         cmocka_unit_test(fine_work_that_spreading_slows_down_is_gathered),
         cmocka_unit_test(fine_work_that_gains_from_spreading_stays_spread),
         cmocka_unit_test(coarse_work_is_never_gathered),
-        cmocka_unit_test(one_workers_work_is_left_alone),
+        cmocka_unit_test(one_workers_work_is_left_alone_while_nothing_waits),
+        cmocka_unit_test(one_workers_work_is_shared_if_that_pays),
+        cmocka_unit_test(one_workers_work_stays_together_if_sharing_does_not_pay),
         cmocka_unit_test(work_that_becomes_coarse_is_spread_at_once),
         cmocka_unit_test(what_waits_too_long_spreads_it_for_a_while),
+        cmocka_unit_test(
+            what_waits_too_long_again_and_again_leaves_it_spread_for_longer),
         cmocka_unit_test(a_verdict_is_kept_longer_each_time),
     };
 
