@@ -13,11 +13,18 @@ enum {
     // Units a second and worker from which on work is fine: it is no use to gather what
     // takes longer.
     FINE_RATE = 2000000,
-    // Gathered work may be this much slower, in percent: it leaves processors free.
-    WORTH = 97,
-    // What is slower than that, in percent, is not tried any longer.
-    HOPELESS = 75,
+    // In percent of the other way's rate: what the one that is tried must reach to be
+    // kept. Gathered work leaves processors free, so it may be a little slower, and what
+    // is spread must be faster.
+    GATHERED_LEAST = 97,
+    SPREAD_LEAST = 120,
+    // What is slower than that is not tried any longer. A trial may do harm for a while
+    // after: a flooded mailbox outgrows the caches.
+    GATHERED_HOPELESS = 75,
+    SPREAD_HOPELESS = 100,
     TRYABLE_LEAST = 2, // samples in a row
+    GROWTH = 2,        // of the time that verdicts are kept, with each of them,
+    CLEAR_GROWTH = 4,  // and after one that was clear at once
 };
 
 // ---- measuring ----
@@ -101,13 +108,14 @@ try(struct balance *balance, enum balance_state state, int64_t now_ns,
     balance->other_rate = other_rate;
 }
 
-// A verdict.
+// A verdict, after which the next one is kept `growth` times as long.
 static void
-hold(struct balance *balance, enum balance_state state, int64_t now_ns)
+hold(struct balance *balance, enum balance_state state, int64_t now_ns, int64_t growth)
 {
+    int64_t next_ns = balance->hold_ns * growth;
+
     enter(balance, state, now_ns, balance->hold_ns);
-    balance->hold_ns =
-        balance->hold_ns * 2 < LONGEST_HOLD_NS ? balance->hold_ns * 2 : LONGEST_HOLD_NS;
+    balance->hold_ns = next_ns < LONGEST_HOLD_NS ? next_ns : LONGEST_HOLD_NS;
 }
 
 void
@@ -146,18 +154,18 @@ static void
 while_trying(struct balance *balance, int64_t now_ns)
 {
     bool is_gathered = balance->state == TRY_GATHERED;
+    enum balance_state tried = is_gathered ? BALANCE_GATHERED : BALANCE_SPREAD;
+    enum balance_state other = is_gathered ? BALANCE_SPREAD : BALANCE_GATHERED;
+    unsigned hopeless = is_gathered ? GATHERED_HOPELESS : SPREAD_HOPELESS;
+    unsigned least = is_gathered ? GATHERED_LEAST : SPREAD_LEAST;
     uint64_t own =
         balance->measured_ns > 0 ? measured_rate(balance) : balance->recent_rate;
 
-    if (own > 0 && own * 100 < balance->other_rate * HOPELESS) {
-        hold(balance, is_gathered ? BALANCE_SPREAD : BALANCE_GATHERED, now_ns);
+    if (own > 0 && own * 100 < balance->other_rate * hopeless) {
+        hold(balance, other, now_ns, CLEAR_GROWTH);
     } else if (now_ns >= balance->until_ns) {
-        uint64_t gathered = is_gathered ? own : balance->other_rate;
-        uint64_t spread = is_gathered ? balance->other_rate : own;
-
-        hold(balance,
-             gathered * 100 >= spread * WORTH ? BALANCE_GATHERED : BALANCE_SPREAD,
-             now_ns);
+        hold(balance, own * 100 >= balance->other_rate * least ? tried : other, now_ns,
+             GROWTH);
     }
 }
 
