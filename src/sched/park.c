@@ -5,6 +5,8 @@
 
 enum {
     WATCH_IDLE_TICKS = 4, // ticks without work after which nobody watches
+    QUIET_LOOKS = 8,      // of a watcher that find nothing, before it takes twice the time
+    WATCH_STEPS = 2,      // how often that
     WHEEL_SHIFT = 58,     // a timer id's upper bits name the wheel
 };
 
@@ -239,6 +241,24 @@ stop_watching(struct sched *sched)
     atomic_store_explicit(&sched->watched, false, memory_order_seq_cst);
 }
 
+// Where turns are short, a watcher finds nothing for long, and looks more seldom.
+static int64_t
+watch_tick_ns(const struct worker *self)
+{
+    uint32_t steps = self->quiet_looks / QUIET_LOOKS;
+
+    return WATCH_TICK_NS << (steps < WATCH_STEPS ? steps : WATCH_STEPS);
+}
+
+static struct task *
+watch(struct worker *self)
+{
+    struct task *task = hark__worker_watch(self, false);
+
+    self->quiet_looks = task != NULL ? 0 : self->quiet_looks + 1;
+    return task;
+}
+
 // One sleep, announced. *watcher: whether self is; it may become it. Gives a task that
 // only a watcher finds, else NULL.
 static struct task *
@@ -246,7 +266,7 @@ park_once(struct worker *self, bool *watcher, bool *out_woken)
 {
     struct sched *sched = self->sched;
     int64_t until = hark__wheel_next_ns(self->wheel);
-    int64_t tick = hark__env_now(sched->env) + WATCH_TICK_NS;
+    int64_t tick = hark__env_now(sched->env) + watch_tick_ns(self);
     struct idler *idler = NULL;
 
     // seq_cst: announce, then look; a producer queues, then looks for announced ones.
@@ -263,7 +283,7 @@ park_once(struct worker *self, bool *watcher, bool *out_woken)
     if (idler != NULL) {
         poll_and_leave(self, idler);
     }
-    return *watcher ? hark__worker_watch(self, false) : NULL;
+    return *watcher ? watch(self) : NULL;
 }
 
 // While we run task (NULL: another one), something may wait here that only a watcher

@@ -15,9 +15,9 @@
 // A run-next place and the first few tasks of a ring are not announced to anyone: on its
 // own worker they have their turn in some microseconds, on a warm cache, and actors that
 // talk to each other stay together. So that nothing is stuck behind long turns, one
-// parked worker is the watcher: while others work it looks every WATCH_TICK_NS for a
-// run-next that has not moved, and for tasks that wait long, judged by how many turns
-// their worker had since the last look.
+// parked worker is the watcher: while others work it looks every 250 us, or up to 1 ms
+// while there is nothing to see, for a run-next that has not moved, and for tasks that
+// wait long, judged by how many turns their worker had since the last look.
 //
 // Where work is so fine that it does better on one worker, it is gathered there
 // (balance.h): others neither steal nor take, and hand on what they have.

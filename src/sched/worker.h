@@ -39,6 +39,7 @@ struct worker {
     // Owner only.
     uint32_t until_look;   // turns until the next look around
     int64_t watched_ns;    // when it last looked after others
+    uint32_t quiet_looks;  // such looks in a row, as the watcher, that found nothing
     struct sighting *seen; // of each worker
     int64_t now_ns;
     uint32_t streak; // run-next turns since the ring was served
