@@ -5,9 +5,9 @@
 
 enum {
     WATCH_IDLE_TICKS = 4, // ticks without work after which nobody watches
-    QUIET_LOOKS = 8,      // of a watcher that find nothing, before it takes twice the time
-    WATCH_STEPS = 2,      // how often that
-    WHEEL_SHIFT = 58,     // a timer id's upper bits name the wheel
+    QUIET_LOOKS = 8,  // of a watcher that find nothing, before it takes twice the time
+    WATCH_STEPS = 2,  // how often that
+    WHEEL_SHIFT = 58, // a timer id's upper bits name the wheel
 };
 
 #define POLL_EVERY_NS INT64_C(100000) // between looks of busy workers at the idler
