@@ -40,6 +40,7 @@ static const struct workload {
     {"mem", run_mem, true},
     {"mem_5M", run_mem_5M, true},
     {"mem_10M", run_mem_10M, true},
+    {"pairs", run_pairs, true},
     {"growth", run_growth, true},
     {"ask_open", run_ask_open, true},
     {"timers_armed", run_timers_armed, true},

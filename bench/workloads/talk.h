@@ -1,4 +1,4 @@
-// talk.h - two actors, or a ring of them: pingpong, counting, threadring.
+// talk.h - two actors, or a ring of them: pingpong, pairs, counting, threadring.
 //
 // The definitions and sizes are those of the Savina suite as our peer programs use it.
 
@@ -28,7 +28,7 @@ HARK_ACTOR(ponger, ping)
 typedef struct {
     hark_ref other;
     hark_ref owner;
-    int64_t pongs;
+    int64_t pongs, goal;
 } pinger;
 
 HARK_ON(pinger, go) {
@@ -36,7 +36,7 @@ HARK_ON(pinger, go) {
 }
 
 HARK_ON(pinger, pong) {
-    if (++self->pongs == PINGS) {
+    if (++self->pongs == self->goal) {
         hark_tell(ctx, self->owner, done, .value = self->pongs);
     } else {
         hark_tell(ctx, self->other, ping);
@@ -45,18 +45,74 @@ HARK_ON(pinger, pong) {
 
 HARK_ACTOR(pinger, go, pong)
 
+// The one of two new actors that begins.
+static hark_ref
+open_pair(hark_ctx *me, int64_t pings)
+{
+    hark_ref other = need_actor(me, hark_spawn(me, ponger));
+
+    return need_actor(me, hark_spawn(me, pinger, .other = other, .owner = hark_self(me),
+                                     .goal = pings));
+}
+
 static void
 run_pingpong(struct bench *bench)
 {
     hark_ctx *me = bench->me;
-    hark_ref other = need_actor(me, hark_spawn(me, ponger));
-    hark_ref first =
-        need_actor(me, hark_spawn(me, pinger, .other = other, .owner = hark_self(me)));
+    hark_ref first = open_pair(me, PINGS);
     double began = measure_now();
 
     hark_tell(me, first, go);
     expect_count("pongs", await_done(bench, 1), PINGS);
     figure_add_rate(bench->figures, 2.0 * PINGS, began, "msg/s");
+}
+
+// ---- pairs: what two workers gain over one where pairs have nothing to do with another ----
+
+enum { PAIRS_PINGS = 20000000, PAIRS_MOST = 16, PAIRS_ROUNDS = 5 };
+
+// Seconds that so many pairs take to send PAIRS_PINGS together.
+static double
+time_pairs(int workers, int pairs)
+{
+    struct bench bench = bench_open(workers, NULL);
+    hark_ref first[PAIRS_MOST];
+    int64_t each = PAIRS_PINGS / pairs;
+
+    for (int i = 0; i < pairs; i++) {
+        first[i] = open_pair(bench.me, each);
+    }
+    double began = measure_now();
+    for (int i = 0; i < pairs; i++) {
+        hark_tell(bench.me, first[i], go);
+    }
+    expect_count("pongs", await_done(&bench, pairs), each * pairs);
+    double took = measure_now() - began;
+    bench_close(&bench);
+    return took;
+}
+
+// By turns, since a machine drifts; the median of the ratios.
+static double
+gain_of_pairs(int pairs)
+{
+    double gains[PAIRS_ROUNDS];
+
+    for (int i = 0; i < PAIRS_ROUNDS; i++) {
+        double alone = time_pairs(1, pairs);
+
+        gains[i] = alone / time_pairs(2, pairs);
+    }
+    qsort(gains, PAIRS_ROUNDS, sizeof *gains, compare_doubles);
+    return gains[PAIRS_ROUNDS / 2];
+}
+
+static void
+run_pairs(struct bench *bench)
+{
+    figure_add(bench->figures, "gain_of_2", gain_of_pairs(2), "x");
+    figure_add(bench->figures, "gain_of_4", gain_of_pairs(4), "x");
+    figure_add(bench->figures, "gain_of_16", gain_of_pairs(PAIRS_MOST), "x");
 }
 
 // ---- counting: one actor floods another ----
