@@ -1,5 +1,6 @@
 // Pipes: which one a message or an event belongs to, and when one ends.
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,6 +164,21 @@ add_pipe(struct zsocket *socket, struct received *received)
     return pipe;
 }
 
+// libzmq's own ids are a 0 and a number that it counts up with each connection.
+static bool
+is_of_older_connection(const struct received *received, const struct zpipe *pipe)
+{
+    uint32_t theirs, its;
+
+    if (received->id_size != 1 + sizeof theirs || pipe->id_size != received->id_size
+        || received->id[0] != 0 || pipe->id[0] != 0) {
+        return false;
+    }
+    memcpy(&theirs, received->id + 1, sizeof theirs);
+    memcpy(&its, pipe->id + 1, sizeof its);
+    return (int32_t)(be32toh(theirs) - be32toh(its)) < 0; // it may wrap
+}
+
 struct zpipe *
 hark__zpipe_of(struct zsocket *socket, struct received *received)
 {
@@ -181,6 +197,9 @@ hark__zpipe_of(struct zsocket *socket, struct received *received)
     }
     // The last words of a connection may have come behind the news of its end.
     pipe = pipe_with_fd(socket, zmq_msg_get(&received->body, ZMQ_SRCFD));
+    if (pipe != NULL && is_of_older_connection(received, pipe)) {
+        return NULL; // and its descriptor is the pipe's now: a ROUTER reads them by turns
+    }
     if (pipe != NULL) {
         end_pipe(pipe, "the connection was lost");
     }
