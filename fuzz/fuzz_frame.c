@@ -89,7 +89,7 @@ static void
 take_frame(struct input *input, struct frame *frame)
 {
     char error[FUZZ_TEXT];
-    struct entry entry;
+    struct entry entry = {0};
     bool goes_on = true;
     hark_err err;
 

@@ -317,6 +317,7 @@ take_entries(struct link *link, struct reader *entries)
     char error[REMOTE_TEXT];
     hark_err err;
 
+    entry.is_repeatable = false;
     while (hark__entry_next(entries, &entry, &err, error, sizeof error)) {
         if (err != HARK_OK) {
             hark__inbound_reject(link->remote, err, error);

@@ -71,7 +71,7 @@ hark__link_hello(struct remote *remote)
         .version_max = WIRE_VERSION,
         .node_name = hark_str_of(remote->node->name),
         .incarnation = remote->node->id,
-        .flags = remote->endpoint[0] == '\0' ? HELLO_GUEST : 0,
+        .flags = HELLO_REPEATS | (remote->endpoint[0] == '\0' ? HELLO_GUEST : 0u),
         .heartbeat_ms = remote->heartbeat_ms,
         .endpoint = hark_str_of(remote->endpoint),
         .max_frame_bytes = remote->frame_limit_bytes,
@@ -178,6 +178,7 @@ hark__link_up(struct link *link, const struct hello *hello)
     link->peer = peer;
     link->state = LINK_UP;
     link->max_frame_bytes = hello->max_frame_bytes;
+    link->takes_repeats = (hello->flags & HELLO_REPEATS) != 0;
     if (hello->heartbeat_ms < link->heartbeat_ms) {
         link->heartbeat_ms = hello->heartbeat_ms > LEAST_HEARTBEAT_MS
                                  ? hello->heartbeat_ms
@@ -286,6 +287,7 @@ hark__link_flush_locked(struct link *link)
     link->unacked_bytes += outbox->size;
     hark__frame_stamp(outbox->data, link->seq_out, link->ack_out);
     link->outbox_tells = 0;
+    link->may_repeat = false;
     note_sent(link, send_outbox(link));
 }
 

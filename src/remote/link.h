@@ -80,6 +80,14 @@ struct sent_frame {
     uint32_t tells; // messages in it that would be lost in silence
 };
 
+// What a repeat shares with the envelope before it (wire/entry.h).
+struct last_sent {
+    uint64_t target;
+    hark_ref sender;
+    uint32_t remaining_ms, type;
+    uint8_t kind;
+};
+
 struct link {
     struct remote *remote;
     struct list by_remote;
@@ -99,11 +107,14 @@ struct link {
     const char *broken; // why the poller shall take it down; NULL: all is well
     uint32_t heartbeat_ms;
     uint64_t max_frame_bytes; // of the peer
+    bool takes_repeats;
     uint64_t seq_out, ack_out, seq_acked;
     bool ack_wanted; // it was full: a HEARTBEAT has asked for an acknowledgement
     int64_t sent_ns;
     struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
+    bool may_repeat;         // last is in the outbox, with no other envelope behind it
+    struct last_sent last;   // its last envelope
     size_t unacked_bytes;    // sent and not acknowledged
     struct sent_frame *sent; // of seq_acked + 1 ... seq_out; a circular queue
     uint32_t sent_capacity, sent_first;

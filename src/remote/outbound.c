@@ -43,6 +43,7 @@ go_back(struct link *link, struct mark to)
     hark__bytes_truncate(&link->outbox, to.size);
     hark__types_out_truncate(&link->types_out, to.types);
     link->introduced_count = to.introduced;
+    link->may_repeat = false;
 }
 
 // ---- third nodes ----
@@ -115,17 +116,54 @@ introduce_all(struct link *link, const struct strangers *strangers)
 
 // ---- envelopes ----
 
+static bool
+is_same_ref(hark_ref a, hark_ref b)
+{
+    return a.node == b.node && a.actor == b.actor;
+}
+
+// The peer knows all of the envelope from the last one, but for its correlation.
+static bool
+is_repeat(const struct link *link, const struct envelope *envelope)
+{
+    const struct last_sent *last = &link->last;
+
+    return link->may_repeat && envelope->target == last->target
+           && is_same_ref(envelope->sender, last->sender)
+           && envelope->type == last->type && envelope->kind == last->kind
+           && envelope->remaining_ms == last->remaining_ms;
+}
+
+static void
+remember(struct link *link, const struct envelope *envelope)
+{
+    link->last = (struct last_sent){
+        .target = envelope->target,
+        .sender = envelope->sender,
+        .remaining_ms = envelope->remaining_ms,
+        .type = envelope->type,
+        .kind = envelope->kind,
+    };
+    link->may_repeat = link->takes_repeats;
+}
+
 static hark_err
 put_payload(struct link *link, const struct envelope *envelope,
             const struct outgoing *what, struct strangers *strangers)
 {
     struct ref_watch watch = {on_ref, strangers};
 
-    hark__envelope_begin(&link->outbox, envelope);
+    if (is_repeat(link, envelope)) {
+        hark__entry_repeat(&link->outbox, envelope->correlation);
+    } else {
+        hark__envelope_begin(&link->outbox, envelope);
+        remember(link, envelope);
+    }
     return hark__payload_encode(&link->outbox, what->type, what->value, &watch);
 }
 
-// An envelope with a typed payload, behind what it needs to be understood.
+// An envelope with a typed payload, behind what it needs to be understood. After an error
+// the caller goes back.
 static hark_err
 put_typed(struct link *link, struct envelope *envelope, const struct outgoing *what)
 {
@@ -143,6 +181,7 @@ put_typed(struct link *link, struct envelope *envelope, const struct outgoing *w
     if (err == HARK_OK
         && strangers.count > 0) { // introduce them first, and write it again
         hark__bytes_truncate(&link->outbox, start);
+        link->may_repeat = false;
         introduce_all(link, &strangers);
         err = put_payload(link, envelope, what, &strangers);
     }
@@ -160,9 +199,23 @@ set_failure(struct envelope *envelope, const struct outgoing *what)
     envelope->text = (hark_str){failure->text, failure->size};
 }
 
+// What an envelope is made of. The runtime's own are plain.
+struct draft {
+    const struct envelope *plain; // NULL: what
+    const struct outgoing *what;
+    hark_ref to;
+    uint64_t number; // of an ask
+};
+
+static void
+put_plain(struct link *link, const struct envelope *envelope)
+{
+    hark__envelope_encode(&link->outbox, envelope);
+    link->may_repeat = false;
+}
+
 static hark_err
-put_envelope(struct link *link, hark_ref to, const struct outgoing *what,
-             uint64_t number)
+put_envelope(struct link *link, const struct draft *draft)
 {
     static const uint8_t kinds[] = {
         [MESSAGE_TELL] = ENVELOPE_TELL,
@@ -170,42 +223,31 @@ put_envelope(struct link *link, hark_ref to, const struct outgoing *what,
         [MESSAGE_REPLY] = ENVELOPE_REPLY,
         [MESSAGE_FAILURE] = ENVELOPE_FAILURE,
     };
+    const struct outgoing *what = draft->what;
+
+    if (draft->plain != NULL) {
+        put_plain(link, draft->plain);
+        return HARK_OK;
+    }
+
     struct envelope envelope = {
         .kind = kinds[what->kind],
-        .target = what->kind <= MESSAGE_ASK ? to.actor : 0,
+        .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
         .sender = what->from,
-        .correlation = what->kind == MESSAGE_ASK ? number : what->correlation,
+        .correlation = what->kind == MESSAGE_ASK ? draft->number : what->correlation,
         .remaining_ms = what->timeout_ms,
         .type = TYPE_NONE,
     };
 
     if (what->kind == MESSAGE_FAILURE) {
         set_failure(&envelope, what);
-        hark__envelope_encode(&link->outbox, &envelope);
+        put_plain(link, &envelope);
         return HARK_OK;
     }
     return put_typed(link, &envelope, what);
 }
 
 // ---- the outbox ----
-
-// The envelope from `start` on does not fit into one frame with what is before it: that
-// leaves first.
-static void
-split(struct link *link, size_t start)
-{
-    struct bytes *outbox = &link->outbox;
-    size_t size = outbox->size - start;
-    struct bytes rest;
-
-    hark__bytes_init(&rest);
-    hark__bytes_append(&rest, outbox->data + start, size);
-    hark__bytes_truncate(outbox, start);
-    hark__link_flush_locked(link);
-    hark__bytes_append(outbox, rest.data, size);
-    outbox->failed = outbox->failed || rest.failed;
-    hark__bytes_fini(&rest);
-}
 
 static bool
 is_full(const struct link *link)
@@ -244,11 +286,47 @@ bound_answers(struct link *link)
     }
 }
 
-// What was encoded since `from` stays, or goes: then an error. The lock is held.
-static hark_err
-keep_entry(struct link *link, struct mark from, hark_err err, char *error,
-           size_t error_size)
+// Says why nothing was put into the outbox.
+static __attribute__((cold, noinline)) void
+explain(const struct link *link, hark_err err, size_t size, char *error,
+        size_t error_size)
 {
+    if (err == HARK_ETOOBIG) {
+        snprintf(error, error_size,
+                 "%zu bytes are more than the peer's limit of %" PRIu64, size,
+                 link->max_frame_bytes);
+    } else {
+        snprintf(error, error_size, "%s",
+                 err == HARK_EINVAL   ? "a field has a length and a null pointer"
+                 : err == HARK_ELIMIT ? "it does not fit behind what waits already"
+                                      : hark_err_text(err));
+    }
+}
+
+// Encodes it behind what is in the outbox; or, if both do not fit into one frame, lets
+// that leave first. What was encoded is for the caller to take back on error.
+static hark_err
+put_fitting(struct link *link, const struct draft *draft, struct mark *from)
+{
+    hark_err err = put_envelope(link, draft);
+
+    if (err != HARK_OK || link->outbox.failed
+        || link->outbox.size <= link->max_frame_bytes
+        || from->size <= FRAME_HEAD_SIZE) {
+        return err;
+    }
+    go_back(link, *from);
+    hark__link_flush_locked(link);
+    *from = mark(link);
+    return from->size <= FRAME_HEAD_SIZE ? put_envelope(link, draft) : HARK_ELIMIT;
+}
+
+// The whole entry, or nothing and an error. The lock is held.
+static hark_err
+put_entry(struct link *link, const struct draft *draft, char *error, size_t error_size)
+{
+    struct mark from = mark(link);
+    hark_err err = put_fitting(link, draft, &from);
     size_t size = link->outbox.size - from.size;
 
     if (err == HARK_OK && link->outbox.failed) {
@@ -258,20 +336,9 @@ keep_entry(struct link *link, struct mark from, hark_err err, char *error,
         err = HARK_ETOOBIG;
     }
     if (err != HARK_OK) {
-        if (err == HARK_ETOOBIG) {
-            snprintf(error, error_size,
-                     "%zu bytes are more than the peer's limit of %" PRIu64, size,
-                     link->max_frame_bytes);
-        } else {
-            snprintf(error, error_size, "%s",
-                     err == HARK_EINVAL ? "a field has a length and a null pointer"
-                                        : hark_err_text(err));
-        }
+        explain(link, err, size, error, error_size);
         go_back(link, from);
         return err;
-    }
-    if (link->outbox.size > link->max_frame_bytes && from.size > FRAME_HEAD_SIZE) {
-        split(link, from.size);
     }
     if (link->outbox.size >= SEND_AT) {
         hark__link_flush_locked(link);
@@ -327,9 +394,8 @@ put_locked(struct link *link, hark_ref to, const struct outgoing *what, char *er
         snprintf(error, error_size, "%s", hark_err_text(HARK_ENOMEM));
         return HARK_ENOMEM;
     }
-    struct mark from = mark(link);
-    hark_err err =
-        keep_entry(link, from, put_envelope(link, to, what, number), error, error_size);
+    const struct draft draft = {.what = what, .to = to, .number = number};
+    hark_err err = put_entry(link, &draft, error, error_size);
     if (err != HARK_OK && is_ask) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
     } else if (err == HARK_OK && what->kind == MESSAGE_TELL) {
@@ -353,16 +419,15 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char
 // ---- the runtime's own envelopes ----
 
 static hark_err
-put_plain(struct link *link, const struct envelope *envelope)
+put_own(struct link *link, const struct envelope *envelope)
 {
+    const struct draft draft = {.plain = envelope};
     char error[REMOTE_TEXT];
+    hark_err err = HARK_ENONODE;
 
     pthread_mutex_lock(&link->lock);
-    struct mark from = mark(link);
-    hark_err err = HARK_ENONODE;
     if (link->broken == NULL) {
-        hark__envelope_encode(&link->outbox, envelope);
-        err = keep_entry(link, from, HARK_OK, error, sizeof error);
+        err = put_entry(link, &draft, error, sizeof error);
     }
     bound_answers(link);
     pthread_mutex_unlock(&link->lock);
@@ -393,14 +458,14 @@ hark__link_lookup(struct link *link, const struct pending *pending, hark_str nam
     if (number == 0) {
         return HARK_ENOMEM;
     }
-    hark_err err = put_plain(link, &(struct envelope){
-                                       .kind = ENVELOPE_LOOKUP,
-                                       .sender = pending->asker,
-                                       .correlation = number,
-                                       .remaining_ms = HARK_FOREVER,
-                                       .type = TYPE_NONE,
-                                       .text = name,
-                                   });
+    hark_err err = put_own(link, &(struct envelope){
+                                     .kind = ENVELOPE_LOOKUP,
+                                     .sender = pending->asker,
+                                     .correlation = number,
+                                     .remaining_ms = HARK_FOREVER,
+                                     .type = TYPE_NONE,
+                                     .text = name,
+                                 });
     if (err != HARK_OK) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
     } else {
@@ -413,12 +478,12 @@ void
 hark__link_found(struct link *link, uint64_t correlation, hark_ref found)
 {
     // Without memory the asker's clock ends it.
-    (void)put_plain(link, &(struct envelope){
-                              .kind = ENVELOPE_FOUND,
-                              .correlation = correlation,
-                              .type = TYPE_NONE,
-                              .found = found,
-                          });
+    (void)put_own(link, &(struct envelope){
+                            .kind = ENVELOPE_FOUND,
+                            .correlation = correlation,
+                            .type = TYPE_NONE,
+                            .found = found,
+                        });
 }
 
 void
@@ -426,12 +491,12 @@ hark__link_fail(struct link *link, uint64_t correlation, int code, hark_stage st
                 const char *text)
 {
     // As above.
-    (void)put_plain(link, &(struct envelope){
-                              .kind = ENVELOPE_FAILURE,
-                              .correlation = correlation,
-                              .type = TYPE_NONE,
-                              .code = code,
-                              .stage = stage,
-                              .text = hark_str_of(text),
-                          });
+    (void)put_own(link, &(struct envelope){
+                            .kind = ENVELOPE_FAILURE,
+                            .correlation = correlation,
+                            .type = TYPE_NONE,
+                            .code = code,
+                            .stage = stage,
+                            .text = hark_str_of(text),
+                        });
 }

@@ -4,9 +4,12 @@
 
 #include "message/registry.h"
 #include "message/type.h"
+#include "wire/pack.h"
 
 #define TYPES_CODE 100
 #define NODE_CODE 101
+#define REPEAT_CODE 102
+#define REPEAT_ELEMENTS 3
 
 void
 hark__entry_types(struct bytes *out, uint32_t first, uint32_t count)
@@ -63,6 +66,19 @@ hark__entry_node(struct bytes *out, const struct node_decl *node)
     hark__bytes_put_u64(out, node->incarnation);
     hark__bytes_put_str(out, node->name);
     hark__bytes_put_str(out, node->endpoint);
+}
+
+void
+hark__entry_repeat(struct bytes *out, uint64_t correlation)
+{
+    uint8_t *at = hark__bytes_open(out, REPEAT_ELEMENTS * PACK_MOST);
+
+    if (at == NULL) {
+        return; // the outbox says so
+    }
+    at = hark__pack_array_head(at, REPEAT_ELEMENTS);
+    at = hark__pack_u64(at, REPEAT_CODE);
+    hark__bytes_close(out, hark__pack_u64(at, correlation));
 }
 
 // Skips what stands in an array behind the elements that are known.
@@ -168,76 +184,117 @@ get_node(struct reader *in, struct node_decl *node)
            && hark__reader_str(in, &node->endpoint);
 }
 
-// Decodes an entry that is all of `in`.
-static hark_err
-decode(struct reader *in, struct entry *entry, char *error, size_t error_size)
+// Reads what stands behind the code of a repeat.
+static bool
+get_repeat(struct reader *in, uint32_t count, struct envelope *envelope)
 {
-    struct reader inner = *in;
-    uint32_t count, code;
+    if (count < REPEAT_ELEMENTS || !hark__reader_u64(in, &envelope->correlation)) {
+        return false;
+    }
+    envelope->payload = in->at;
+    if (!hark__reader_skip(in)) {
+        return false;
+    }
+    envelope->payload_size = (size_t)(in->at - envelope->payload);
+    return skip_rest(in, count, REPEAT_ELEMENTS);
+}
 
-    if (!hark__reader_array(&inner, &count) || !hark__reader_u32(&inner, &code)) {
-        snprintf(error, error_size, "entry: not an array that begins with a number");
-        return HARK_EDECODE;
-    }
-    if (code < TYPES_CODE) {
-        entry->kind = ENTRY_ENVELOPE;
-        return hark__envelope_decode(in, &entry->envelope, error, error_size);
-    }
+static hark_err
+fail(char *error, size_t error_size, const char *what)
+{
+    snprintf(error, error_size, "entry: %s", what);
+    return HARK_EDECODE;
+}
+
+// Decodes an entry that is neither an envelope nor a repeat, and all of `in`: behind its
+// code.
+static hark_err
+decode_other(struct reader *in, uint32_t count, uint32_t code, struct entry *entry,
+             char *error, size_t error_size)
+{
     if (code == TYPES_CODE) {
         entry->kind = ENTRY_TYPES;
-        if (count < 3 || !get_types(&inner, &entry->types)) {
-            snprintf(error, error_size, "entry: malformed declaration of types");
-            return HARK_EDECODE;
-        }
-    } else if (code == NODE_CODE) {
-        entry->kind = ENTRY_NODE;
-        if (count < 4 || !get_node(&inner, &entry->node)) {
-            snprintf(error, error_size, "entry: malformed introduction of a node");
-            return HARK_EDECODE;
-        }
-    } else {
-        entry->kind = ENTRY_UNKNOWN;
+        return count >= 3 && get_types(in, &entry->types)
+                   ? HARK_OK
+                   : fail(error, error_size, "malformed declaration of types");
     }
+    if (code == NODE_CODE) {
+        entry->kind = ENTRY_NODE;
+        return count >= 4 && get_node(in, &entry->node)
+                   ? HARK_OK
+                   : fail(error, error_size, "malformed introduction of a node");
+    }
+    entry->kind = ENTRY_UNKNOWN;
     return HARK_OK;
 }
 
-// Most entries are; they are decoded without a walk to find their end.
-static bool
-is_envelope(struct reader in)
+// Decodes a repeat behind its code.
+static hark_err
+decode_repeat(struct reader *in, uint32_t count, struct entry *entry, char *error,
+              size_t error_size)
 {
-    uint32_t count, code;
+    if (!entry->is_repeatable) {
+        return fail(error, error_size, "a repeat of nothing");
+    }
+    entry->kind = ENTRY_ENVELOPE;
+    return get_repeat(in, count, &entry->envelope)
+               ? HARK_OK
+               : fail(error, error_size, "malformed repeat");
+}
 
-    return hark__reader_array(&in, &count) && hark__reader_u32(&in, &code)
-           && code < TYPES_CODE;
+static hark_err
+decode_envelope(struct reader *in, struct entry *entry, char *error, size_t error_size)
+{
+    hark_err err = hark__envelope_decode(in, &entry->envelope, error, error_size);
+
+    entry->kind = ENTRY_ENVELOPE;
+    entry->is_repeatable = err == HARK_OK && hark__is_repeatable(entry->envelope.kind);
+    return err;
+}
+
+// Decodes the entry at *entries. HARK_OK: and leaves entries behind it, if it is an
+// envelope or a repeat, which most are; they need no walk to find their end.
+static hark_err
+decode(struct reader *entries, struct entry *entry, bool *out_is_behind, char *error,
+       size_t error_size)
+{
+    struct reader in = *entries, inner = *entries;
+    uint32_t count, code;
+    hark_err err;
+
+    *out_is_behind = false;
+    if (!hark__reader_array(&inner, &count) || !hark__reader_u32(&inner, &code)) {
+        return fail(error, error_size, "not an array that begins with a number");
+    }
+    if (code == REPEAT_CODE) {
+        err = decode_repeat(&inner, count, entry, error, error_size);
+        in = inner;
+    } else if (code < TYPES_CODE) {
+        err = decode_envelope(&in, entry, error, error_size);
+    } else {
+        return decode_other(&inner, count, code, entry, error, error_size);
+    }
+    if (err == HARK_OK) {
+        *out_is_behind = true;
+        *entries = in;
+    }
+    return err;
 }
 
 bool
 hark__entry_next(struct reader *entries, struct entry *out_entry, hark_err *out_err,
                  char *error, size_t error_size)
 {
+    bool is_behind;
+
     if (hark__reader_left(entries) == 0) {
         return false;
     }
-
-    struct reader one = *entries;
-
-    if (is_envelope(one)) {
-        out_entry->kind = ENTRY_ENVELOPE;
-        *out_err = hark__envelope_decode(&one, &out_entry->envelope, error, error_size);
-        if (*out_err == HARK_OK) {
-            entries->at = one.at;
-            return true;
-        }
-        one = *entries; // where does it end?
-    }
-    if (!hark__reader_skip(entries)) {
+    *out_err = decode(entries, out_entry, &is_behind, error, error_size);
+    if (!is_behind && !hark__reader_skip(entries)) {
         entries->at = entries->end;
-        snprintf(error, error_size, "entry: cut off, or no msgpack");
-        *out_err = HARK_EDECODE;
-        return true;
+        *out_err = fail(error, error_size, "cut off, or no msgpack");
     }
-    one.end = entries->at;
-    *out_err = decode(&one, out_entry, error, error_size);
     return true;
 }
 

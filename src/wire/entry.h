@@ -3,7 +3,10 @@
 //     envelope                                   kinds 1 to 99
 //     [100, first, [[name, hash, [[field, kind, element, nested]...]]...]]   types
 //     [101, incarnation, name, endpoint]                                   a third node
+//     [102, correlation, payload]                                          a repeat
 //
+// A repeat stands for the last envelope before it in the batch, with another correlation
+// and payload. Most messages of a turn go the same way, and so need not say it each time.
 // Types are numbered by each sender on its own, in the order of its declarations, and
 // must be declared before an envelope names them. Views point into the frame.
 
@@ -46,10 +49,12 @@ struct node_decl {
     hark_str endpoint;
 };
 
+// Starts as {0} and is kept from one entry of a batch to the next.
 struct entry {
     enum entry_kind kind;
+    bool is_repeatable;       // envelope is such that it may be repeated
+    struct envelope envelope; // ENTRY_ENVELOPE. Else the last one of the batch
     union {
-        struct envelope envelope;
         struct types types;
         struct node_decl node;
     };
@@ -60,6 +65,14 @@ struct entry {
 void hark__entry_types(struct bytes *out, uint32_t first, uint32_t count);
 void hark__entry_type(struct bytes *out, const hark_type *type);
 void hark__entry_node(struct bytes *out, const struct node_decl *node);
+// Appends all of a repeat but the payload. Exactly one value must follow.
+void hark__entry_repeat(struct bytes *out, uint64_t correlation);
+// Tells whether an envelope of that kind may be repeated.
+static inline bool
+hark__is_repeatable(uint8_t kind)
+{
+    return kind >= ENVELOPE_TELL && kind <= ENVELOPE_REPLY;
+}
 
 // True while there are entries left: reads the next one. *out_err is HARK_OK; or
 // HARK_EDECODE when this entry is malformed, and then error says how, and the next call

@@ -30,7 +30,8 @@ enum frame_kind {
 };
 
 enum hello_flag {
-    HELLO_GUEST = 1, // binds nothing: reach it over its own connection
+    HELLO_GUEST = 1,   // binds nothing: reach it over its own connection
+    HELLO_REPEATS = 2, // understands repeats (wire/entry.h)
 };
 
 // Who speaks, in a HELLO and its answer.

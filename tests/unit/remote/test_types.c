@@ -50,7 +50,7 @@ static hark_err
 take_in(struct bench *bench)
 {
     struct reader in = hark__reader_of(bench->bytes.data, bench->bytes.size);
-    struct entry entry;
+    struct entry entry = {0};
     char error[100];
     hark_err err, result = HARK_OK;
 

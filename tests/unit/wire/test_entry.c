@@ -24,7 +24,7 @@ read_one(const void *data, size_t size, struct entry *out_entry)
 static struct type_decl
 declared(const hark_type *type)
 {
-    struct entry entry;
+    struct entry entry = {0};
     struct type_decl decl;
 
     hark__bytes_truncate(&bytes, 0);
@@ -53,7 +53,7 @@ a_declaration_says_name_hash_and_fields(void **state)
 static void
 declared_types_are_read_in_order(void **state)
 {
-    struct entry entry;
+    struct entry entry = {0};
     struct type_decl type;
     struct field_decl field;
 
@@ -85,7 +85,7 @@ declared_types_are_read_in_order(void **state)
 static void
 an_introduction_comes_back(void **state)
 {
-    struct entry entry;
+    struct entry entry = {0};
     const struct node_decl node = {7, HARK_STR("third"), HARK_STR("tcp://h:1")};
 
     (void)state;
@@ -97,6 +97,126 @@ an_introduction_comes_back(void **state)
     assert_true(hark_str_equal(entry.node.endpoint, node.endpoint));
 }
 
+// ---- repeats ----
+
+// Appends an envelope with the payload [1].
+static void
+put_one(uint8_t kind)
+{
+    hark__envelope_encode(&bytes,
+                          &(struct envelope){.kind = kind,
+                                             .target = 5,
+                                             .sender = {7, 8},
+                                             .correlation = 9,
+                                             .remaining_ms = 10,
+                                             .type = 3,
+                                             .text = HARK_STR("x"),
+                                             .payload = (const uint8_t *)"\x91\1",
+                                             .payload_size = 2});
+}
+
+static void
+put_repeat(uint64_t correlation, const void *payload, size_t size)
+{
+    hark__entry_repeat(&bytes, correlation);
+    hark__bytes_append(&bytes, payload, size);
+}
+
+static void
+a_repeat_is_the_envelope_before_with_another_payload(void **state)
+{
+    struct entry entry = {0};
+    hark_err err;
+
+    (void)state;
+    put_one(ENVELOPE_ASK);
+    put_repeat(300, RAW("\x91\2"));
+    hark__entry_node(&bytes, &(struct node_decl){9, HARK_STR("n"), HARK_STR("")});
+    put_repeat(0, RAW("\x93\xa1x\xc0\3"));
+    struct reader in = hark__reader_of(bytes.data, bytes.size);
+    for (int i = 0; i < 4; i++) {
+        assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(err, HARK_OK);
+        assert_int_equal(entry.kind, i == 2 ? ENTRY_NODE : ENTRY_ENVELOPE);
+        assert_int_equal(entry.envelope.kind, ENVELOPE_ASK);
+        assert_int_equal(entry.envelope.target, 5);
+        assert_int_equal(entry.envelope.sender.node, 7);
+        assert_int_equal(entry.envelope.sender.actor, 8);
+        assert_int_equal(entry.envelope.correlation, i == 0 ? 9 : i == 3 ? 0 : 300);
+        assert_int_equal(entry.envelope.remaining_ms, 10);
+        assert_int_equal(entry.envelope.type, 3);
+    }
+    assert_int_equal(entry.envelope.payload_size, 5);
+    assert_memory_equal(entry.envelope.payload, "\x93\xa1x\xc0\3", 5);
+    assert_false(hark__entry_next(&in, &entry, &err, error, sizeof error));
+}
+
+static void
+a_repeat_takes_three_bytes_and_its_payload(void **state)
+{
+    (void)state;
+    put_repeat(0, RAW("\x91\2"));
+    assert_bytes(&bytes, RAW("\x93\x66\x00\x91\2"));
+}
+
+static void
+repeats_of_nothing_are_refused(void **state)
+{
+    static const uint8_t others[] = {ENVELOPE_FAILURE, ENVELOPE_LOOKUP, ENVELOPE_FOUND,
+                                     ENVELOPE_CANCEL,  ENVELOPE_DOWN,   99};
+    struct entry entry = {0};
+    hark_err err;
+
+    (void)state;
+    put_repeat(1, RAW("\x91\2"));
+    assert_int_equal(read_one(bytes.data, bytes.size, &entry), HARK_EDECODE);
+    assert_string_equal(error, "entry: a repeat of nothing");
+    for (size_t i = 0; i < sizeof others; i++) {
+        hark__bytes_truncate(&bytes, 0);
+        put_one(ENVELOPE_TELL);
+        put_one(others[i]);
+        put_repeat(1, RAW("\x91\2"));
+        struct reader in = hark__reader_of(bytes.data, bytes.size);
+        for (int j = 0; j < 3; j++) {
+            assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        }
+        assert_int_equal(err, HARK_EDECODE);
+    }
+    hark__bytes_truncate(&bytes, 0);
+    put_one(ENVELOPE_TELL);
+    hark__bytes_append(&bytes, RAW("\x91\5")); // an envelope without elements
+    put_repeat(1, RAW("\x91\2"));
+    struct reader in = hark__reader_of(bytes.data, bytes.size);
+    for (int i = 0; i < 3; i++) {
+        assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(err, i == 0 ? HARK_OK : HARK_EDECODE);
+    }
+}
+
+static void
+a_malformed_repeat_harms_itself_only(void **state)
+{
+    struct entry entry = {0};
+    hark_err err;
+
+    (void)state;
+    put_one(ENVELOPE_TELL);
+    hark__bytes_append(&bytes, RAW("\x93\x66\xff\x91\2"));      // correlation -1
+    hark__bytes_append(&bytes, RAW("\x92\x66\x01"));            // no payload
+    hark__bytes_append(&bytes, RAW("\x94\x66\x01\x91\2\xa1x")); // a later element
+    struct reader in = hark__reader_of(bytes.data, bytes.size);
+    for (int i = 0; i < 4; i++) {
+        assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(err, i == 1 || i == 2 ? HARK_EDECODE : HARK_OK);
+    }
+    assert_int_equal(entry.envelope.kind, ENVELOPE_TELL);
+    assert_int_equal(entry.envelope.correlation, 1);
+    assert_int_equal(entry.envelope.payload_size, 2);
+    assert_false(hark__entry_next(&in, &entry, &err, error, sizeof error));
+}
+
+// ---- what is malformed ----
+
 static void
 a_bad_entry_harms_itself_only(void **state)
 {
@@ -106,7 +226,7 @@ a_bad_entry_harms_itself_only(void **state)
                                 "\x9a\x05\x00\xc0\x01\x00\x00\x00\x00\xc0\x91\xa1n"
                                 "\x92\xcd\x01\x00\x00";
     struct reader in = hark__reader_of(batch, sizeof batch - 1);
-    struct entry entry;
+    struct entry entry = {0};
     hark_err err;
 
     (void)state;
@@ -130,7 +250,7 @@ static void
 an_entry_without_an_end_ends_the_batch(void **state)
 {
     struct reader in = hark__reader_of("\x92\x05\xdd\x05\0\0\0\xc0", 8);
-    struct entry entry;
+    struct entry entry = {0};
     hark_err err;
 
     (void)state;
@@ -159,7 +279,7 @@ malformed_declarations_are_refused(void **state)
             "\x93\x64\x00\x91\x93\xa1x\x01\x91\x94\xa1k\x05\0\x01")}, // nested a number
         {RAW("\x93\x64\xce\xff\xff\xff\xff\x91\x93\xa1x\x01\x90")},   // past 2^32
     };
-    struct entry entry;
+    struct entry entry = {0};
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -249,6 +369,8 @@ the_field_that_differs_is_named(void **state)
 
 // ---- bytes that nobody vouches for ----
 
+enum { WHOLE = 4 }; // entries
+
 static void
 write_batch(void)
 {
@@ -264,6 +386,7 @@ write_batch(void)
                                              .type = 1,
                                              .payload = (const uint8_t *)"\x91\xa1t",
                                              .payload_size = 3});
+    put_repeat(70000, RAW("\x91\xa1u"));
 }
 
 // Walks over a batch as a receiver does. Gives how many entries were good.
@@ -272,7 +395,7 @@ walk(const uint8_t *data, size_t size)
 {
     uint8_t *copy = exact_copy(data, size);
     struct reader in = hark__reader_of(copy, size);
-    struct entry entry;
+    struct entry entry = {0};
     struct type_decl type;
     struct field_decl field;
     unsigned good = 0;
@@ -298,9 +421,9 @@ every_truncation_loses_what_is_cut_and_no_more(void **state)
     (void)state;
     write_batch();
     size_t whole = bytes.size;
-    assert_int_equal(walk(bytes.data, whole), 3);
+    assert_int_equal(walk(bytes.data, whole), WHOLE);
     for (size_t size = 0; size < whole; size++) {
-        assert_true(walk(bytes.data, size) < 3);
+        assert_true(walk(bytes.data, size) < WHOLE);
     }
 }
 
@@ -318,7 +441,7 @@ every_change_of_one_byte_is_handled(void **state)
         }
         bytes.data[at] = was;
     }
-    assert_int_equal(walk(bytes.data, bytes.size), 3);
+    assert_int_equal(walk(bytes.data, bytes.size), WHOLE);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -330,6 +453,10 @@ main(void)
         TEST(a_declaration_says_name_hash_and_fields),
         TEST(declared_types_are_read_in_order),
         TEST(an_introduction_comes_back),
+        TEST(a_repeat_is_the_envelope_before_with_another_payload),
+        TEST(a_repeat_takes_three_bytes_and_its_payload),
+        TEST(repeats_of_nothing_are_refused),
+        TEST(a_malformed_repeat_harms_itself_only),
         TEST(a_bad_entry_harms_itself_only),
         TEST(an_entry_without_an_end_ends_the_batch),
         TEST(malformed_declarations_are_refused),
