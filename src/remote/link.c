@@ -1,6 +1,7 @@
 #include "remote/link.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +26,43 @@ start_batch(struct bytes *batch)
     hark__frame_batch(batch, 0, 0);
 }
 
+// Zeroed memory, but for the lock, which somebody who is late may just hold. remote's lock
+// is held. NULL: no memory.
+static struct link *
+link_alloc(struct remote *remote)
+{
+    struct link *link;
+
+    if (hark__list_is_empty(&remote->unused)) {
+        link = calloc(1, sizeof *link);
+        if (link != NULL) {
+            pthread_mutex_init(&link->lock, NULL);
+        }
+        return link;
+    }
+    link = CONTAINER_OF(remote->unused.next, struct link, by_remote);
+    hark__list_remove(&link->by_remote);
+    memset(&link->by_remote, 0, sizeof *link - offsetof(struct link, by_remote));
+    return link;
+}
+
+// Takes a link that is gone, and in no list. remote's lock is held.
+static void
+link_retire(struct link *link)
+{
+    hark__bytes_fini(&link->outbox);
+    hark__types_in_fini(&link->types_in);
+    hark__types_out_fini(&link->types_out);
+    free(link->sent);
+    link->sent = NULL;
+    hark__list_append(&link->remote->unused, &link->by_remote);
+}
+
+// remote's lock is held. NULL: no memory.
 static struct link *
 link_new(struct remote *remote)
 {
-    struct link *link = calloc(1, sizeof *link);
+    struct link *link = link_alloc(remote);
 
     if (link == NULL) {
         return NULL;
@@ -37,28 +71,14 @@ link_new(struct remote *remote)
     link->heartbeat_ms = remote->heartbeat_ms;
     link->max_frame_bytes = remote->frame_limit_bytes;
     link->opened_ns = link->heard_ns = link->sent_ns = hark__env_now(remote->node->env);
-    pthread_mutex_init(&link->lock, NULL);
     hark__list_init(&link->by_remote);
     hark__bytes_init(&link->outbox);
     start_batch(&link->outbox);
     if (link->outbox.failed) { // from here on it keeps the memory for a batch's head
-        hark__bytes_fini(&link->outbox);
-        pthread_mutex_destroy(&link->lock);
-        free(link);
+        link_retire(link);
         return NULL;
     }
     return link;
-}
-
-static void
-link_free(struct link *link)
-{
-    hark__bytes_fini(&link->outbox);
-    hark__types_in_fini(&link->types_in);
-    hark__types_out_fini(&link->types_out);
-    free(link->sent);
-    pthread_mutex_destroy(&link->lock);
-    free(link);
 }
 
 // ---- opening ----
@@ -113,7 +133,7 @@ hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
     *out_err =
         hark__net_connect(remote->net, endpoint, link, &link->pipe, error, error_size);
     if (*out_err != HARK_OK) {
-        link_free(link);
+        link_retire(link);
         return NULL;
     }
     hark__remote_begin(remote);
@@ -131,16 +151,15 @@ hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
 struct link *
 hark__link_accept(struct remote *remote, struct pipe *pipe)
 {
+    pthread_mutex_lock(&remote->lock);
     struct link *link = link_new(remote);
-
     if (link != NULL) {
         link->pipe = pipe;
         link->state = LINK_CONNECTING;
         hark__pipe_set_user(pipe, link);
-        pthread_mutex_lock(&remote->lock);
         hark__list_append(&remote->links, &link->by_remote);
-        pthread_mutex_unlock(&remote->lock);
     }
+    pthread_mutex_unlock(&remote->lock);
     return link;
 }
 
@@ -370,10 +389,21 @@ hark__link_goodbye(struct link *link, int code, const char *why)
 }
 
 void
-hark__link_discard(struct link *link)
+hark__links_free(struct remote *remote)
 {
-    hark__list_remove(&link->by_remote);
-    link_free(link);
+    while (!hark__list_is_empty(&remote->links)) {
+        struct link *link = CONTAINER_OF(remote->links.next, struct link, by_remote);
+
+        hark__list_remove(&link->by_remote);
+        link_retire(link);
+    }
+    while (!hark__list_is_empty(&remote->unused)) {
+        struct link *link = CONTAINER_OF(remote->unused.next, struct link, by_remote);
+
+        hark__list_remove(&link->by_remote);
+        pthread_mutex_destroy(&link->lock);
+        free(link);
+    }
 }
 
 // Messages in frames that the peer has not acknowledged, or that never left.
@@ -443,6 +473,7 @@ describe(const struct link *link, const char *why, char *out, size_t size)
 void
 hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
 {
+    struct remote *remote = link->remote;
     bool was_up = link->peer != NULL;
     char text[REMOTE_TEXT + NODE_NAME + ENDPOINT_SIZE];
 
@@ -458,7 +489,9 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
     hark__pipe_close(link->pipe);
     fail_pendings(link, code, was_up ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT, text);
     report_lost(link, lost, code, text);
-    link_free(link);
+    pthread_mutex_lock(&remote->lock);
+    link_retire(link);
+    pthread_mutex_unlock(&remote->lock);
 }
 
 // ---- clocks ----

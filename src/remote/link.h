@@ -13,7 +13,9 @@
 // Peer: a node, known by its incarnation. It outlives its links, as refs to it do.
 //
 // Locks, in this order: remote, peer, link, pendings. Nothing is sent to actors while
-// one is held, since that may lead to another peer.
+// one is held, since that may lead to another peer. A sender takes the link's only. So the
+// memory of a link that is gone stays, and serves another one: a sender that was late
+// finds under the lock that it is not the peer's link any more.
 
 #ifndef REMOTE_LINK_H
 #define REMOTE_LINK_H
@@ -45,8 +47,9 @@ struct remote {
     uint32_t heartbeat_ms, connect_ms;
     size_t link_limit_bytes, frame_limit_bytes;
     struct pendings pendings;
-    pthread_mutex_t lock; // guards links, peers, has_begun and endpoint
+    pthread_mutex_t lock; // guards links, unused, peers, has_begun and endpoint
     struct list links;    // struct link, by_remote
+    struct list unused;   // struct link that are gone, by_remote
     struct peer *peers;   // by next; never shrinks
     uint32_t peer_count;
     bool has_begun;               // idle workers know of the net
@@ -65,8 +68,9 @@ struct peer {
     uint64_t incarnation;         // constant
     char name[NODE_NAME];         // constant once target is registered
     char endpoint[ENDPOINT_SIZE]; // constant likewise; empty: a guest
-    pthread_mutex_t lock;         // guards link, may_dial; held while link is used
-    struct link *link;            // where messages go out; NULL: none
+    pthread_mutex_t lock;         // guards may_dial and the writing of link
+    _Atomic(struct link *) link;  // where messages go out; NULL: none. Taken away under
+                                  // the link's own lock
     bool may_dial;                // introduced, and never tried
     _Atomic(uint32_t) room; // moves when a full link has room again; senders wait on it
     _Atomic(uint32_t) waiting; // for room
@@ -80,8 +84,9 @@ struct sent_frame {
     uint32_t tells; // messages in it that would be lost in silence
 };
 
-// What a repeat shares with the envelope before it (wire/entry.h).
-struct last_sent {
+// What messages that go the same way have in common: a repeat says none of it
+// (wire/entry.h).
+struct route {
     uint64_t target;
     hark_ref sender;
     uint32_t remaining_ms, type;
@@ -89,8 +94,9 @@ struct last_sent {
 };
 
 struct link {
+    pthread_mutex_t lock;  // guards what it says below; it outlives the link
+    struct list by_remote; // among links, or unused
     struct remote *remote;
-    struct list by_remote;
     struct pipe *pipe;
     bool is_initiator;
     char endpoint[ENDPOINT_SIZE]; // that we connected to; empty: it came to us
@@ -102,7 +108,7 @@ struct link {
     size_t unacked_in; // bytes received since we last sent an ack
     struct types_in types_in;
 
-    pthread_mutex_t lock; // guards all below
+    // Under the lock.
     enum link_state state;
     const char *broken; // why the poller shall take it down; NULL: all is well
     uint32_t heartbeat_ms;
@@ -114,7 +120,7 @@ struct link {
     struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
     bool may_repeat;         // last is in the outbox, with no other envelope behind it
-    struct last_sent last;   // its last envelope
+    struct route last;       // of its last envelope
     size_t unacked_bytes;    // sent and not acknowledged
     struct sent_frame *sent; // of seq_acked + 1 ... seq_out; a circular queue
     uint32_t sent_capacity, sent_first;
@@ -135,7 +141,7 @@ void hark__remote_begin(struct remote *remote);
 struct link *hark__link_dial(struct remote *remote, const char *endpoint,
                              uint64_t expected, hark_err *out_err, char *error,
                              size_t error_size);
-// A stranger said HELLO. Poller. NULL: no memory.
+// A stranger said HELLO. Poller, with no lock held. NULL: no memory.
 struct link *hark__link_accept(struct remote *remote, struct pipe *pipe);
 // The HELLO or WELCOME that came: the link is up. Poller.
 hark_err hark__link_up(struct link *link, const struct hello *hello);
@@ -145,8 +151,9 @@ void hark__link_down(struct link *link, int code, const char *why, bool say_good
 // Sends the outbox and a GOODBYE; nothing leaves after it. Any thread, while remote's
 // lock is held.
 void hark__link_goodbye(struct link *link, int code, const char *why);
-// Frees a link whose pipe the net has closed already. The poller has ended.
-void hark__link_discard(struct link *link);
+// Frees all links, whose pipes the net has closed already. The poller and all senders
+// have ended.
+void hark__links_free(struct remote *remote);
 // Has the poller take the link down; why is a constant. The link's lock is held.
 void hark__link_break_locked(struct link *link, const char *why);
 // Sends what the outbox holds, if the link is up. The second: the link's lock is held.
@@ -166,7 +173,8 @@ struct hello hark__link_hello(struct remote *remote);
 // ---- outbound.c ----
 
 // Encodes what for actor `to` of the peer into the outbox. Borrows. Nothing is left
-// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells.
+// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells. The link's
+// lock is held.
 hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                         char *error, size_t error_size);
 // Adds a row that waits for the link, unless it is up already: *out_is_up.

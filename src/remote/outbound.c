@@ -116,102 +116,110 @@ introduce_all(struct link *link, const struct strangers *strangers)
 
 // ---- envelopes ----
 
+// What an envelope is made of.
+struct draft {
+    const struct envelope *plain; // one of the runtime's own; NULL: what follows
+    const struct outgoing *what;
+    hark_ref to;
+    uint64_t correlation;
+};
+
 static bool
 is_same_ref(hark_ref a, hark_ref b)
 {
     return a.node == b.node && a.actor == b.actor;
 }
 
-// The peer knows all of the envelope from the last one, but for its correlation.
+// The peer knows the route from the last envelope.
 static bool
-is_repeat(const struct link *link, const struct envelope *envelope)
+is_repeat(const struct link *link, const struct route *route)
 {
-    const struct last_sent *last = &link->last;
+    const struct route *last = &link->last;
 
-    return link->may_repeat && envelope->target == last->target
-           && is_same_ref(envelope->sender, last->sender)
-           && envelope->type == last->type && envelope->kind == last->kind
-           && envelope->remaining_ms == last->remaining_ms;
+    return link->may_repeat && route->target == last->target
+           && is_same_ref(route->sender, last->sender) && route->type == last->type
+           && route->kind == last->kind && route->remaining_ms == last->remaining_ms;
 }
 
-static void
-remember(struct link *link, const struct envelope *envelope)
+// An envelope up to its payload. A call, so that repeats need no room for one.
+static __attribute__((noinline)) void
+begin_envelope(struct link *link, const struct route *route, uint64_t correlation)
 {
-    link->last = (struct last_sent){
-        .target = envelope->target,
-        .sender = envelope->sender,
-        .remaining_ms = envelope->remaining_ms,
-        .type = envelope->type,
-        .kind = envelope->kind,
-    };
+    hark__envelope_begin(&link->outbox, &(struct envelope){
+                                            .kind = route->kind,
+                                            .target = route->target,
+                                            .sender = route->sender,
+                                            .correlation = correlation,
+                                            .remaining_ms = route->remaining_ms,
+                                            .type = route->type,
+                                        });
+    link->last = *route;
     link->may_repeat = link->takes_repeats;
 }
 
 static hark_err
-put_payload(struct link *link, const struct envelope *envelope,
-            const struct outgoing *what, struct strangers *strangers)
+put_payload(struct link *link, const struct route *route, const struct draft *draft,
+            struct strangers *strangers)
 {
     struct ref_watch watch = {on_ref, strangers};
 
-    if (is_repeat(link, envelope)) {
-        hark__entry_repeat(&link->outbox, envelope->correlation);
+    if (is_repeat(link, route)) {
+        hark__entry_repeat(&link->outbox, draft->correlation);
     } else {
-        hark__envelope_begin(&link->outbox, envelope);
-        remember(link, envelope);
+        begin_envelope(link, route, draft->correlation);
     }
-    return hark__payload_encode(&link->outbox, what->type, what->value, &watch);
+    return hark__payload_encode(&link->outbox, draft->what->type, draft->what->value,
+                                &watch);
 }
 
 // An envelope with a typed payload, behind what it needs to be understood. After an error
 // the caller goes back.
 static hark_err
-put_typed(struct link *link, struct envelope *envelope, const struct outgoing *what)
+put_typed(struct link *link, struct route *route, const struct draft *draft)
 {
     struct strangers strangers;
 
     strangers.link = link;
     strangers.count = 0;
-    hark_err err = hark__types_out_number(&link->types_out, &link->outbox, what->type,
-                                          &envelope->type);
+    hark_err err = hark__types_out_number(&link->types_out, &link->outbox,
+                                          draft->what->type, &route->type);
     size_t start = link->outbox.size;
 
     if (err == HARK_OK) {
-        err = put_payload(link, envelope, what, &strangers);
+        err = put_payload(link, route, draft, &strangers);
     }
     if (err == HARK_OK
         && strangers.count > 0) { // introduce them first, and write it again
         hark__bytes_truncate(&link->outbox, start);
         link->may_repeat = false;
         introduce_all(link, &strangers);
-        err = put_payload(link, envelope, what, &strangers);
+        err = put_payload(link, route, draft, &strangers);
     }
     return err;
 }
 
-static void
-set_failure(struct envelope *envelope, const struct outgoing *what)
-{
-    const struct failure *failure = what->value;
-
-    envelope->kind = ENVELOPE_FAILURE;
-    envelope->code = failure->code;
-    envelope->stage = failure->stage;
-    envelope->text = (hark_str){failure->text, failure->size};
-}
-
-// What an envelope is made of. The runtime's own are plain.
-struct draft {
-    const struct envelope *plain; // NULL: what
-    const struct outgoing *what;
-    hark_ref to;
-    uint64_t number; // of an ask
-};
-
+// One of the runtime's own.
 static void
 put_plain(struct link *link, const struct envelope *envelope)
 {
     hark__envelope_encode(&link->outbox, envelope);
     link->may_repeat = false;
+}
+
+static void
+put_failure(struct link *link, const struct draft *draft)
+{
+    const struct failure *failure = draft->what->value;
+
+    put_plain(link, &(struct envelope){
+                        .kind = ENVELOPE_FAILURE,
+                        .sender = draft->what->from,
+                        .correlation = draft->correlation,
+                        .type = TYPE_NONE,
+                        .code = failure->code,
+                        .stage = failure->stage,
+                        .text = {failure->text, failure->size},
+                    });
 }
 
 static hark_err
@@ -221,7 +229,6 @@ put_envelope(struct link *link, const struct draft *draft)
         [MESSAGE_TELL] = ENVELOPE_TELL,
         [MESSAGE_ASK] = ENVELOPE_ASK,
         [MESSAGE_REPLY] = ENVELOPE_REPLY,
-        [MESSAGE_FAILURE] = ENVELOPE_FAILURE,
     };
     const struct outgoing *what = draft->what;
 
@@ -229,22 +236,19 @@ put_envelope(struct link *link, const struct draft *draft)
         put_plain(link, draft->plain);
         return HARK_OK;
     }
-
-    struct envelope envelope = {
-        .kind = kinds[what->kind],
-        .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
-        .sender = what->from,
-        .correlation = what->kind == MESSAGE_ASK ? draft->number : what->correlation,
-        .remaining_ms = what->timeout_ms,
-        .type = TYPE_NONE,
-    };
-
     if (what->kind == MESSAGE_FAILURE) {
-        set_failure(&envelope, what);
-        put_plain(link, &envelope);
+        put_failure(link, draft);
         return HARK_OK;
     }
-    return put_typed(link, &envelope, what);
+
+    struct route route = {
+        .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
+        .sender = what->from,
+        .remaining_ms = what->timeout_ms,
+        .kind = kinds[what->kind],
+    };
+
+    return put_typed(link, &route, draft);
 }
 
 // ---- the outbox ----
@@ -371,10 +375,9 @@ add_ask(struct link *link, const struct outgoing *what)
                              });
 }
 
-// The lock is held.
-static hark_err
-put_locked(struct link *link, hark_ref to, const struct outgoing *what, char *error,
-           size_t error_size)
+hark_err
+hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char *error,
+               size_t error_size)
 {
     bool is_ask = what->kind == MESSAGE_ASK;
     struct pending dropped;
@@ -394,7 +397,11 @@ put_locked(struct link *link, hark_ref to, const struct outgoing *what, char *er
         snprintf(error, error_size, "%s", hark_err_text(HARK_ENOMEM));
         return HARK_ENOMEM;
     }
-    const struct draft draft = {.what = what, .to = to, .number = number};
+    const struct draft draft = {
+        .what = what,
+        .to = to,
+        .correlation = is_ask ? number : what->correlation,
+    };
     hark_err err = put_entry(link, &draft, error, error_size);
     if (err != HARK_OK && is_ask) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
@@ -403,16 +410,6 @@ put_locked(struct link *link, hark_ref to, const struct outgoing *what, char *er
     } else if (err == HARK_OK && !is_ask) {
         bound_answers(link);
     }
-    return err;
-}
-
-hark_err
-hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char *error,
-               size_t error_size)
-{
-    pthread_mutex_lock(&link->lock);
-    hark_err err = put_locked(link, to, what, error, error_size);
-    pthread_mutex_unlock(&link->lock);
     return err;
 }
 

@@ -13,8 +13,27 @@ enum { PEERS_LIMIT = 65536 };
 
 // ---- sending ----
 
-// Opens the link to a node that was introduced to us and never tried. False: that is
-// not so, or it cannot be done.
+// Gives the link, locked; NULL: there is none.
+static struct link *
+lock_link(struct peer *peer)
+{
+    struct link *link;
+
+    // acquire: pairs with the stores in dial and hark__peer_gain; the link is whole.
+    while ((link = atomic_load_explicit(&peer->link, memory_order_acquire)) != NULL) {
+        pthread_mutex_lock(&link->lock);
+        // relaxed: it is taken away under this lock. Another link of ours, in the same
+        // memory, would do as well.
+        if (atomic_load_explicit(&peer->link, memory_order_relaxed) == link) {
+            return link;
+        }
+        pthread_mutex_unlock(&link->lock);
+    }
+    return NULL;
+}
+
+// Opens the link to a node that was introduced to us and never tried. False: there is
+// none, then or now.
 static bool
 dial(struct peer *peer)
 {
@@ -22,34 +41,41 @@ dial(struct peer *peer)
     char error[REMOTE_TEXT];
     hark_err err;
 
+    pthread_mutex_lock(&peer->lock);
+    bool wanted = peer->may_dial;
+    pthread_mutex_unlock(&peer->lock);
+    if (!wanted) { // relaxed: another thread has dialled, or nobody may
+        return atomic_load_explicit(&peer->link, memory_order_relaxed) != NULL;
+    }
     pthread_mutex_lock(&remote->lock);
     pthread_mutex_lock(&peer->lock);
-    bool wanted = peer->may_dial && peer->link == NULL;
-    peer->may_dial = false;
-    if (wanted) {
-        peer->link = hark__link_dial(remote, peer->endpoint, peer->incarnation, &err,
-                                     error, sizeof error);
+    // relaxed: written under the lock that we hold.
+    struct link *link = atomic_load_explicit(&peer->link, memory_order_relaxed);
+    if (peer->may_dial && link == NULL) {
+        link = hark__link_dial(remote, peer->endpoint, peer->incarnation, &err, error,
+                               sizeof error);
+        // release: pairs with lock_link.
+        atomic_store_explicit(&peer->link, link, memory_order_release);
     }
-    bool done = peer->link != NULL;
+    peer->may_dial = false;
     pthread_mutex_unlock(&peer->lock);
     pthread_mutex_unlock(&remote->lock);
-    return done;
+    return link != NULL;
 }
 
 static hark_err
 try_put(struct peer *peer, hark_ref to, const struct outgoing *what, char *error,
-        size_t error_size, bool *out_may_dial)
+        size_t error_size, bool *out_has_link)
 {
-    hark_err err = HARK_ENONODE;
+    struct link *link = lock_link(peer);
 
-    pthread_mutex_lock(&peer->lock);
-    *out_may_dial = peer->link == NULL && peer->may_dial;
-    if (peer->link != NULL) {
-        err = hark__link_put(peer->link, to, what, error, error_size);
-    } else {
+    *out_has_link = link != NULL;
+    if (link == NULL) {
         snprintf(error, error_size, "node %s is down", peer->name);
+        return HARK_ENONODE;
     }
-    pthread_mutex_unlock(&peer->lock);
+    hark_err err = hark__link_put(link, to, what, error, error_size);
+    pthread_mutex_unlock(&link->lock);
     return err;
 }
 
@@ -72,10 +98,10 @@ put(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *what,
     for (;;) {
         // acquire: pairs with has_room; read before we find the link full.
         uint32_t seen = atomic_load_explicit(&peer->room, memory_order_acquire);
-        bool may_dial;
-        hark_err err = try_put(peer, to, what, error, error_size, &may_dial);
+        bool has_link;
+        hark_err err = try_put(peer, to, what, error, error_size, &has_link);
 
-        if (err == HARK_ENONODE && may_dial && dial(peer)) {
+        if (!has_link && dial(peer)) {
             continue;
         }
         if (err != HARK_ELIMIT || !hark__ctx_is_thread(ctx)) {
@@ -106,12 +132,13 @@ flush(struct target *target, hark_ctx *ctx)
 {
     struct peer *peer = CONTAINER_OF(target, struct peer, target);
 
+    struct link *link = lock_link(peer);
+
     (void)ctx;
-    pthread_mutex_lock(&peer->lock);
-    if (peer->link != NULL) {
-        hark__link_flush(peer->link);
+    if (link != NULL) {
+        hark__link_flush_locked(link);
+        pthread_mutex_unlock(&link->lock);
     }
-    pthread_mutex_unlock(&peer->lock);
 }
 
 static bool
@@ -120,7 +147,9 @@ is_up(struct target *target)
     struct peer *peer = CONTAINER_OF(target, struct peer, target);
 
     pthread_mutex_lock(&peer->lock);
-    bool up = peer->link != NULL || peer->may_dial;
+    // relaxed: written under the lock that we hold.
+    bool up = atomic_load_explicit(&peer->link, memory_order_relaxed) != NULL
+              || peer->may_dial;
     pthread_mutex_unlock(&peer->lock);
     return up;
 }
@@ -196,8 +225,10 @@ void
 hark__peer_gain(struct peer *peer, struct link *link)
 {
     pthread_mutex_lock(&peer->lock);
-    if (peer->link == NULL) { // one way out at a time keeps the order
-        peer->link = link;
+    // relaxed: written under the lock that we hold. One way out at a time keeps the order.
+    if (atomic_load_explicit(&peer->link, memory_order_relaxed) == NULL) {
+        // release: pairs with lock_link.
+        atomic_store_explicit(&peer->link, link, memory_order_release);
     }
     peer->may_dial = false;
     pthread_mutex_unlock(&peer->lock);
@@ -226,9 +257,14 @@ hark__peer_lose(struct peer *peer, struct link *link)
 
     pthread_mutex_lock(&remote->lock);
     pthread_mutex_lock(&peer->lock);
-    if (peer->link == link) {
-        peer->link = other_link(peer, link);
+    pthread_mutex_lock(&link->lock); // no sender uses it, or takes it to be ours later
+    // relaxed: written under locks that we hold.
+    if (atomic_load_explicit(&peer->link, memory_order_relaxed) == link) {
+        // release: pairs with lock_link.
+        atomic_store_explicit(&peer->link, other_link(peer, link),
+                              memory_order_release);
     }
+    pthread_mutex_unlock(&link->lock);
     pthread_mutex_unlock(&peer->lock);
     pthread_mutex_unlock(&remote->lock);
     hark__peer_has_room(peer); // who waits for it must look again

@@ -150,6 +150,7 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
     remote->frame_limit_bytes = options->frame_limit_bytes;
     pthread_mutex_init(&remote->lock, NULL);
     hark__list_init(&remote->links);
+    hark__list_init(&remote->unused);
     hark__pendings_init(&remote->pendings);
     remote->ctx = hark__service_open(options->node);
     struct net_options net = {
@@ -180,9 +181,7 @@ close_links(struct remote *remote)
     }
     pthread_mutex_unlock(&remote->lock);
     hark__net_close(remote->net, LINGER_MS);
-    while (!hark__list_is_empty(&remote->links)) {
-        hark__link_discard(CONTAINER_OF(remote->links.next, struct link, by_remote));
-    }
+    hark__links_free(remote);
 }
 
 void
