@@ -28,7 +28,8 @@ typedef struct hark_options {
     uint32_t mailbox_limit;   // default of each actor; 0: no limit
     uint32_t ask_timeout_ms;  // default of each ask; 0: 5 s
     uint32_t future_limit;    // open futures an actor or thread; 0: 4 million
-    uint32_t heartbeat_ms;    // silence after which a node is down; 0: 3 s
+    uint32_t heartbeat_ms;    // silence after which a node is down; 0: 3 s. Time in
+                              // which this process did not run is no silence
     uint32_t connect_ms;      // wait for a new link to open; 0: 5 s
     size_t link_limit_bytes;  // unacknowledged bytes to one peer; 0: 256 MiB. Answers
                               // are not held back: at four times as much, or 16 MiB,

@@ -496,6 +496,14 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
 
 // ---- clocks ----
 
+void
+hark__link_was_away(struct link *link, int64_t away_ns, int64_t now_ns)
+{
+    int64_t heard_ns = link->heard_ns + away_ns;
+
+    link->heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
+}
+
 bool
 hark__link_tick(struct link *link, int64_t now_ns)
 {

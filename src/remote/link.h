@@ -44,7 +44,7 @@ struct remote {
     struct sink sink;
     struct idler idler; // so that idle workers poll the net
     hark_ctx *ctx;      // the poller's: whoever polls the net just now (net.h)
-    uint32_t heartbeat_ms, connect_ms;
+    uint32_t heartbeat_ms, tick_ms, connect_ms;
     size_t link_limit_bytes, frame_limit_bytes;
     struct pendings pendings;
     pthread_mutex_t lock; // guards links, unused, peers, has_begun and endpoint
@@ -54,8 +54,9 @@ struct remote {
     uint32_t peer_count;
     bool has_begun;               // idle workers know of the net
     char endpoint[ENDPOINT_SIZE]; // of our first listener; empty: we are a guest
-    int64_t next_sweep_ns;        // poller only, as the next two
-    struct link **ticking;        // the links of one tick
+    int64_t ticked_ns;            // poller only, as the next three
+    int64_t next_sweep_ns;
+    struct link **ticking; // the links of one tick
     uint32_t ticking_capacity;
     _Atomic(uint64_t) links_up;        // poller writes; statistics read
     _Atomic(uint64_t) frames_rejected; // poller writes; statistics read
@@ -165,6 +166,8 @@ void hark__link_heartbeat(struct link *link);
 void hark__link_heartbeat_locked(struct link *link);
 // The peer has all up to ack. Poller. False: it acknowledges what we never sent.
 bool hark__link_acked(struct link *link, uint64_t ack);
+// This node did not look for so long: that was no silence of the other side. Poller.
+void hark__link_was_away(struct link *link, int64_t away_ns, int64_t now_ns);
 // One look at a link's clocks. Poller. False: it went down, and is gone.
 bool hark__link_tick(struct link *link, int64_t now_ns);
 // Our side of HELLO and WELCOME. remote's lock is held.

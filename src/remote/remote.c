@@ -117,14 +117,28 @@ sweep(struct remote *remote, int64_t now_ns)
     }
 }
 
+// Time since the last tick in which this node did not run: it was stopped, or the machine
+// was busy. Who sent meanwhile was not silent, even if it has not come to us yet.
+static int64_t
+time_away_ns(struct remote *remote, int64_t now_ns)
+{
+    int64_t tick_ns = (int64_t)remote->tick_ms * NS_PER_MS;
+    int64_t gap_ns = now_ns - remote->ticked_ns;
+
+    remote->ticked_ns = now_ns;
+    return gap_ns > 2 * tick_ns ? gap_ns - tick_ns : 0;
+}
+
 static void
 on_tick(struct sink *sink)
 {
     struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
     int64_t now_ns = hark__env_now(remote->node->env);
+    int64_t away_ns = time_away_ns(remote, now_ns);
     uint32_t count = list_links(remote);
 
     for (uint32_t i = 0; i < count; i++) {
+        hark__link_was_away(remote->ticking[i], away_ns, now_ns);
         (void)hark__link_tick(remote->ticking[i], now_ns);
     }
     sweep(remote, now_ns);
@@ -145,6 +159,7 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
     remote->sink = (struct sink){on_begin, hark__inbound_frame, on_gone, on_tick};
     remote->idler = (struct idler){idler_wait, idler_poll, idler_wake};
     remote->heartbeat_ms = options->heartbeat_ms;
+    remote->tick_ms = tick_ms(options->heartbeat_ms);
     remote->connect_ms = options->connect_ms;
     remote->link_limit_bytes = options->link_limit_bytes;
     remote->frame_limit_bytes = options->frame_limit_bytes;
@@ -156,7 +171,7 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
     struct net_options net = {
         .env = options->node->env,
         .sink = &remote->sink,
-        .tick_ms = tick_ms(options->heartbeat_ms),
+        .tick_ms = remote->tick_ms,
         .frame_limit_bytes = options->frame_limit_bytes,
         .hub = options->hub,
     };
