@@ -1,5 +1,5 @@
-// parcel.h - the message that encode and decode work on: small, of mixed fields. These
-// two gates look at src/wire alone, since across a real link the size of a batch, and
+// parcel.h - the message that encode, decode and repeat work on: small, of mixed fields.
+// These gates look at src/wire alone, since across a real link the size of a batch, and
 // so the count, would depend on the time.
 
 #ifndef BENCH_GATES_PARCEL_H
@@ -13,6 +13,20 @@ HARK_MESSAGE(parcel, (u64, number), (i32, weight), (str, street), (bytes, inside
 
 static const char parcel_inside[30] = "012345678901234567890123456789";
 
+// Appends the payload.
+static inline void
+parcel_encode_payload(struct bytes *out, uint64_t number)
+{
+    const parcel value = {.number = number,
+                          .weight = -70000,
+                          .street = HARK_STR("Main St."),
+                          .inside = {.ptr = parcel_inside, .len = 30}};
+
+    if (hark__payload_encode(out, &parcel_type, &value, NULL) != HARK_OK) {
+        fail("cannot encode");
+    }
+}
+
 // Appends the envelope and the payload of a tell.
 static inline void
 parcel_encode(struct bytes *out, uint64_t number)
@@ -21,15 +35,9 @@ parcel_encode(struct bytes *out, uint64_t number)
                                       .target = 0x123456789abcu,
                                       .sender = {0x1122334455667788u, 77},
                                       .type = 3};
-    const parcel value = {.number = number,
-                          .weight = -70000,
-                          .street = HARK_STR("Main St."),
-                          .inside = {.ptr = parcel_inside, .len = 30}};
 
     hark__envelope_begin(out, &envelope);
-    if (hark__payload_encode(out, &parcel_type, &value, NULL) != HARK_OK) {
-        fail("cannot encode");
-    }
+    parcel_encode_payload(out, number);
 }
 
 #endif // BENCH_GATES_PARCEL_H
