@@ -1,7 +1,5 @@
 // decode: a message and its envelope from msgpack, into a block, which is freed.
 
-#include "base/pool.h"
-#include "message/message.h"
 #include "parcel.h"
 
 // Decodes the message in bytes and gives its number.
@@ -9,22 +7,13 @@ static uint64_t
 decode(struct pool *pool, const struct bytes *bytes)
 {
     struct reader in = hark__reader_of(bytes->data, bytes->size);
-    struct payload_options options = {.limit_bytes = 1 << 20};
     struct envelope envelope;
-    hark_message *message;
-    uint64_t number;
     char error[128];
 
     if (hark__envelope_decode(&in, &envelope, error, sizeof error) != HARK_OK) {
         fail("envelope: %s", error);
     }
-    in = hark__reader_of(envelope.payload, envelope.payload_size);
-    if (hark__payload_decode(pool, &parcel_type, &in, &options, &message) != HARK_OK) {
-        fail("payload");
-    }
-    number = ((const parcel *)hark_message_as(message, &parcel_type))->number;
-    hark__message_free(pool, message);
-    return number;
+    return parcel_decode(pool, &envelope);
 }
 
 int

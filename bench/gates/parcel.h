@@ -5,7 +5,9 @@
 #ifndef BENCH_GATES_PARCEL_H
 #define BENCH_GATES_PARCEL_H
 
+#include "base/pool.h"
 #include "gate.h"
+#include "message/message.h"
 #include "wire/envelope.h"
 #include "wire/payload.h"
 
@@ -38,6 +40,23 @@ parcel_encode(struct bytes *out, uint64_t number)
 
     hark__envelope_begin(out, &envelope);
     parcel_encode_payload(out, number);
+}
+
+// Decodes the payload into a block, frees it, and gives its number.
+static inline uint64_t
+parcel_decode(struct pool *pool, const struct envelope *envelope)
+{
+    struct reader in = hark__reader_of(envelope->payload, envelope->payload_size);
+    struct payload_options options = {.limit_bytes = 1 << 20};
+    hark_message *message;
+    uint64_t number;
+
+    if (hark__payload_decode(pool, &parcel_type, &in, &options, &message) != HARK_OK) {
+        fail("payload");
+    }
+    number = ((const parcel *)hark_message_as(message, &parcel_type))->number;
+    hark__message_free(pool, message);
+    return number;
 }
 
 #endif // BENCH_GATES_PARCEL_H

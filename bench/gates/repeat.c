@@ -1,8 +1,6 @@
 // repeat: a message to where the one before went, to msgpack and back into a block, which
 // is freed.
 
-#include "base/pool.h"
-#include "message/message.h"
 #include "parcel.h"
 #include "wire/entry.h"
 
@@ -10,25 +8,14 @@
 static uint64_t
 read_one(struct pool *pool, struct reader *in, struct entry *entry)
 {
-    struct payload_options options = {.limit_bytes = 1 << 20};
-    hark_message *message;
-    uint64_t number;
-    char error[128];
+    char error[128] = "no envelope";
     hark_err err;
 
     if (!hark__entry_next(in, entry, &err, error, sizeof error) || err != HARK_OK
         || entry->kind != ENTRY_ENVELOPE) {
         fail("entry: %s", error);
     }
-    struct reader payload =
-        hark__reader_of(entry->envelope.payload, entry->envelope.payload_size);
-    if (hark__payload_decode(pool, &parcel_type, &payload, &options, &message)
-        != HARK_OK) {
-        fail("payload");
-    }
-    number = ((const parcel *)hark_message_as(message, &parcel_type))->number;
-    hark__message_free(pool, message);
-    return number;
+    return parcel_decode(pool, &entry->envelope);
 }
 
 int

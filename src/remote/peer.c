@@ -130,9 +130,7 @@ deliver(struct target *target, hark_ctx *ctx, hark_ref to, const struct outgoing
 static void
 flush(struct target *target, hark_ctx *ctx)
 {
-    struct peer *peer = CONTAINER_OF(target, struct peer, target);
-
-    struct link *link = lock_link(peer);
+    struct link *link = lock_link(CONTAINER_OF(target, struct peer, target));
 
     (void)ctx;
     if (link != NULL) {
