@@ -51,15 +51,20 @@ world_assert_error(struct world *world, int code, const char *text)
     }
 }
 
+// Where a node of that name may listen; of this process alone, so that tests can run side
+// by side. Valid until the next call.
 static inline const char *
-world_wish(enum reach reach)
+world_wish(enum reach reach, const char *name)
 {
-    static char ipc[128];
+    static char wish[128];
 
-    snprintf(ipc, sizeof ipc, "ipc://@hark-test-%ld", (long)getpid());
-    return reach == REACH_MEMORY ? "mem://there"
-           : reach == REACH_TCP  ? "tcp://127.0.0.1:0"
-                                 : ipc;
+    if (reach == REACH_TCP) {
+        return "tcp://127.0.0.1:0";
+    }
+    snprintf(wish, sizeof wish, "%s%s-%ld",
+             reach == REACH_MEMORY ? "mem://" : "ipc://@hark-test-", name,
+             (long)getpid());
+    return wish;
 }
 
 static inline struct world *
@@ -89,7 +94,7 @@ world_open(enum reach reach, const hark_options *options)
     assert_non_null(world->there_system);
     world->there = hark_attach(world->there_system);
     assert_non_null(world->there);
-    if (hark_listen(world->there, world_wish(reach), world->endpoint,
+    if (hark_listen(world->there, world_wish(reach, "there"), world->endpoint,
                     sizeof world->endpoint)
         != HARK_OK) {
         fail_msg("%s", hark_error_of(world->there)->text);
