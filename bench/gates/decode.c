@@ -8,9 +8,10 @@ decode(struct pool *pool, const struct bytes *bytes)
 {
     struct reader in = hark__reader_of(bytes->data, bytes->size);
     struct envelope envelope;
+    uint32_t behind;
     char error[128];
 
-    if (hark__envelope_decode(&in, &envelope, error, sizeof error) != HARK_OK) {
+    if (hark__envelope_decode(in, &envelope, &behind, error, sizeof error) != HARK_OK) {
         fail("envelope: %s", error);
     }
     return parcel_decode(pool, &envelope);

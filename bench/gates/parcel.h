@@ -44,14 +44,14 @@ parcel_encode(struct bytes *out, uint64_t number)
 
 // Decodes the payload into a block, frees it, and gives its number.
 static inline uint64_t
-parcel_decode(struct pool *pool, const struct envelope *envelope)
+parcel_decode(struct pool *pool, struct envelope *envelope)
 {
-    struct reader in = hark__reader_of(envelope->payload, envelope->payload_size);
     struct payload_options options = {.limit_bytes = 1 << 20};
     hark_message *message;
     uint64_t number;
 
-    if (hark__payload_decode(pool, &parcel_type, &in, &options, &message) != HARK_OK) {
+    if (hark__payload_decode(pool, &parcel_type, &envelope->payload, &options, &message)
+        != HARK_OK) {
         fail("payload");
     }
     number = ((const parcel *)hark_message_as(message, &parcel_type))->number;

@@ -4,18 +4,24 @@
 #include "parcel.h"
 #include "wire/entry.h"
 
-// Reads the next entry and gives its parcel's number.
+// Reads the only entry of bytes and gives its parcel's number.
 static uint64_t
-read_one(struct pool *pool, struct reader *in, struct entry *entry)
+read_one(struct pool *pool, const struct bytes *bytes, struct entry *entry)
 {
+    struct reader in = hark__reader_of(bytes->data, bytes->size);
     char error[128] = "no envelope";
+    uint64_t number;
     hark_err err;
 
-    if (!hark__entry_next(in, entry, &err, error, sizeof error) || err != HARK_OK
+    if (!hark__entry_next(&in, entry, &err, error, sizeof error) || err != HARK_OK
         || entry->kind != ENTRY_ENVELOPE) {
         fail("entry: %s", error);
     }
-    return parcel_decode(pool, &entry->envelope);
+    number = parcel_decode(pool, &entry->envelope);
+    if (hark__entry_next(&in, entry, &err, error, sizeof error)) {
+        fail("more than one entry");
+    }
+    return number;
 }
 
 int
@@ -34,14 +40,12 @@ main(int argc, char **argv)
     }
     hark__bytes_init(&bytes);
     parcel_encode(&bytes, 0);
-    struct reader in = hark__reader_of(bytes.data, bytes.size);
-    sum += read_one(pool, &in, &entry); // the envelope that all others repeat
+    sum += read_one(pool, &bytes, &entry); // the envelope that all others repeat
     for (int64_t i = 0; i < count; i++) {
         hark__bytes_truncate(&bytes, 0);
         hark__entry_repeat(&bytes, 0);
         parcel_encode_payload(&bytes, 0x1000000u);
-        in = hark__reader_of(bytes.data, bytes.size);
-        sum += read_one(pool, &in, &entry);
+        sum += read_one(pool, &bytes, &entry);
     }
     expect_count("numbers", (long long)sum, count * 0x1000000);
     hark__bytes_fini(&bytes);

@@ -90,19 +90,18 @@ readable_type(struct link *link, const struct envelope *envelope, char *why,
 }
 
 static hark_err
-decode(struct link *link, const struct envelope *envelope, const hark_type *type,
+decode(struct link *link, struct envelope *envelope, const hark_type *type,
        struct hark_message **out_message, char *why, size_t size)
 {
     struct remote *remote = link->remote;
-    struct reader in = hark__reader_of(envelope->payload, envelope->payload_size);
     struct payload_options options = {
         .limit_bytes = remote->frame_limit_bytes * EXPANSION,
         .error = why,
         .error_size = size,
     };
 
-    hark_err err = hark__payload_decode(hark__ctx_pool(remote->ctx), type, &in,
-                                        &options, out_message);
+    hark_err err = hark__payload_decode(hark__ctx_pool(remote->ctx), type,
+                                        &envelope->payload, &options, out_message);
     if (err == HARK_ENOMEM) {
         snprintf(why, size, "no memory");
     }
@@ -111,8 +110,8 @@ decode(struct link *link, const struct envelope *envelope, const hark_type *type
 
 // Gives the envelope's message, or NULL, when *out_err and why say what is wrong.
 static struct hark_message *
-read_message(struct link *link, const struct envelope *envelope, hark_err *out_err,
-             char *why, size_t size, const char **out_name)
+read_message(struct link *link, struct envelope *envelope, hark_err *out_err, char *why,
+             size_t size, const char **out_name)
 {
     struct hark_message *message = NULL;
     const hark_type *type = readable_type(link, envelope, why, size, out_name);
@@ -132,7 +131,7 @@ asker_of(const struct link *link, const struct envelope *envelope)
 }
 
 static void
-take_user(struct link *link, const struct envelope *envelope)
+take_user(struct link *link, struct envelope *envelope)
 {
     struct remote *remote = link->remote;
     bool is_ask = envelope->kind == ENVELOPE_ASK;
@@ -158,7 +157,7 @@ take_user(struct link *link, const struct envelope *envelope)
 }
 
 static void
-take_reply(struct link *link, const struct envelope *envelope)
+take_reply(struct link *link, struct envelope *envelope)
 {
     hark_ctx *ctx = link->remote->ctx;
     struct pending pending;
@@ -266,7 +265,7 @@ take_node(struct link *link, const struct node_decl *node)
 // ---- batches ----
 
 static void
-take_envelope(struct link *link, const struct envelope *envelope)
+take_envelope(struct link *link, struct envelope *envelope)
 {
     switch (envelope->kind) {
     case ENVELOPE_TELL:
@@ -317,7 +316,8 @@ take_entries(struct link *link, struct reader *entries)
     char error[REMOTE_TEXT];
     hark_err err;
 
-    entry.is_repeatable = false;
+    entry.is_repeatable = false; // no more of {0} is needed
+    entry.is_open = false;
     while (hark__entry_next(entries, &entry, &err, error, sizeof error)) {
         if (err != HARK_OK) {
             hark__inbound_reject(link->remote, err, error);

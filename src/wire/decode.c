@@ -1,103 +1,90 @@
-// The same walk runs twice, as in message/copy.c: first with no block, to check the
-// input and learn the size, then to fill the block. A flat type's size is known, and
-// that of a small message without lists has a near bound, so they are filled in one walk.
+// One walk reads a message's struct onto the stack; its text and bytes are views into the
+// input. Then the block's size is known, and they move there. A message with lists, or
+// with a very large struct, is only measured by that walk, and read by a second one into
+// its block.
 
 #include <float.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "message/type.h"
 #include "wire/payload.h"
 
 #define LIST_ALIGN 8
-#define BOUNDED_BYTES 4096 // larger payloads are measured exactly
-
-struct decoder {
-    struct reader *in;
-    const struct payload_options *options;
-    size_t limit;
-    uint8_t *block; // NULL while measuring
-    size_t used;
-    int depth;
-    hark_err err; // the first one; the walk ends with it
-};
-
-// Where a value stands, for the error's text.
-struct place {
-    const hark_type *type;
-    const hark_field *field; // NULL: the message itself
-    size_t index;            // in a list, or NO_INDEX
-};
-
+#define NEAR_BYTES 512 // of a struct that is read onto the stack
 #define NO_INDEX SIZE_MAX
 
-// Always false, so that it can be returned.
-static __attribute__((cold, noinline)) bool
-fail(struct decoder *decoder, const struct place *place, hark_err err, const char *what,
-     const char *found)
-{
-    char index[24] = "";
+struct decoder {
+    struct reader in;
+    const struct payload_options *options;
+    size_t limit;
+    uint8_t *block; // NULL: the first walk
+    size_t used;    // bytes of the block
+    int depth;
+    bool has_items; // a list that is not empty
 
+    // The first thing wrong; the walk ends with it.
+    hark_err err;
+    const char *what, *detail; // the text is put together where the place is known
+};
+
+static const char too_big[] = "the message is over the size limit";
+
+// Notes what is wrong. Always false, so that it can be returned.
+static __attribute__((cold, noinline)) bool
+fail(struct decoder *decoder, hark_err err, const char *what, const char *detail)
+{
     decoder->err = err;
-    if (decoder->options->error_size == 0) {
-        return false;
-    }
-    if (place->index != NO_INDEX) {
-        snprintf(index, sizeof index, "[%zu]", place->index);
-    }
-    snprintf(decoder->options->error, decoder->options->error_size, "%s%s%s%s: %s%s",
-             place->type->name, place->field != NULL ? "." : "",
-             place->field != NULL ? place->field->name : "", index, what, found);
+    decoder->what = what;
+    decoder->detail = detail;
     return false;
 }
 
 // The value at hand is not what it should be.
 static __attribute__((cold, noinline)) bool
-fail_kind(struct decoder *decoder, const struct place *place, const char *what)
+fail_kind(struct decoder *decoder, const char *what)
 {
-    char text[64];
-
-    snprintf(text, sizeof text, "expected %s, found ", what);
-    return fail(decoder, place, HARK_EDECODE, text,
-                hark__item_name(hark__reader_kind(decoder->in)));
+    return fail(decoder, HARK_EDECODE, what,
+                hark__item_name(hark__reader_kind(&decoder->in)));
 }
 
-// Reserves size bytes in the block; *out_at is NULL while measuring.
-static bool
-take(struct decoder *decoder, const struct place *place, uint64_t size, size_t align,
-     void **out_at)
+// Says where it went wrong: in that field (NULL: the message itself), and that item of a
+// list. The innermost place is the first to be told. Always false.
+static __attribute__((cold, noinline)) bool
+blame(struct decoder *decoder, const hark_type *type, const hark_field *field,
+      size_t index)
+{
+    const struct payload_options *options = decoder->options;
+    char item[24] = "";
+
+    if (decoder->what == NULL || options->error_size == 0) {
+        return false;
+    }
+    if (index != NO_INDEX) {
+        snprintf(item, sizeof item, "[%zu]", index);
+    }
+    snprintf(options->error, options->error_size, "%s%s%s%s: %s%s", type->name,
+             field != NULL ? "." : "", field != NULL ? field->name : "", item,
+             decoder->what, decoder->detail);
+    decoder->what = NULL;
+    return false;
+}
+
+// Reserves size bytes in the block. *out_at is NULL in the first walk.
+static inline bool
+take(struct decoder *decoder, uint64_t size, size_t align, void **out_at)
 {
     size_t start = (decoder->used + align - 1) & ~(align - 1);
 
     if (start > decoder->limit || size > decoder->limit - start) {
-        return fail(decoder, place, HARK_ETOOBIG, "the message is over the size limit",
-                    "");
+        return fail(decoder, HARK_ETOOBIG, too_big, "");
     }
     decoder->used = start + (size_t)size;
     *out_at = decoder->block != NULL ? decoder->block + start : NULL;
     return true;
 }
 
-// What a field is that the sender did not have. The struct is zero already; but text
-// always points somewhere.
-static void
-set_empty(const hark_type *type, uint8_t *to)
-{
-    if (to == NULL || type->flat) {
-        return;
-    }
-    for (uint16_t i = 0; i < type->count; i++) {
-        const hark_field *field = &type->fields[i];
-        void *at = to + field->offset;
-
-        if (field->kind == HARK_KIND_str) {
-            ((hark_str *)at)->ptr = "";
-        } else if (field->kind == HARK_KIND_bytes) {
-            ((hark_bytes *)at)->ptr = "";
-        } else if (field->kind == HARK_KIND_message) {
-            set_empty(field->type, at);
-        }
-    }
-}
+// ---- numbers and refs ----
 
 // What an integer's field holds.
 struct range {
@@ -117,7 +104,7 @@ static const struct range ranges[] = {
     [HARK_KIND_u64] = {0, UINT64_MAX, sizeof(uint64_t)},
 };
 
-static void
+static inline void
 store_int(size_t size, uint64_t number, void *to)
 {
     switch (size) {
@@ -136,18 +123,18 @@ store_int(size_t size, uint64_t number, void *to)
     }
 }
 
-static bool
-get_int(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
+static inline bool
+get_int(struct decoder *decoder, uint8_t kind, void *to)
 {
     const struct range *range = &ranges[kind];
     struct integer integer;
 
-    if (!hark__reader_int(decoder->in, &integer)) {
-        return fail_kind(decoder, place, "an integer");
+    if (!hark__reader_int(&decoder->in, &integer)) {
+        return fail_kind(decoder, "expected an integer, found ");
     }
     if (integer.is_negative ? (int64_t)integer.number < range->min
                             : integer.number > range->max) {
-        return fail(decoder, place, HARK_EDECODE, "the number is out of range for ",
+        return fail(decoder, HARK_EDECODE, "the number is out of range for ",
                     hark__kind_name(kind));
     }
     if (to != NULL) {
@@ -157,12 +144,12 @@ get_int(struct decoder *decoder, const struct place *place, uint8_t kind, void *
 }
 
 static bool
-get_bool(struct decoder *decoder, const struct place *place, bool *to)
+get_bool(struct decoder *decoder, bool *to)
 {
     bool value;
 
-    if (!hark__reader_bool(decoder->in, &value)) {
-        return fail_kind(decoder, place, "a bool");
+    if (!hark__reader_bool(&decoder->in, &value)) {
+        return fail_kind(decoder, "expected a bool, found ");
     }
     if (to != NULL) {
         *to = value;
@@ -188,12 +175,12 @@ read_number(struct reader *in, double *out_value)
 }
 
 static bool
-get_float(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
+get_float(struct decoder *decoder, uint8_t kind, void *to)
 {
     double value;
 
-    if (!read_number(decoder->in, &value)) {
-        return fail_kind(decoder, place, "a number");
+    if (!read_number(&decoder->in, &value)) {
+        return fail_kind(decoder, "expected a number, found ");
     }
     if (kind == HARK_KIND_f64) {
         if (to != NULL) {
@@ -206,8 +193,7 @@ get_float(struct decoder *decoder, const struct place *place, uint8_t kind, void
     bool is_finite = value >= -DBL_MAX && value <= DBL_MAX;
 
     if (is_finite && (value > (double)FLT_MAX || value < -(double)FLT_MAX)) {
-        return fail(decoder, place, HARK_EDECODE, "the number is out of range for ",
-                    "f32");
+        return fail(decoder, HARK_EDECODE, "the number is out of range for ", "f32");
     }
     if (to != NULL) {
         *(float *)to = (float)value;
@@ -216,12 +202,12 @@ get_float(struct decoder *decoder, const struct place *place, uint8_t kind, void
 }
 
 static bool
-get_ref(struct decoder *decoder, const struct place *place, hark_ref *to)
+get_ref(struct decoder *decoder, hark_ref *to)
 {
     hark_ref ref;
 
-    if (!hark__reader_ref(decoder->in, &ref)) {
-        return fail_kind(decoder, place, "a ref");
+    if (!hark__reader_ref(&decoder->in, &ref)) {
+        return fail_kind(decoder, "expected a ref, found ");
     }
     if (to != NULL) {
         *to = ref;
@@ -229,226 +215,305 @@ get_ref(struct decoder *decoder, const struct place *place, hark_ref *to)
     return true;
 }
 
-static bool
-get_str(struct decoder *decoder, const struct place *place, hark_str *to)
+// ---- text and bytes ----
+
+// A string takes a NUL in the block, if it has any bytes.
+static inline uint64_t
+str_size(hark_str str)
+{
+    return str.len > 0 ? (uint64_t)str.len + 1 : 0;
+}
+
+// The string at `text`, which has room for it; an empty one stands nowhere.
+static inline hark_str
+copy_str(hark_str str, char *text)
+{
+    if (str.len == 0) {
+        return (hark_str){"", 0};
+    }
+    memcpy(text, str.ptr, str.len);
+    text[str.len] = '\0';
+    return (hark_str){text, str.len};
+}
+
+static inline hark_bytes
+copy_bytes(hark_bytes bytes, void *data)
+{
+    if (bytes.len == 0) {
+        return (hark_bytes){.ptr = ""};
+    }
+    memcpy(data, bytes.ptr, bytes.len);
+    return (hark_bytes){.ptr = data, .len = bytes.len};
+}
+
+static inline bool
+get_str(struct decoder *decoder, hark_str *to)
 {
     void *text = NULL;
     hark_str view;
 
-    if (!hark__reader_str(decoder->in, &view)) {
-        return fail_kind(decoder, place, "a string");
+    if (!hark__reader_str(&decoder->in, &view)) {
+        return fail_kind(decoder, "expected a string, found ");
     }
-    if (view.len > 0 && !take(decoder, place, (uint64_t)view.len + 1, 1, &text)) {
+    if (!take(decoder, str_size(view), 1, &text)) {
         return false;
     }
     if (to != NULL) {
-        *to = (hark_str){"", 0};
-    }
-    if (text != NULL && to != NULL) {
-        memcpy(text, view.ptr, view.len);
-        ((char *)text)[view.len] = '\0';
-        *to = (hark_str){text, view.len};
+        *to = text != NULL ? copy_str(view, text) : view;
     }
     return true;
 }
 
-static bool
-get_bytes(struct decoder *decoder, const struct place *place, hark_bytes *to)
+static inline bool
+get_bytes(struct decoder *decoder, hark_bytes *to)
 {
     void *data = NULL;
     hark_bytes view;
 
-    if (!hark__reader_bin(decoder->in, &view)) {
-        return fail_kind(decoder, place, "bytes");
+    if (!hark__reader_bin(&decoder->in, &view)) {
+        return fail_kind(decoder, "expected bytes, found ");
     }
-    if (view.len > 0 && !take(decoder, place, view.len, 1, &data)) {
+    if (!take(decoder, view.len, 1, &data)) {
         return false;
     }
     if (to != NULL) {
-        *to = (hark_bytes){.ptr = ""};
-    }
-    if (data != NULL && to != NULL) {
-        memcpy(data, view.ptr, view.len);
-        *to = (hark_bytes){.ptr = data, .len = view.len};
+        *to = data != NULL ? copy_bytes(view, data) : view;
     }
     return true;
 }
 
-static bool get_value(struct decoder *decoder, const struct place *place, uint8_t kind,
-                      void *to);
+// ---- messages and lists ----
+
+static __attribute__((noinline)) bool get_list(struct decoder *decoder,
+                                               const hark_type *type,
+                                               const hark_field *field, hark_list *to);
+static __attribute__((noinline)) bool get_message(struct decoder *decoder,
+                                                  const hark_type *type, uint8_t *to);
+
+// Reads one value, of that field of the type or of its list, into `to`, if that is not
+// NULL. One arm a kind.
+static inline __attribute__((always_inline)) bool
+get_value(struct decoder *decoder, const hark_type *type, const hark_field *field,
+          uint8_t kind, void *to)
+{
+    switch (kind) {
+    case HARK_KIND_bool:
+        return get_bool(decoder, to);
+    case HARK_KIND_f32:
+    case HARK_KIND_f64:
+        return get_float(decoder, kind, to);
+    case HARK_KIND_ref:
+        return get_ref(decoder, to);
+    case HARK_KIND_str:
+        return get_str(decoder, to);
+    case HARK_KIND_bytes:
+        return get_bytes(decoder, to);
+    case HARK_KIND_message:
+        return get_message(decoder, field->type, to);
+    case HARK_KIND_list:
+        return get_list(decoder, type, field, to);
+    default:
+        return get_int(decoder, kind, to);
+    }
+}
 
 // Enters an array. False: it is none, or too deep.
-static bool
-enter(struct decoder *decoder, const struct place *place, uint32_t *out_count)
+static inline bool
+enter(struct decoder *decoder, uint32_t *out_count)
 {
-    if (!hark__reader_array(decoder->in, out_count)) {
-        return fail_kind(decoder, place, "an array");
+    if (!hark__reader_array(&decoder->in, out_count)) {
+        return fail_kind(decoder, "expected an array, found ");
     }
     if (decoder->depth == PAYLOAD_DEPTH) {
-        return fail(decoder, place, HARK_EDECODE, "nested too deep", "");
+        return fail(decoder, HARK_EDECODE, "nested too deep", "");
     }
     decoder->depth++;
     return true;
 }
 
-static __attribute__((noinline)) bool
-get_list(struct decoder *decoder, const struct place *place, hark_list *to)
+static bool
+get_list(struct decoder *decoder, const hark_type *type, const hark_field *field,
+         hark_list *to)
 {
-    const hark_field *field = place->field;
     size_t stride = hark__kind_size(field->element, field->type);
     void *items = NULL;
     uint32_t count;
 
-    if (!enter(decoder, place, &count)) {
+    if (!enter(decoder, &count)) {
         return false;
     }
     // A count is at most the bytes at hand, and 32 bits; a stride is 32 bits.
-    if (count > 0
-        && !take(decoder, place, count * (uint64_t)stride, LIST_ALIGN, &items)) {
-        return false;
+    if (count > 0) {
+        decoder->has_items = true;
+        if (!take(decoder, count * (uint64_t)stride, LIST_ALIGN, &items)) {
+            return false;
+        }
     }
     if (to != NULL) {
         *to = (hark_list){.items = items, .count = count};
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct place at = {place->type, field, i};
+        void *item = items != NULL ? (uint8_t *)items + i * stride : NULL;
 
-        if (!get_value(decoder, &at, field->element,
-                       items != NULL ? (uint8_t *)items + i * stride : NULL)) {
-            return false;
+        if (!get_value(decoder, type, field, field->element, item)) {
+            return blame(decoder, type, field, i);
         }
     }
     decoder->depth--;
-    return true;
-}
-
-static bool
-skip_rest(struct decoder *decoder, const hark_type *type, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (!hark__reader_skip(decoder->in)) {
-            return fail(decoder, &(struct place){type, NULL, NO_INDEX}, HARK_EDECODE,
-                        "a field behind the last is cut off", "");
-        }
-    }
     return true;
 }
 
 static __attribute__((noinline)) bool
-get_message(struct decoder *decoder, const struct place *place, const hark_type *type,
-            uint8_t *to)
+skip_rest(struct decoder *decoder, const hark_type *type, uint32_t count)
 {
-    uint32_t count;
-
-    if (!enter(decoder, place, &count)) {
-        return false;
-    }
-    if (to != NULL) {
-        memset(to, 0, type->size);
-    }
-    if (count < type->count) {
-        set_empty(type, to);
-    }
-
-    uint32_t known = count < type->count ? count : type->count;
-
-    for (uint32_t i = 0; i < known; i++) {
-        const hark_field *field = &type->fields[i];
-        struct place at = {type, field, NO_INDEX};
-
-        if (!get_value(decoder, &at, field->kind,
-                       to != NULL ? to + field->offset : NULL)) {
-            return false;
-        }
-    }
-    decoder->depth--;
-    return skip_rest(decoder, type, count - known);
-}
-
-// Reads one value into `to`, which is NULL while measuring. One arm a kind.
-static bool
-get_value(struct decoder *decoder, const struct place *place, uint8_t kind, void *to)
-{
-    switch (kind) {
-    case HARK_KIND_bool:
-        return get_bool(decoder, place, to);
-    case HARK_KIND_f32:
-    case HARK_KIND_f64:
-        return get_float(decoder, place, kind, to);
-    case HARK_KIND_ref:
-        return get_ref(decoder, place, to);
-    case HARK_KIND_str:
-        return get_str(decoder, place, to);
-    case HARK_KIND_bytes:
-        return get_bytes(decoder, place, to);
-    case HARK_KIND_message:
-        return get_message(decoder, place, place->field->type, to);
-    case HARK_KIND_list:
-        return get_list(decoder, place, to);
-    default:
-        return get_int(decoder, place, kind, to);
-    }
-}
-
-// One walk over the payload. `to` is the block, or NULL to measure.
-static hark_err
-walk(struct decoder *decoder, const hark_type *type, uint8_t *to)
-{
-    struct place place = {type, NULL, NO_INDEX};
-
-    decoder->block = to;
-    decoder->used = type->size;
-    decoder->depth = 0;
-    decoder->err = HARK_OK;
-    get_message(decoder, &place, type, to);
-    return decoder->err;
-}
-
-// Every value of such a type is not larger than its struct and its bytes on the wire
-// together, with a NUL behind each string. So it needs no walk to be measured.
-static bool
-is_bounded(const hark_type *type)
-{
-    for (uint16_t i = 0; i < type->count; i++) {
-        uint8_t kind = type->fields[i].kind;
-
-        if (kind == HARK_KIND_list
-            || (kind == HARK_KIND_message && !type->fields[i].type->flat)) {
-            return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!hark__reader_skip(&decoder->in)) {
+            fail(decoder, HARK_EDECODE, "a field behind the last is cut off", "");
+            return blame(decoder, type, NULL, NO_INDEX);
         }
     }
     return true;
 }
 
-// At least the block's size. The reader stands where it was.
-static hark_err
-measure(struct decoder *decoder, const hark_type *type, size_t *out_size)
+// Text and bytes always point somewhere, also those that the sender did not have.
+static void
+set_empty(const hark_type *type, uint8_t *to)
 {
-    if (type->size > decoder->limit) {
-        const struct place place = {type, NULL, NO_INDEX};
+    for (uint16_t i = 0; i < type->count; i++) {
+        const hark_field *field = &type->fields[i];
+        void *at = to + field->offset;
 
-        (void)fail(decoder, &place, HARK_ETOOBIG, "the message is over the size limit",
-                   "");
-        return HARK_ETOOBIG;
+        if (field->kind == HARK_KIND_str) {
+            ((hark_str *)at)->ptr = "";
+        } else if (field->kind == HARK_KIND_bytes) {
+            ((hark_bytes *)at)->ptr = "";
+        } else if (field->kind == HARK_KIND_message) {
+            set_empty(field->type, at);
+        }
     }
-    if (type->flat) {
-        *out_size = type->size;
-        return HARK_OK;
+}
+
+static inline bool
+get_fields(struct decoder *decoder, const hark_type *type, uint8_t *to)
+{
+    uint32_t count;
+
+    if (!enter(decoder, &count)) {
+        return false;
     }
 
-    size_t left = hark__reader_left(decoder->in);
-    if (is_bounded(type) && left <= BOUNDED_BYTES
-        && type->size + left + type->count <= decoder->limit) {
-        *out_size = type->size + left + type->count;
-        return HARK_OK;
+    uint32_t known = count < type->count ? count : type->count;
+
+    if (known < type->count && to != NULL) {
+        memset(to, 0, type->size);
+        set_empty(type, to);
+    }
+    for (uint32_t i = 0; i < known; i++) {
+        const hark_field *field = &type->fields[i];
+
+        if (!get_value(decoder, type, field, field->kind,
+                       to != NULL ? to + field->offset : NULL)) {
+            return blame(decoder, type, field, NO_INDEX);
+        }
+    }
+    decoder->depth--;
+    return count == known || skip_rest(decoder, type, count - known);
+}
+
+static bool
+get_message(struct decoder *decoder, const hark_type *type, uint8_t *to)
+{
+    return get_fields(decoder, type, to);
+}
+
+// ---- the whole ----
+
+// One walk over the payload, into `to` if that is not NULL.
+static hark_err
+walk(struct decoder *decoder, const hark_type *type, uint8_t *block, uint8_t *to)
+{
+    decoder->block = block;
+    decoder->used = type->size;
+    if (!get_fields(decoder, type, to)) {
+        (void)blame(decoder, type, NULL, NO_INDEX);
+    }
+    return decoder->err;
+}
+
+// Moves text and bytes of a struct without lists from the input to `end`. Gives the end
+// of what is there then.
+static uint8_t *
+settle(const hark_type *type, uint8_t *value, uint8_t *end)
+{
+    for (uint16_t i = 0; i < type->count; i++) {
+        const hark_field *field = &type->fields[i];
+        void *at = value + field->offset;
+
+        if (field->kind == HARK_KIND_str) {
+            hark_str *str = at;
+
+            *str = copy_str(*str, (char *)end);
+            end += str_size(*str);
+        } else if (field->kind == HARK_KIND_bytes) {
+            hark_bytes *bytes = at;
+
+            *bytes = copy_bytes(*bytes, end);
+            end += bytes->len;
+        } else if (field->kind == HARK_KIND_message && !field->type->flat) {
+            end = settle(field->type, at, end);
+        }
+    }
+    return end;
+}
+
+// Fills the block, which has room for it. near: what the first walk read; NULL: it only
+// measured.
+static hark_err
+fill(struct decoder *decoder, struct hark_message *message, const uint8_t *near)
+{
+    const hark_type *type = message->type;
+    uint8_t *payload = hark__message_payload(message);
+
+    if (near == NULL) {
+        return walk(decoder, type, payload, payload);
+    }
+    memcpy(payload, near, type->size);
+    settle(type, payload, payload + type->size);
+    return HARK_OK;
+}
+
+// Gives a block with what the input holds. The reader may stand anywhere after an error.
+static hark_err
+decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
+       struct hark_message **out_message)
+{
+    const uint8_t *start = decoder->in.at;
+    _Alignas(max_align_t) uint8_t room[NEAR_BYTES];
+    uint8_t *near = type->size <= sizeof room && !type->flat ? room : NULL;
+    hark_err err = type->flat ? HARK_OK : walk(decoder, type, NULL, near);
+
+    if (err != HARK_OK) {
+        return err;
+    }
+    if (decoder->has_items) {
+        near = NULL;
     }
 
-    const uint8_t *start = decoder->in->at;
-    hark_err err = walk(decoder, type, NULL);
+    struct hark_message *message = hark__message_alloc(pool, type, decoder->used);
 
-    decoder->in->at = start;
-    *out_size = decoder->used;
-    return err;
+    if (message == NULL) {
+        return HARK_ENOMEM;
+    }
+    if (near == NULL) {
+        decoder->in.at = start;
+    }
+    err = fill(decoder, message, near);
+    if (err != HARK_OK) {
+        hark__message_free(pool, message);
+        return err;
+    }
+    *out_message = message;
+    return HARK_OK;
 }
 
 hark_err
@@ -456,30 +521,23 @@ hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in
                      const struct payload_options *options,
                      struct hark_message **out_message)
 {
-    const uint8_t *start = in->at;
-    struct decoder decoder = {.in = in, .options = options};
-    size_t size;
+    struct decoder decoder = {
+        .in = *in,
+        .options = options,
+        .limit = options->limit_bytes < UINT32_MAX ? options->limit_bytes : UINT32_MAX,
+        .used = type->size,
+    };
+    hark_err err;
 
-    decoder.limit =
-        options->limit_bytes < UINT32_MAX ? options->limit_bytes : UINT32_MAX;
-
-    hark_err err = measure(&decoder, type, &size);
-
-    if (err != HARK_OK) {
-        return err;
+    if (type->size > decoder.limit) {
+        err = HARK_ETOOBIG;
+        (void)fail(&decoder, err, too_big, "");
+        (void)blame(&decoder, type, NULL, NO_INDEX);
+    } else {
+        err = decode(&decoder, pool, type, out_message);
     }
-
-    struct hark_message *message = hark__message_alloc(pool, type, size);
-
-    if (message == NULL) {
-        return HARK_ENOMEM;
+    if (err == HARK_OK) {
+        in->at = decoder.in.at;
     }
-    err = walk(&decoder, type, hark__message_payload(message));
-    if (err != HARK_OK) {
-        hark__message_free(pool, message);
-        in->at = start;
-        return err;
-    }
-    *out_message = message;
-    return HARK_OK;
+    return err;
 }

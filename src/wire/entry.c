@@ -184,21 +184,6 @@ get_node(struct reader *in, struct node_decl *node)
            && hark__reader_str(in, &node->endpoint);
 }
 
-// Reads what stands behind the code of a repeat.
-static bool
-get_repeat(struct reader *in, uint32_t count, struct envelope *envelope)
-{
-    if (count < REPEAT_ELEMENTS || !hark__reader_u64(in, &envelope->correlation)) {
-        return false;
-    }
-    envelope->payload = in->at;
-    if (!hark__reader_skip(in)) {
-        return false;
-    }
-    envelope->payload_size = (size_t)(in->at - envelope->payload);
-    return skip_rest(in, count, REPEAT_ELEMENTS);
-}
-
 static hark_err
 fail(char *error, size_t error_size, const char *what)
 {
@@ -228,71 +213,103 @@ decode_other(struct reader *in, uint32_t count, uint32_t code, struct entry *ent
     return HARK_OK;
 }
 
-// Decodes a repeat behind its code.
+// Of the envelope only the payload, and what stands behind it, is left to be read.
+static void
+open_envelope(struct entry *entry, uint32_t behind)
+{
+    entry->kind = ENTRY_ENVELOPE;
+    entry->is_open = true;
+    entry->behind = behind;
+    entry->start = entry->envelope.payload.at;
+}
+
+// Decodes a repeat behind its code, up to its payload.
 static hark_err
-decode_repeat(struct reader *in, uint32_t count, struct entry *entry, char *error,
+decode_repeat(struct reader in, uint32_t count, struct entry *entry, char *error,
               size_t error_size)
 {
     if (!entry->is_repeatable) {
         return fail(error, error_size, "a repeat of nothing");
     }
-    entry->kind = ENTRY_ENVELOPE;
-    return get_repeat(in, count, &entry->envelope)
-               ? HARK_OK
-               : fail(error, error_size, "malformed repeat");
+    if (count < REPEAT_ELEMENTS
+        || !hark__reader_u64(&in, &entry->envelope.correlation)) {
+        return fail(error, error_size, "malformed repeat");
+    }
+    entry->envelope.payload = in;
+    open_envelope(entry, count - REPEAT_ELEMENTS);
+    return HARK_OK;
 }
 
 static hark_err
-decode_envelope(struct reader *in, struct entry *entry, char *error, size_t error_size)
+decode_envelope(struct reader in, struct entry *entry, char *error, size_t error_size)
 {
-    hark_err err = hark__envelope_decode(in, &entry->envelope, error, error_size);
+    uint32_t behind;
+    hark_err err =
+        hark__envelope_decode(in, &entry->envelope, &behind, error, error_size);
 
-    entry->kind = ENTRY_ENVELOPE;
     entry->is_repeatable = err == HARK_OK && hark__is_repeatable(entry->envelope.kind);
+    if (err == HARK_OK) {
+        open_envelope(entry, behind);
+    }
     return err;
 }
 
-// Decodes the entry at *entries. HARK_OK: and leaves entries behind it, if it is an
-// envelope or a repeat, which most are; they need no walk to find their end.
 static hark_err
-decode(struct reader *entries, struct entry *entry, bool *out_is_behind, char *error,
-       size_t error_size)
+decode(struct reader in, struct entry *entry, char *error, size_t error_size)
 {
-    struct reader in = *entries, inner = *entries;
+    struct reader inner = in;
     uint32_t count, code;
-    hark_err err;
 
-    *out_is_behind = false;
     if (!hark__reader_array(&inner, &count) || !hark__reader_u32(&inner, &code)) {
         return fail(error, error_size, "not an array that begins with a number");
     }
     if (code == REPEAT_CODE) {
-        err = decode_repeat(&inner, count, entry, error, error_size);
-        in = inner;
-    } else if (code < TYPES_CODE) {
-        err = decode_envelope(&in, entry, error, error_size);
-    } else {
-        return decode_other(&inner, count, code, entry, error, error_size);
+        return decode_repeat(inner, count, entry, error, error_size);
     }
-    if (err == HARK_OK) {
-        *out_is_behind = true;
-        *entries = in;
+    if (code < TYPES_CODE) {
+        return decode_envelope(in, entry, error, error_size);
     }
-    return err;
+    return decode_other(&inner, count, code, entry, error, error_size);
+}
+
+// Skips values of the batch. False: one has no end, and nor has the batch.
+static bool
+pass(struct reader *entries, uint32_t values)
+{
+    for (uint32_t i = 0; i < values; i++) {
+        if (!hark__reader_skip(entries)) {
+            entries->at = entries->end;
+            return false;
+        }
+    }
+    return true;
+}
+
+// Goes on behind the last envelope.
+static bool
+close_envelope(struct reader *entries, struct entry *entry)
+{
+    const uint8_t *at = entry->envelope.payload.at;
+
+    entry->is_open = false;
+    entries->at = at;
+    return pass(entries, entry->behind + (at == entry->start));
 }
 
 bool
-hark__entry_next(struct reader *entries, struct entry *out_entry, hark_err *out_err,
+hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
                  char *error, size_t error_size)
 {
-    bool is_behind;
+    bool is_whole = !entry->is_open || close_envelope(entries, entry);
 
-    if (hark__reader_left(entries) == 0) {
+    if (is_whole && hark__reader_left(entries) == 0) {
         return false;
     }
-    *out_err = decode(entries, out_entry, &is_behind, error, error_size);
-    if (!is_behind && !hark__reader_skip(entries)) {
-        entries->at = entries->end;
+    if (is_whole) {
+        *out_err = decode(*entries, entry, error, error_size);
+        is_whole = entry->is_open || pass(entries, 1);
+    }
+    if (!is_whole) {
         *out_err = fail(error, error_size, "cut off, or no msgpack");
     }
     return true;

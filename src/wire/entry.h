@@ -52,7 +52,10 @@ struct node_decl {
 // Starts as {0} and is kept from one entry of a batch to the next.
 struct entry {
     enum entry_kind kind;
-    bool is_repeatable;       // envelope is such that it may be repeated
+    bool is_repeatable;   // envelope is such that it may be repeated
+    bool is_open;         // envelope's payload, and what is behind it, is not passed
+    uint32_t behind;      // values that belong to envelope behind its payload
+    const uint8_t *start; // of envelope's payload
     struct envelope envelope; // ENTRY_ENVELOPE. Else the last one of the batch
     union {
         struct types types;
@@ -77,8 +80,11 @@ hark__is_repeatable(uint8_t kind)
 // True while there are entries left: reads the next one. *out_err is HARK_OK; or
 // HARK_EDECODE when this entry is malformed, and then error says how, and the next call
 // goes on behind it (or ends, when its end cannot be found).
-bool hark__entry_next(struct reader *entries, struct entry *out_entry,
-                      hark_err *out_err, char *error, size_t error_size);
+//
+// Of an envelope it reads no payload. Who decodes that moves envelope.payload behind it;
+// if nobody does, the next call skips it, and then is the one to say that it has no end.
+bool hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
+                      char *error, size_t error_size);
 
 // False: none is left. They cannot fail: hark__entry_next has checked the whole entry.
 bool hark__types_next(struct types *types, struct type_decl *out_type);

@@ -55,10 +55,11 @@ hark__envelope_encode(struct bytes *out, const struct envelope *envelope)
         hark__bytes_put_ref(out, envelope->found);
         break;
     default:
-        if (envelope->payload_size == 0) {
+        if (hark__reader_left(&envelope->payload) == 0) {
             hark__bytes_put_nil(out);
         } else {
-            hark__bytes_append(out, envelope->payload, envelope->payload_size);
+            hark__bytes_append(out, envelope->payload.at,
+                               hark__reader_left(&envelope->payload));
         }
         break;
     }
@@ -142,7 +143,7 @@ get_failure(struct reader *in, struct envelope *envelope)
 static bool
 get_own_payload(struct envelope *envelope)
 {
-    struct reader in = hark__reader_of(envelope->payload, envelope->payload_size);
+    struct reader in = envelope->payload;
     uint32_t count;
 
     switch (envelope->kind) {
@@ -160,21 +161,9 @@ get_own_payload(struct envelope *envelope)
     }
 }
 
-// Skips the elements behind the known ones: of a later version.
-static bool
-skip_rest(struct reader *in, uint32_t count)
-{
-    for (uint32_t i = ELEMENTS; i < count; i++) {
-        if (!hark__reader_skip(in)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 hark_err
-hark__envelope_decode(struct reader *in, struct envelope *out_envelope, char *error,
-                      size_t error_size)
+hark__envelope_decode(struct reader in, struct envelope *out_envelope,
+                      uint32_t *out_behind, char *error, size_t error_size)
 {
     struct envelope *envelope = out_envelope;
     uint32_t count;
@@ -185,22 +174,16 @@ hark__envelope_decode(struct reader *in, struct envelope *out_envelope, char *er
     envelope->text = (hark_str){NULL, 0};
     envelope->found = (hark_ref){0, 0};
 
-    if (!hark__reader_array(in, &count) || count < ELEMENTS) {
+    if (!hark__reader_array(&in, &count) || count < ELEMENTS) {
         return fail(error, error_size, "array");
     }
 
-    const char *wrong = get_head(in, envelope);
+    const char *wrong = get_head(&in, envelope);
 
     if (wrong != NULL) {
         return fail(error, error_size, wrong);
     }
-    envelope->payload = in->at;
-    if (!hark__reader_skip(in)) {
-        return fail(error, error_size, "payload");
-    }
-    envelope->payload_size = (size_t)(in->at - envelope->payload);
-    if (!get_own_payload(envelope)) {
-        return fail(error, error_size, "payload");
-    }
-    return skip_rest(in, count) ? HARK_OK : fail(error, error_size, "later element");
+    envelope->payload = in;
+    *out_behind = count - ELEMENTS;
+    return get_own_payload(envelope) ? HARK_OK : fail(error, error_size, "payload");
 }

@@ -4,7 +4,8 @@
 //      payload]
 //
 // The payload is a msgpack value of its own, decoded later (wire/payload.h), when its
-// type is known. Elements behind it are skipped, so a later version may append some.
+// type is known; nobody walks over it before that. Elements behind it are skipped, so a
+// later version may append some.
 // Views point into the frame. One thread at a time.
 
 #ifndef WIRE_ENVELOPE_H
@@ -42,23 +43,24 @@ struct envelope {
     // FAILURE: what happened. LOOKUP: the name.
     hark_str text;
     hark_ref found; // FOUND
-    // Every other kind: the payload's msgpack, one value. Encoding: nil if the size is
-    // 0.
-    const uint8_t *payload;
-    size_t payload_size;
+    // The payload's msgpack, one value. Encoding, of every other kind: nothing is nil.
+    // Decoding: it begins there, may be malformed, and more of the frame may follow.
+    struct reader payload;
 };
 
 // Appends the envelope with its payload: text and ref for FAILURE, LOOKUP and FOUND,
-// else the bytes at payload.
+// else the payload.
 void hark__envelope_encode(struct bytes *out, const struct envelope *envelope);
 
 // Appends all but the payload. Exactly one value must follow.
 void hark__envelope_begin(struct bytes *out, const struct envelope *envelope);
 
-// Reads one envelope, and leaves `in` behind it. HARK_EDECODE: error says which element
-// is wrong, and `in` and *out_envelope are somewhere on the way.
-HARK_CHECKED hark_err hark__envelope_decode(struct reader *in,
-                                            struct envelope *out_envelope, char *error,
+// Reads one envelope up to its payload, and the payload too if its form is part of the
+// protocol. *out_behind: how many values belong to it behind the payload. HARK_EDECODE:
+// error says which element is wrong, and *out_envelope is not to be used.
+HARK_CHECKED hark_err hark__envelope_decode(struct reader in,
+                                            struct envelope *out_envelope,
+                                            uint32_t *out_behind, char *error,
                                             size_t error_size);
 
 #endif // WIRE_ENVELOPE_H

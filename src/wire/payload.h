@@ -1,10 +1,9 @@
 // Payload: a message's value to msgpack and back, guided by its type.
 //
-// A message is an array of its fields in order. The decoder trusts nothing: it walks
-// the input once to check it and to learn the size, allocates one block, and walks
-// again to fill it. Missing fields at the end are zero or empty; more than the type has
-// are skipped; so a newer and an older program understand each other. One thread at a
-// time.
+// A message is an array of its fields in order. The decoder trusts nothing: if the size of
+// the one block depends on the input, then that is checked as a whole before the block is
+// allocated. Missing fields at the end are zero or empty; more than the type has are
+// skipped; so a newer and an older program understand each other. One thread at a time.
 
 #ifndef WIRE_PAYLOAD_H
 #define WIRE_PAYLOAD_H
@@ -37,7 +36,8 @@ struct payload_options {
     size_t error_size;  // a string"; untouched on success. NULL, 0: not wanted
 };
 
-// Reads one value as a message of that type and gives it. HARK_EDECODE, HARK_ETOOBIG
+// Reads one value as a message of that type, gives it, and leaves `in` behind the value;
+// after an error `in` is where it was. HARK_EDECODE, HARK_ETOOBIG
 // (over the limit), HARK_ENOMEM.
 HARK_CHECKED hark_err hark__payload_decode(struct pool *pool, const hark_type *type,
                                            struct reader *in,

@@ -86,19 +86,25 @@ step(struct reader *in, uint64_t *out_values)
     }
     unsigned code = in->at[0];
     uint64_t size = 1;
-    if (code >= 0xc0 && code < 0xe0) {
+    if (code >= 0x90 && code < 0xa0) {
+        *out_values = code & 0x0fu;
+    } else if (code >= 0xc0 && code < 0xe0) {
         const struct format *format = &formats[code - 0xc0];
+        uint64_t counted = 0;
 
         if (format->kind == ITEM_BAD || format->head > left) {
             return false;
         }
-        uint64_t counted = load_big(in->at + 1, format->sized);
-        *out_values = counted * format->values;
-        size = format->head + (format->values != 0 ? 0 : counted) + format->body;
+        if (format->sized != 0) {
+            counted = load_big(in->at + 1, format->sized);
+        }
+        if (format->values != 0) {
+            *out_values = counted * format->values;
+            counted = 0;
+        }
+        size = format->head + counted + format->body;
     } else if (code >= 0xa0 && code < 0xc0) {
         size += code & 0x1fu;
-    } else if (code >= 0x90 && code < 0xa0) {
-        *out_values = code & 0x0fu;
     } else if (code >= 0x80 && code < 0x90) {
         *out_values = 2 * (code & 0x0fu);
     }
@@ -124,20 +130,47 @@ hark__reader_kind(const struct reader *in)
     return kind;
 }
 
+// The size of the value at hand, if it is one of the short ones that most payloads are
+// made of, whole, and no array or map. Else 0.
+static inline size_t
+short_size(const struct reader *in)
+{
+    size_t left = hark__reader_left(in), size = 0;
+
+    if (left == 0) {
+        return 0;
+    }
+    unsigned code = in->at[0];
+    if (code < 0x80 || code >= 0xe0) {
+        return 1; // a small integer
+    }
+    if ((code & 0xe0) == 0xa0) {
+        size = 1 + (code & 0x1fu); // a short string
+    } else if ((code == 0xc4 || code == 0xd9) && left >= 2) {
+        size = 2 + (size_t)in->at[1]; // bytes, a string
+    }
+    return size <= left ? size : 0;
+}
+
 bool
 hark__reader_skip(struct reader *in)
 {
-    const uint8_t *start = in->at;
+    struct reader rest = *in;
     uint64_t values;
 
     // Which array a value belongs to does not matter, only how many are still to come.
     // Each takes a byte, so more than the bytes at hand means that some are missing.
     for (uint64_t pending = 1; pending > 0; pending += values - 1) {
-        if (pending > hark__reader_left(in) || !step(in, &values)) {
-            in->at = start;
+        size_t size = short_size(&rest);
+
+        values = 0;
+        rest.at += size;
+        if (size == 0
+            && (pending > hark__reader_left(&rest) || !step(&rest, &values))) {
             return false;
         }
     }
+    *in = rest;
     return true;
 }
 
@@ -171,12 +204,12 @@ hark__reader_int_any(struct reader *in, struct integer *out_integer)
     if (code < 0xcc || code > 0xd3 || !peek_number(in, width, &number)) {
         return false;
     }
-    unsigned bits = 8 * (unsigned)width;
-    out_integer->is_negative = is_signed && (number >> (bits - 1)) != 0;
-    if (out_integer->is_negative && bits < 64) {
-        number |= UINT64_MAX << bits;
+    if (is_signed) {
+        uint64_t sign = UINT64_C(1) << (8 * width - 1);
+
+        number = (number ^ sign) - sign; // extends it
     }
-    out_integer->number = number;
+    *out_integer = (struct integer){number, is_signed && (int64_t)number < 0};
     in->at += 1 + width;
     return true;
 }
@@ -253,15 +286,12 @@ hark__reader_array_any(struct reader *in, uint32_t *out_count)
 }
 
 bool
-hark__reader_str(struct reader *in, hark_str *out_view)
+hark__reader_str_any(struct reader *in, hark_str *out_view)
 {
     unsigned code = peek_code(in);
     uint64_t size;
 
-    if (code >= 0xa0 && code < 0xc0 && (code & 0x1fu) < hark__reader_left(in)) {
-        size = code & 0x1fu;
-        in->at++;
-    } else if (code < 0xd9 || code > 0xdb || !read_size(in, 0xd9, 1, &size)) {
+    if (code < 0xd9 || code > 0xdb || !read_size(in, 0xd9, 1, &size)) {
         return false;
     }
     *out_view = (hark_str){(const char *)in->at, (size_t)size};
@@ -270,7 +300,7 @@ hark__reader_str(struct reader *in, hark_str *out_view)
 }
 
 bool
-hark__reader_bin(struct reader *in, hark_bytes *out_view)
+hark__reader_bin_any(struct reader *in, hark_bytes *out_view)
 {
     unsigned code = peek_code(in);
     uint64_t size;

@@ -77,6 +77,8 @@ bool hark__reader_u64_any(struct reader *in, uint64_t *out_value);
 bool hark__reader_u32_any(struct reader *in, uint32_t *out_value);
 bool hark__reader_ref_any(struct reader *in, hark_ref *out_ref);
 bool hark__reader_array_any(struct reader *in, uint32_t *out_count);
+bool hark__reader_str_any(struct reader *in, hark_str *out_view);
+bool hark__reader_bin_any(struct reader *in, hark_bytes *out_view);
 
 // Read one value of that kind. False: it is another, or out of range.
 static inline bool
@@ -133,8 +135,33 @@ hark__reader_u32(struct reader *in, uint32_t *out_value)
 bool hark__reader_i64(struct reader *in, int64_t *out_value);
 bool hark__reader_bool(struct reader *in, bool *out_value);
 bool hark__reader_f64(struct reader *in, double *out_value);
-bool hark__reader_str(struct reader *in, hark_str *out_view);
-bool hark__reader_bin(struct reader *in, hark_bytes *out_view);
+
+static inline bool
+hark__reader_str(struct reader *in, hark_str *out_view)
+{
+    size_t left = hark__reader_left(in);
+
+    if (left >= 1 && (in->at[0] & 0xe0) == 0xa0 && (in->at[0] & 0x1fu) < left) {
+        *out_view = (hark_str){(const char *)in->at + 1, in->at[0] & 0x1fu};
+        in->at += 1 + out_view->len;
+        return true;
+    }
+    return hark__reader_str_any(in, out_view);
+}
+
+static inline bool
+hark__reader_bin(struct reader *in, hark_bytes *out_view)
+{
+    size_t left = hark__reader_left(in);
+
+    if (left >= 2 && in->at[0] == 0xc4 && in->at[1] <= left - 2) {
+        *out_view = (hark_bytes){.ptr = in->at + 2, .len = in->at[1]};
+        in->at += 2 + out_view->len;
+        return true;
+    }
+    return hark__reader_bin_any(in, out_view);
+}
+
 static inline bool
 hark__reader_nil(struct reader *in)
 {

@@ -111,8 +111,7 @@ put_one(uint8_t kind)
                                              .remaining_ms = 10,
                                              .type = 3,
                                              .text = HARK_STR("x"),
-                                             .payload = (const uint8_t *)"\x91\1",
-                                             .payload_size = 2});
+                                             .payload = hark__reader_of("\x91\1", 2)});
 }
 
 static void
@@ -146,8 +145,8 @@ a_repeat_is_the_envelope_before_with_another_payload(void **state)
         assert_int_equal(entry.envelope.remaining_ms, 10);
         assert_int_equal(entry.envelope.type, 3);
     }
-    assert_int_equal(entry.envelope.payload_size, 5);
-    assert_memory_equal(entry.envelope.payload, "\x93\xa1x\xc0\3", 5);
+    assert_int_equal(hark__reader_left(&entry.envelope.payload), 5);
+    assert_memory_equal(entry.envelope.payload.at, "\x93\xa1x\xc0\3", 5);
     assert_false(hark__entry_next(&in, &entry, &err, error, sizeof error));
 }
 
@@ -211,8 +210,59 @@ a_malformed_repeat_harms_itself_only(void **state)
     }
     assert_int_equal(entry.envelope.kind, ENVELOPE_TELL);
     assert_int_equal(entry.envelope.correlation, 1);
-    assert_int_equal(entry.envelope.payload_size, 2);
+    assert_memory_equal(entry.envelope.payload.at, "\x91\2", 2);
     assert_false(hark__entry_next(&in, &entry, &err, error, sizeof error));
+}
+
+// ---- payloads ----
+
+// Whoever takes the entries decodes some payloads and leaves others.
+static void
+payloads_are_passed_whether_they_were_decoded_or_not(void **state)
+{
+    struct entry entry = {0};
+    hark_err err;
+
+    (void)state;
+    for (unsigned decoded = 0; decoded < 8; decoded++) {
+        hark__bytes_truncate(&bytes, 0);
+        put_one(ENVELOPE_TELL);
+        hark__bytes_append(&bytes, RAW("\x94\x66\x01\x91\2\xa1x")); // a later element
+        put_one(ENVELOPE_LOOKUP);
+        struct reader in = hark__reader_of(bytes.data, bytes.size);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+            assert_int_equal(err, HARK_OK);
+            assert_int_equal(entry.kind, ENTRY_ENVELOPE);
+            assert_int_equal(entry.envelope.correlation, i == 1 ? 1 : 9);
+            assert_true((decoded >> i & 1) == 0
+                        || hark__reader_skip(&entry.envelope.payload));
+        }
+        assert_false(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(hark__reader_left(&in), 0);
+    }
+}
+
+// It is given, so that an ASK can be answered with an error; and then the batch ends.
+static void
+an_envelope_without_its_payload_ends_the_batch(void **state)
+{
+    struct entry entry = {0};
+    hark_err err;
+
+    (void)state;
+    put_one(ENVELOPE_ASK);
+    for (size_t cut = 1; cut <= 2; cut++) {
+        struct reader in = hark__reader_of(bytes.data, bytes.size - cut);
+
+        assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(err, HARK_OK);
+        assert_int_equal(entry.envelope.kind, ENVELOPE_ASK);
+        assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(err, HARK_EDECODE);
+        assert_string_equal(error, "entry: cut off, or no msgpack");
+        assert_false(hark__entry_next(&in, &entry, &err, error, sizeof error));
+    }
 }
 
 // ---- what is malformed ----
@@ -380,12 +430,11 @@ write_batch(void)
     hark__entry_type(&bytes, &drawing_type);
     hark__entry_node(&bytes,
                      &(struct node_decl){9, HARK_STR("n"), HARK_STR("tcp://h:1")});
-    hark__envelope_encode(&bytes,
-                          &(struct envelope){.kind = ENVELOPE_TELL,
-                                             .target = 5,
-                                             .type = 1,
-                                             .payload = (const uint8_t *)"\x91\xa1t",
-                                             .payload_size = 3});
+    hark__envelope_encode(
+        &bytes, &(struct envelope){.kind = ENVELOPE_TELL,
+                                   .target = 5,
+                                   .type = 1,
+                                   .payload = hark__reader_of("\x91\xa1t", 3)});
     put_repeat(70000, RAW("\x91\xa1u"));
 }
 
@@ -402,7 +451,9 @@ walk(const uint8_t *data, size_t size)
     hark_err err;
 
     while (hark__entry_next(&in, &entry, &err, error, sizeof error)) {
-        good += err == HARK_OK;
+        good += err == HARK_OK
+                && (entry.kind != ENTRY_ENVELOPE
+                    || hark__reader_skip(&entry.envelope.payload));
         while (err == HARK_OK && entry.kind == ENTRY_TYPES
                && hark__types_next(&entry.types, &type)) {
             (void)hark__types_compatible(&drawing_type, &type, error, sizeof error);
@@ -457,6 +508,8 @@ main(void)
         TEST(a_repeat_takes_three_bytes_and_its_payload),
         TEST(repeats_of_nothing_are_refused),
         TEST(a_malformed_repeat_harms_itself_only),
+        TEST(payloads_are_passed_whether_they_were_decoded_or_not),
+        TEST(an_envelope_without_its_payload_ends_the_batch),
         TEST(a_bad_entry_harms_itself_only),
         TEST(an_entry_without_an_end_ends_the_batch),
         TEST(malformed_declarations_are_refused),
