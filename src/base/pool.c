@@ -7,8 +7,10 @@
 #include <sys/mman.h>
 
 enum {
-    POOL_MAGAZINE = 128, // blocks that move between a pool and the depot at once
+    MAGAZINE = 128, // blocks that move between a pool and the depot at once; of large
+    MAGAZINE_BYTES = 64 << 10, // ones fewer: so many bytes, or one block
     SLAB_BYTES = 1 << 18,
+    KEPT_BYTES = 16 << 20, // of large blocks in the depot
 };
 
 struct slab {
@@ -18,12 +20,64 @@ struct slab {
 struct depot {
     pthread_mutex_t lock; // guards all below
     struct pool_block *magazines[POOL_CLASSES];
+    size_t kept_bytes; // of the large ones among them
     struct slab *slabs;
     char *fresh; // the unused rest of the newest slab
     size_t fresh_bytes;
 };
 
-static const struct pool_magazine EMPTY = {NULL, POOL_MAGAZINE};
+// Of the blocks of that class.
+static size_t
+class_bytes(unsigned class)
+{
+    if (class < POOL_SMALL_CLASSES) {
+        return (size_t)(class + 1) << POOL_CLASS_SHIFT;
+    }
+    unsigned large = class - POOL_SMALL_CLASSES;
+    return (size_t)(POOL_SMALL / 4) * (large % 4 + 5) << large / 4;
+}
+
+// The class for a size over POOL_SMALL and up to POOL_LARGEST.
+static unsigned
+large_class(size_t size)
+{
+    // In quarters of the power of two that is next below the size: 4 to 7.
+    unsigned doubling = 0;
+    size_t quarters = (size - 1) / (POOL_SMALL / 4);
+
+    while (quarters >= 8) {
+        quarters /= 2;
+        doubling++;
+    }
+    return POOL_SMALL_CLASSES + 4 * doubling + (unsigned)quarters - 4;
+}
+
+static uint32_t
+magazine_size(unsigned class)
+{
+    size_t fit = MAGAZINE_BYTES / class_bytes(class);
+
+    return (uint32_t)(fit > MAGAZINE || class < POOL_SMALL_CLASSES ? MAGAZINE
+                      : fit > 0                                    ? fit
+                                                                   : 1);
+}
+
+static struct pool_magazine
+empty_magazine(unsigned class)
+{
+    return (struct pool_magazine){NULL, magazine_size(class)};
+}
+
+static void
+free_all(struct pool_block *block)
+{
+    while (block != NULL) {
+        struct pool_block *next = block->next;
+
+        free(block);
+        block = next;
+    }
+}
 
 struct depot *
 hark__depot_open(void)
@@ -45,6 +99,14 @@ hark__depot_close(struct depot *depot)
         depot->slabs = slab->next;
         munmap(slab, SLAB_BYTES);
     }
+    for (unsigned i = POOL_SMALL_CLASSES; i < POOL_CLASSES; i++) {
+        while (depot->magazines[i] != NULL) {
+            struct pool_block *first = depot->magazines[i];
+
+            depot->magazines[i] = first->next_magazine;
+            free_all(first);
+        }
+    }
     pthread_mutex_destroy(&depot->lock);
     free(depot);
 }
@@ -57,34 +119,51 @@ hark__pool_open(struct depot *depot)
     if (pool != NULL) {
         pool->depot = depot;
         for (unsigned i = 0; i < POOL_CLASSES; i++) {
-            pool->active[i] = pool->spare[i] = EMPTY;
+            pool->active[i] = pool->spare[i] = empty_magazine(i);
         }
     }
     return pool;
 }
 
-// Takes magazine, which may be empty. The lock is held.
-static void
+// Takes magazine, which is not empty. The lock is held. Gives what is to be freed without
+// it.
+static struct pool_block *
 shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
 {
+    uint32_t count = magazine_size(class) - magazine.room;
+
+    if (class >= POOL_SMALL_CLASSES) {
+        size_t bytes = count * class_bytes(class);
+
+        if (bytes > KEPT_BYTES - depot->kept_bytes) {
+            return magazine.first;
+        }
+        depot->kept_bytes += bytes;
+    }
+    magazine.first->count = count;
+    magazine.first->next_magazine = depot->magazines[class];
+    depot->magazines[class] = magazine.first;
+    return NULL;
+}
+
+static void
+give_back(struct depot *depot, unsigned class, struct pool_magazine magazine)
+{
     if (magazine.first != NULL) {
-        magazine.first->count = POOL_MAGAZINE - magazine.room;
-        magazine.first->next_magazine = depot->magazines[class];
-        depot->magazines[class] = magazine.first;
+        pthread_mutex_lock(&depot->lock);
+        struct pool_block *surplus = shelve(depot, class, magazine);
+        pthread_mutex_unlock(&depot->lock);
+        free_all(surplus);
     }
 }
 
 void
 hark__pool_close(struct pool *pool)
 {
-    struct depot *depot = pool->depot;
-
-    pthread_mutex_lock(&depot->lock);
     for (unsigned i = 0; i < POOL_CLASSES; i++) {
-        shelve(depot, i, pool->active[i]);
-        shelve(depot, i, pool->spare[i]);
+        give_back(pool->depot, i, pool->active[i]);
+        give_back(pool->depot, i, pool->spare[i]);
     }
-    pthread_mutex_unlock(&depot->lock);
     free(pool);
 }
 
@@ -106,9 +185,10 @@ grow(struct depot *depot)
 }
 
 static struct pool_magazine
-carve(struct depot *depot, size_t block_bytes)
+carve(struct depot *depot, unsigned class)
 {
-    struct pool_magazine magazine = EMPTY;
+    size_t block_bytes = class_bytes(class);
+    struct pool_magazine magazine = empty_magazine(class);
 
     while (magazine.room > 0) {
         if (depot->fresh_bytes < block_bytes && !grow(depot)) {
@@ -124,18 +204,22 @@ carve(struct depot *depot, size_t block_bytes)
     return magazine;
 }
 
+// Takes a magazine from the depot, or makes one of small blocks. It may be empty.
 static struct pool_magazine
 depot_take(struct depot *depot, unsigned class)
 {
-    struct pool_magazine magazine = EMPTY;
+    struct pool_magazine magazine = empty_magazine(class);
 
     pthread_mutex_lock(&depot->lock);
     if (depot->magazines[class] != NULL) {
         magazine.first = depot->magazines[class];
-        magazine.room = POOL_MAGAZINE - magazine.first->count;
+        magazine.room -= magazine.first->count;
         depot->magazines[class] = magazine.first->next_magazine;
-    } else {
-        magazine = carve(depot, (size_t)(class + 1) << POOL_CLASS_SHIFT);
+        if (class >= POOL_SMALL_CLASSES) {
+            depot->kept_bytes -= magazine.first->count * class_bytes(class);
+        }
+    } else if (class < POOL_SMALL_CLASSES) {
+        magazine = carve(depot, class);
     }
     pthread_mutex_unlock(&depot->lock);
     return magazine;
@@ -146,10 +230,29 @@ refill(struct pool *pool, unsigned class)
 {
     if (pool->spare[class].first != NULL) {
         pool->active[class] = pool->spare[class];
-        pool->spare[class] = EMPTY;
+        pool->spare[class] = empty_magazine(class);
     } else {
         pool->active[class] = depot_take(pool->depot, class);
     }
+}
+
+static void *
+alloc_large(struct pool *pool, size_t size, uint8_t *out_class)
+{
+    unsigned class = large_class(size);
+    struct pool_magazine *active = &pool->active[class];
+
+    *out_class = (uint8_t) class;
+    if (active->first == NULL) {
+        refill(pool, class);
+    }
+    struct pool_block *block = active->first;
+    if (block == NULL) {
+        return aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, class_bytes(class));
+    }
+    active->first = block->next;
+    active->room++;
+    return block;
 }
 
 void *
@@ -159,6 +262,9 @@ hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
     if (size > POOL_LARGEST) {
         *out_class = POOL_MALLOC;
         return malloc(size);
+    }
+    if (size > POOL_SMALL) {
+        return alloc_large(pool, size, out_class);
     }
     unsigned class = (unsigned)((size - 1) >> POOL_CLASS_SHIFT);
 
@@ -171,13 +277,9 @@ hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
 static void
 rotate(struct pool *pool, unsigned class)
 {
-    if (pool->spare[class].first != NULL) {
-        pthread_mutex_lock(&pool->depot->lock);
-        shelve(pool->depot, class, pool->spare[class]);
-        pthread_mutex_unlock(&pool->depot->lock);
-    }
+    give_back(pool->depot, class, pool->spare[class]);
     pool->spare[class] = pool->active[class];
-    pool->active[class] = EMPTY;
+    pool->active[class] = empty_magazine(class);
 }
 
 void

@@ -2,9 +2,13 @@
 //
 // A block is usually allocated by one thread and freed by another. So each thread keeps
 // two short stacks ("magazines") a size class and trades whole ones with a shared
-// depot, under its lock, once in POOL_MAGAZINE blocks. (Bonwick and Adams, "Magazines
-// and Vmem", USENIX 2001.) A pool belongs to one thread at a time; the depot to the
-// system. Memory goes back to the operating system when the depot is closed.
+// depot, under its lock, once in many blocks. (Bonwick and Adams, "Magazines and Vmem",
+// USENIX 2001.) A pool belongs to one thread at a time; the depot to the system. Memory
+// goes back to the operating system when the depot is closed.
+//
+// Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because malloc
+// gives large ones back to the operating system as soon as they are free, and then each of
+// their pages costs a fault again. The depot keeps so many bytes of them and no more.
 //
 // Taking from and giving to a magazine stands here, so that it is inlined. Sanitizer
 // builds link pool_malloc.c, whose magazines are never filled: each block is malloc's,
@@ -20,9 +24,13 @@ enum {
     // Classes are a cache line apart. A block shares no line with its neighbour, which
     // another thread may have in hand: that made two busy workers a third slower.
     POOL_CLASS_SHIFT = 6,
-    POOL_CLASSES = 16,
-    POOL_LARGEST = POOL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB; above it malloc serves
-    POOL_MALLOC = POOL_CLASSES,                      // the class of what malloc gave
+    POOL_SMALL_CLASSES = 16,
+    POOL_SMALL = POOL_SMALL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB
+    // Four large classes for each doubling: 1280, 1536, 1792, 2048, 2560, ... bytes.
+    POOL_DOUBLINGS = 7,
+    POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 128 KiB; above it malloc serves
+    POOL_CLASSES = POOL_SMALL_CLASSES + 4 * POOL_DOUBLINGS,
+    POOL_MALLOC = POOL_CLASSES, // the class of what malloc gave and is to get back
 };
 
 struct depot;
@@ -59,7 +67,8 @@ struct pool *hark__pool_open(struct depot *depot);
 // Hands its blocks to the depot.
 void hark__pool_close(struct pool *pool);
 
-// What follows is for the inline functions: an empty magazine, a full one.
+// What follows is for the inline functions: an empty magazine or a large block; a full
+// magazine.
 void *hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
 void hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class);
 
@@ -71,7 +80,7 @@ hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
     // Of size 0 the class is far too large; that is one of the rare cases.
     size_t size_class = (size - 1) >> POOL_CLASS_SHIFT;
 
-    if (size_class < POOL_CLASSES) {
+    if (size_class < POOL_SMALL_CLASSES) {
         struct pool_magazine *active = &pool->active[size_class];
         struct pool_block *block = active->first;
 

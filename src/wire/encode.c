@@ -104,7 +104,7 @@ put_fixed(struct encoder *encoder, uint8_t kind, const void *value)
 }
 
 // One value of a field, or of its list.
-static void
+static inline __attribute__((always_inline)) void
 put_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
           const void *value)
 {
@@ -128,7 +128,7 @@ put_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
 }
 
 // Opens an array. False: too deep.
-static bool
+static inline bool
 open_array(struct encoder *encoder, size_t count)
 {
     uint8_t *at = hark__bytes_open(encoder->out, 0);
@@ -158,8 +158,8 @@ put_list(struct encoder *encoder, const hark_field *field, const hark_list *list
     encoder->depth--;
 }
 
-static void
-put_message(struct encoder *encoder, const hark_type *type, const uint8_t *value)
+static inline void
+put_fields(struct encoder *encoder, const hark_type *type, const uint8_t *value)
 {
     if (!open_array(encoder, type->count)) {
         return;
@@ -172,12 +172,18 @@ put_message(struct encoder *encoder, const hark_type *type, const uint8_t *value
     encoder->depth--;
 }
 
+static void
+put_message(struct encoder *encoder, const hark_type *type, const uint8_t *value)
+{
+    put_fields(encoder, type, value);
+}
+
 hark_err
 hark__payload_encode(struct bytes *out, const hark_type *type, const void *value,
                      const struct ref_watch *watch)
 {
     struct encoder encoder = {.out = out, .watch = watch};
 
-    put_message(&encoder, type, value);
+    put_fields(&encoder, type, value);
     return out->failed ? HARK_ENOMEM : encoder.err;
 }

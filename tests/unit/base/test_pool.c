@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -90,7 +91,7 @@ blocks_of_every_size_are_aligned_and_apart(void **state)
     struct fixture *f = *state;
     struct held held[8];
 
-    for (size_t size = 1; size <= 1100; size++) {
+    for (size_t size = 1; size <= 200000; size += size < 2100 ? 1 : 1009) {
         fill(f->here, held, 8, size);
         for (size_t i = 0; i < 8; i++) {
             assert_int_equal((uintptr_t)held[i].block % 16, 0);
@@ -200,6 +201,64 @@ an_impossible_size_is_refused(void **state)
     }
 }
 
+// malloc would give them back to the operating system, page for page.
+static void
+large_blocks_are_used_again(void **state)
+{
+    struct fixture *f = *state;
+    struct held first[4], again[4];
+
+    if (!has_classes(f->here)) {
+        return;
+    }
+    for (size_t size = 1025; size <= 131072; size = size * 5 / 4) {
+        fill(f->here, first, 4, size);
+        free_all(f->here, first, 4);
+        fill(f->here, again, 4, size);
+        qsort(first, 4, sizeof first[0], by_address);
+        qsort(again, 4, sizeof again[0], by_address);
+        for (int i = 0; i < 4; i++) {
+            assert_ptr_equal(first[i].block, again[i].block);
+        }
+        free_all(f->there, again, 4);
+    }
+}
+
+static size_t
+bytes_of_malloc(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+static void
+large_blocks_that_nobody_uses_are_bounded(void **state)
+{
+    enum { BLOCKS = 500, BYTES = 120000, ROUNDS = 3 };
+    struct fixture *f = *state;
+    static struct held held[BLOCKS];
+    size_t before = bytes_of_malloc();
+
+    if (!has_classes(f->here)) {
+        return;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        fill(f->here, held, BLOCKS, BYTES);
+        assert_true(bytes_of_malloc() > before + (size_t)BLOCKS * BYTES);
+        free_all(f->there, held, BLOCKS);
+        assert_true(bytes_of_malloc() < before + (18 << 20));
+    }
+    hark__pool_close(f->there);
+    f->there = hark__pool_open(f->depot);
+    assert_true(bytes_of_malloc() < before + (18 << 20));
+    hark__pool_close(f->here);
+    hark__pool_close(f->there);
+    hark__depot_close(f->depot);
+    assert_true(bytes_of_malloc() < before + (1 << 20));
+    setup(state);
+}
+
 static void
 what_a_closed_pool_held_serves_another(void **state)
 {
@@ -244,6 +303,8 @@ main(void)
         TEST(a_block_of_no_bytes_can_be_had_and_freed),
         TEST(a_large_block_is_whole_and_freed_by_either_pool),
         TEST(an_impossible_size_is_refused),
+        TEST(large_blocks_are_used_again),
+        TEST(large_blocks_that_nobody_uses_are_bounded),
         TEST(blocks_survive_while_magazines_rotate),
         TEST(live_blocks_stay_apart_while_others_come_and_go),
         TEST(what_a_closed_pool_held_serves_another),
