@@ -35,8 +35,12 @@ is_sound(struct encoder *encoder, const void *data, size_t count)
 static void
 put_str(struct encoder *encoder, const hark_str *str)
 {
-    if (is_sound(encoder, str->ptr, str->len)) {
-        hark__bytes_put_str(encoder->out, *str);
+    uint8_t *at;
+
+    if (is_sound(encoder, str->ptr, str->len)
+        && (at = hark__bytes_open(encoder->out, str->len)) != NULL) {
+        at = hark__pack_str_head(at, str->len);
+        hark__bytes_close(encoder->out, hark__pack_body(at, str->ptr, str->len));
     }
 }
 
