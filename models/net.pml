@@ -1,4 +1,4 @@
-// Who polls a net (src/net/net.c): a guest, which waits in an epoll of its own and may go
+// Who polls a net (src/net/poll.c): a guest, which waits in an epoll of its own and may go
 // away for long; and the net's own thread, which serves while no guest comes, stands by
 // while one does, and sleeps when all is quiet and a guest waits.
 //

@@ -72,13 +72,19 @@ struct net {
     pthread_mutex_t polling;    // held by the thread that polls or ticks
     _Atomic(bool) own_polls;    // our own thread holds it, or is about to
 
-    // Who polls; see net.c.
+    // Who polls; see poll.c.
     _Atomic(bool) guest_waits;     // the guest writes
     _Atomic(uint32_t) guest_looks; // the guest counts
     _Atomic(bool) watching;        // our own thread looks every WATCH_NS
     _Atomic(uint32_t) duty;        // moved by who wakes our thread while it stands by
 };
 
+// Opens the descriptors and starts the thread. HARK_ENOMEM: neither is there.
+hark_err hark__net_start(struct net *net);
+// Ends and joins the thread, if there is one. The descriptors stay: the sides unwatch
+// theirs.
+void hark__net_halt(struct net *net);
+void hark__net_close_descriptors(struct net *net);
 // Makes whoever polls look at the sides once more. Any thread.
 void hark__net_wake(struct net *net);
 // A pipe has come, or gone.
