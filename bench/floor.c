@@ -5,6 +5,8 @@
 //     message   take a block, fill it, one exchange, one indirect call, give it back:
 //               what any message costs at least, in one thread, without a queue
 //     costs     single costs: an exchange, a call, the clock, a system call, a wake
+//     touch     two cache lines of one of many places at random, by a table of where they
+//               are, one after the other: what a message to one of many actors must touch
 //     link      a byte to another process and back, over a tcp and a unix socket
 //
 // It is no implementation of anything: a figure of hark over one of these tells how far
@@ -16,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -137,6 +140,69 @@ run_costs(struct figures *figures)
     close(event);
 }
 
+// ---- touch ----
+
+enum { TOUCHES = 2000000, HUGE_PAGE = 1 << 21 };
+
+// As much as an actor is: a line that others write, and a line of its own.
+struct place {
+    _Alignas(64) _Atomic(uint64_t) newest;
+    _Alignas(64) int64_t touched;
+};
+
+// As much as is known of an actor before it is touched.
+struct known_place {
+    struct place *place;
+    uint64_t number;
+};
+
+static void
+measure_touch(struct figures *figures, const char *metric, uint32_t count)
+{
+    size_t size = (count * sizeof(struct place) + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    struct place *places = aligned_alloc(HUGE_PAGE, size);
+    struct known_place *known = new_array(count, sizeof *known);
+    int64_t sum = 0;
+    uint32_t random = 1;
+    double began;
+
+    if (places == NULL) {
+        fail("no memory");
+    }
+    (void)madvise(places, size, MADV_HUGEPAGE);
+    memset(places, 0, size);
+    for (uint32_t i = 0; i < count; i++) {
+        known[i] = (struct known_place){&places[i], i};
+    }
+    began = measure_now();
+    for (int i = 0; i < TOUCHES; i++) {
+        struct place *place = known[((uint64_t)random * count) >> 32].place;
+        uint64_t old =
+            atomic_exchange_explicit(&place->newest, random, memory_order_acq_rel);
+
+        place->touched++;
+        // Each waits for the one before: between two messages there is more to do than a
+        // processor can look ahead.
+        random = random * 1664525u + 1013904223u + (old == UINT64_MAX);
+    }
+    figure_add_cost(figures, metric, began, TOUCHES);
+    for (uint32_t i = 0; i < count; i++) {
+        sum += places[i].touched;
+    }
+    expect_count("touches", sum, TOUCHES);
+    free(known);
+    free(places);
+}
+
+static void
+run_touch(struct figures *figures)
+{
+    measure_touch(figures, "to_10", 10);
+    measure_touch(figures, "to_1k", 1000);
+    measure_touch(figures, "to_100k", 100000);
+    measure_touch(figures, "to_1M", 1000000);
+}
+
 // ---- link ----
 
 enum { TRIPS = 50000, WARM_UP_TRIPS = 1000 };
@@ -237,6 +303,7 @@ static const struct workload {
 } workloads[] = {
     {"message", run_message},
     {"costs", run_costs},
+    {"touch", run_touch},
     {"link", run_link},
 };
 
@@ -250,7 +317,7 @@ main(int argc, char **argv)
 
     (void)argc;
     if (!parse_options(argv, &options)) {
-        fail("usage: floor message|costs|link [--rounds N]");
+        fail("usage: floor message|costs|touch|link [--rounds N]");
     }
     for (int i = 0; i < WORKLOADS; i++) {
         if (strcmp(options.workload, workloads[i].name) == 0) {
