@@ -2,12 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hark/message.h"
+#include "message/buffer.h"
 
 struct hark_buffer {
     _Atomic size_t references; // any thread that has one
     size_t size;
-    _Alignas(16) unsigned char data[];
+    unsigned char *data;           // behind this struct, or of another
+    void (*release)(void *handle); // NULL: behind this struct
+    void *handle;
 };
 
 hark_buffer *
@@ -22,8 +24,20 @@ hark_buffer_new(size_t size)
     if (buffer != NULL) {
         atomic_init(&buffer->references, 1);
         buffer->size = size;
+        buffer->data = (unsigned char *)(buffer + 1);
+        buffer->release = NULL;
     }
     return buffer;
+}
+
+void
+hark__buffer_lend(hark_buffer *buffer, void *data, size_t size,
+                  void (*release)(void *handle), void *handle)
+{
+    buffer->size = size;
+    buffer->data = data;
+    buffer->release = release;
+    buffer->handle = handle;
 }
 
 void *
@@ -55,6 +69,9 @@ hark_buffer_release(hark_buffer *buffer)
     // acq_rel: release, so that our uses happen before the last holder's free; acquire,
     // so that the last holder sees all others' uses.
     if (atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) == 1) {
+        if (buffer->release != NULL) {
+            buffer->release(buffer->handle);
+        }
         free(buffer);
     }
 }

@@ -27,15 +27,30 @@ struct hark_hub;
 struct net;
 struct pipe;
 
+// Memory that a sink has kept; release(handle) gives it back, on any thread.
+struct kept {
+    void *data;
+    void *handle;
+    void (*release)(void *handle);
+};
+
+// A frame that has come. Its bytes are there until the sink returns.
+struct arrival {
+    const uint8_t *data;
+    size_t size;
+    // Has the bytes stay where they are until *out_kept is released. Once, and before the
+    // sink returns. False: it cannot be done (no memory, or a small frame).
+    bool (*keep)(struct arrival *arrival, struct kept *out_kept);
+};
+
 // Where bytes arrive: the seam to the room above, which owns the struct.
 struct sink {
     // What follows is called on this thread; where is what hark__net_poll was given, or
     // NULL.
     void (*begin)(struct sink *sink, void *where);
-    // A frame came on pipe. Borrows data until it returns. *pipe_user is the pipe's own
-    // word (hark__pipe_user), NULL for a stranger's first frame.
-    void (*frame)(struct sink *sink, struct pipe *pipe, const uint8_t *data,
-                  size_t size);
+    // A frame came on pipe. The pipe's own word (hark__pipe_user) is NULL for a stranger's
+    // first frame.
+    void (*frame)(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
     // The other side is gone (the transport saw it, with the text why). No frame comes
     // after it. The pipe must still be closed.
     void (*gone)(struct sink *sink, struct pipe *pipe, const char *why);

@@ -312,6 +312,34 @@ find_work(struct memory_side *side)
     return found;
 }
 
+// A frame that was copied here.
+struct marrival {
+    struct arrival arrival;
+    struct frame_copy *frame; // NULL: it was kept
+};
+
+static bool
+keep_copy(struct arrival *arrival, struct kept *out_kept)
+{
+    struct marrival *frame = (struct marrival *)arrival;
+
+    *out_kept = (struct kept){frame->frame->data, frame->frame, free};
+    frame->frame = NULL;
+    return true;
+}
+
+static void
+pass_on(struct sink *sink, struct pipe *pipe, struct frame_copy *copy)
+{
+    struct marrival frame = {
+        .arrival = {.data = copy->data, .size = copy->size, .keep = keep_copy},
+        .frame = copy,
+    };
+
+    sink->frame(sink, pipe, &frame.arrival);
+    free(frame.frame);
+}
+
 bool
 hark__memory_poll(struct memory_side *side)
 {
@@ -324,8 +352,7 @@ hark__memory_poll(struct memory_side *side)
             return false;
         }
         if (found.frame != NULL) {
-            sink->frame(sink, &found.end->pipe, found.frame->data, found.frame->size);
-            free(found.frame);
+            pass_on(sink, &found.end->pipe, found.frame);
         } else {
             sink->gone(sink, &found.end->pipe, "the other side closed it");
         }

@@ -266,6 +266,41 @@ receive(struct zsocket *socket, struct received *received)
 
 // ---- the poll ----
 
+// A frame in libzmq's memory.
+struct zarrival {
+    struct arrival arrival;
+    zmq_msg_t *body;
+};
+
+static void
+release_body(void *handle)
+{
+    zmq_msg_t *body = handle;
+
+    zmq_msg_close(body);
+    free(body);
+}
+
+static bool
+keep_body(struct arrival *arrival, struct kept *out_kept)
+{
+    zmq_msg_t *body = ((struct zarrival *)arrival)->body;
+    zmq_msg_t *held = malloc(sizeof *held);
+
+    if (held == NULL) {
+        return false;
+    }
+    zmq_msg_init(held);
+    zmq_msg_move(held, body);
+    if (zmq_msg_data(held) != arrival->data) { // a small one stands in the zmq_msg_t
+        zmq_msg_move(body, held);
+        release_body(held);
+        return false;
+    }
+    *out_kept = (struct kept){zmq_msg_data(held), held, release_body};
+    return true;
+}
+
 static void
 pass_on(struct zsocket *socket, struct received *received)
 {
@@ -274,9 +309,14 @@ pass_on(struct zsocket *socket, struct received *received)
 
     if (pipe != NULL && !pipe->gone && !pipe->closed) {
         // A message of other parts than ours is no frame: an empty one stands for it.
-        size_t size = received->is_whole ? zmq_msg_size(&received->body) : 0;
+        struct zarrival frame = {
+            .arrival = {.data = zmq_msg_data(&received->body),
+                        .size = received->is_whole ? zmq_msg_size(&received->body) : 0,
+                        .keep = keep_body},
+            .body = &received->body,
+        };
 
-        sink->frame(sink, &pipe->pipe, zmq_msg_data(&received->body), size);
+        sink->frame(sink, &pipe->pipe, &frame.arrival);
     }
     zmq_msg_close(&received->body);
 }

@@ -8,14 +8,16 @@
 #include <string.h>
 
 #include "actor/names.h"
+#include "message/buffer.h"
 #include "message/failure.h"
 #include "wire/entry.h"
 #include "wire/payload.h"
 
 enum {
-    ACK_EVERY = 256 * 1024, // bytes received that make us acknowledge at once
-    NOBODY = -1,            // the actor word of a guest that gave no ref
-    EXPANSION = 8,          // a decoded message may be this much larger than a frame
+    ACK_EVERY = 256 * 1024,  // bytes received that make us acknowledge at once
+    NOBODY = -1,             // the actor word of a guest that gave no ref
+    EXPANSION = 8,           // a decoded message may be this much larger than a frame
+    SHARE_LEAST = 32 * 1024, // bytes of a message that are not copied out of the frame
 };
 
 // ---- answers to requests of ours ----
@@ -89,6 +91,28 @@ readable_type(struct link *link, const struct envelope *envelope, char *why,
     return type->local;
 }
 
+// The buffer that keeps the frame at hand in memory. NULL: it cannot be kept.
+static hark_buffer *
+share_arrival(void *arg)
+{
+    struct remote *remote = arg;
+    struct arrival *arrival = remote->arrival;
+    struct kept kept;
+
+    if (remote->arrived == NULL) {
+        hark_buffer *buffer = hark_buffer_new(0);
+
+        if (buffer != NULL && arrival->keep(arrival, &kept)) {
+            hark__buffer_lend(buffer, kept.data, arrival->size, kept.release,
+                              kept.handle);
+            remote->arrived = buffer;
+        } else {
+            hark_buffer_release(buffer);
+        }
+    }
+    return remote->arrived;
+}
+
 static hark_err
 decode(struct link *link, struct envelope *envelope, const hark_type *type,
        struct hark_message **out_message, char *why, size_t size)
@@ -98,6 +122,12 @@ decode(struct link *link, struct envelope *envelope, const hark_type *type,
         .limit_bytes = remote->frame_limit_bytes * EXPANSION,
         .error = why,
         .error_size = size,
+        // What is shared keeps all of the frame: not for less than a half of it.
+        .share_least = remote->arrival->size / 2 > SHARE_LEAST
+                           ? remote->arrival->size / 2
+                           : SHARE_LEAST,
+        .share = share_arrival,
+        .share_arg = remote,
     };
 
     hark_err err = hark__payload_decode(hark__ctx_pool(remote->ctx), type,
@@ -498,15 +528,16 @@ take_frame(struct link *link, struct frame *frame, size_t size)
 }
 
 void
-hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data,
-                    size_t size)
+hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 {
     struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
     struct link *link = hark__pipe_user(pipe);
     struct frame frame;
     char error[REMOTE_TEXT];
-    hark_err err = hark__frame_decode(data, size, &frame, error, sizeof error);
+    hark_err err =
+        hark__frame_decode(arrival->data, arrival->size, &frame, error, sizeof error);
 
+    remote->arrival = arrival;
     if (link != NULL && link->peer == NULL) {
         // Whoever dialled holds the lock until the link is whole.
         pthread_mutex_lock(&remote->lock);
@@ -520,9 +551,12 @@ hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data,
             refuse(pipe, HARK_EPROTO, error);
         }
     } else if (link != NULL) {
-        take_frame(link, &frame, size);
+        take_frame(link, &frame, arrival->size);
     } else {
         take_stranger(remote, pipe, &frame);
     }
+    hark_buffer_release(remote->arrived);
+    remote->arrived = NULL;
+    remote->arrival = NULL;
     hark__ctx_flush(remote->ctx);
 }

@@ -56,6 +56,8 @@ struct remote {
     char endpoint[ENDPOINT_SIZE]; // of our first listener; empty: we are a guest
     int64_t ticked_ns;            // poller only, as the next three
     int64_t next_sweep_ns;
+    struct arrival *arrival; // poller only: the frame at hand
+    hark_buffer *arrived;  // poller only: keeps its memory; NULL: nobody wanted it yet
     struct link **ticking; // the links of one tick
     uint32_t ticking_capacity;
     _Atomic(uint64_t) links_up;        // poller writes; statistics read
@@ -210,8 +212,7 @@ void hark__peer_has_room(struct peer *peer);
 // ---- inbound.c ----
 
 // The sink's frame function.
-void hark__inbound_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data,
-                         size_t size);
+void hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
 // Counts a frame that was no good, and makes a dead letter of it.
 void hark__inbound_reject(struct remote *remote, int code, const char *text);
 // Answers a lookup of this node's own.

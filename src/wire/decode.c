@@ -21,7 +21,9 @@ struct decoder {
     uint8_t *block; // NULL: the first walk
     size_t used;    // bytes of the block
     int depth;
-    bool has_items; // a list that is not empty
+    bool has_items;      // a list that is not empty
+    size_t share_least;  // bytes that are shared; SIZE_MAX: none
+    hark_buffer *shared; // NULL: not needed yet
 
     // The first thing wrong; the walk ends with it.
     hark_err err;
@@ -246,7 +248,7 @@ copy_bytes(hark_bytes bytes, void *data)
     return (hark_bytes){.ptr = data, .len = bytes.len};
 }
 
-static inline bool
+static inline __attribute__((always_inline)) bool
 get_str(struct decoder *decoder, hark_str *to)
 {
     void *text = NULL;
@@ -264,7 +266,29 @@ get_str(struct decoder *decoder, hark_str *to)
     return true;
 }
 
-static inline bool
+// Large bytes stay where they are, if their memory can be kept. False: they move into the
+// block.
+static __attribute__((cold, noinline)) bool
+share_bytes(struct decoder *decoder, hark_bytes view, hark_bytes *to)
+{
+    if (decoder->shared == NULL) {
+        decoder->shared = decoder->options->share(decoder->options->share_arg);
+    }
+    if (decoder->shared == NULL) {
+        decoder->share_least = SIZE_MAX;
+        return false;
+    }
+    view.buffer = decoder->shared;
+    if (decoder->block != NULL) {
+        hark_buffer_retain(view.buffer);
+    }
+    if (to != NULL) {
+        *to = view;
+    }
+    return true;
+}
+
+static inline __attribute__((always_inline)) bool
 get_bytes(struct decoder *decoder, hark_bytes *to)
 {
     void *data = NULL;
@@ -272,6 +296,9 @@ get_bytes(struct decoder *decoder, hark_bytes *to)
 
     if (!hark__reader_bin(&decoder->in, &view)) {
         return fail_kind(decoder, "expected bytes, found ");
+    }
+    if (view.len >= decoder->share_least && share_bytes(decoder, view, to)) {
+        return true;
     }
     if (!take(decoder, view.len, 1, &data)) {
         return false;
@@ -457,8 +484,12 @@ settle(const hark_type *type, uint8_t *value, uint8_t *end)
         } else if (field->kind == HARK_KIND_bytes) {
             hark_bytes *bytes = at;
 
-            *bytes = copy_bytes(*bytes, end);
-            end += bytes->len;
+            if (bytes->buffer != NULL) {
+                hark_buffer_retain(bytes->buffer);
+            } else {
+                *bytes = copy_bytes(*bytes, end);
+                end += bytes->len;
+            }
         } else if (field->kind == HARK_KIND_message && !field->type->flat) {
             end = settle(field->type, at, end);
         }
@@ -512,6 +543,7 @@ decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
         hark__message_free(pool, message);
         return err;
     }
+    message->has_buffers = decoder->shared != NULL;
     *out_message = message;
     return HARK_OK;
 }
@@ -526,6 +558,7 @@ hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in
         .options = options,
         .limit = options->limit_bytes < UINT32_MAX ? options->limit_bytes : UINT32_MAX,
         .used = type->size,
+        .share_least = options->share != NULL ? options->share_least : SIZE_MAX,
     };
     hark_err err;
 

@@ -32,8 +32,14 @@ HARK_CHECKED hark_err hark__payload_encode(struct bytes *out, const hark_type *t
 // How a payload is decoded and where an error's text goes.
 struct payload_options {
     size_t limit_bytes; // of the decoded block; at most UINT32_MAX is used
-    char *error;        // one line, such as "deposit.amount: expected an integer, found
-    size_t error_size;  // a string"; untouched on success. NULL, 0: not wanted
+    // How bytes of at least share_least are shared instead of copied: gives a buffer that
+    // holds the input, and stays while decoding goes on; NULL: then they are copied.
+    // share NULL: none are shared.
+    hark_buffer *(*share)(void *arg);
+    void *share_arg;
+    size_t share_least;
+    char *error;       // one line, such as "deposit.amount: expected an integer, found
+    size_t error_size; // a string"; untouched on success. NULL, 0: not wanted
 };
 
 // Reads one value as a message of that type, gives it, and leaves `in` behind the value;

@@ -107,8 +107,10 @@ on_begin(struct sink *sink, void *where)
 }
 
 static void
-on_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
+on_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 {
+    const uint8_t *data = arrival->data;
+    size_t size = arrival->size;
     struct guest *guest = (struct guest *)sink;
     struct frame frame;
     char error[200];

@@ -30,6 +30,9 @@ struct place {
     pthread_mutex_t lock; // guards all below
     pthread_cond_t moved;
     struct pipe *pipe; // of the last frame
+    struct kept kept;  // a frame's memory, while the next one comes
+    size_t kept_bytes;
+    uint64_t kept_frames;
     uint64_t frames, bytes, next, disorder, bad;
     uint64_t gone, ticks;
     const void *where;     // of the poll in hand
@@ -84,16 +87,35 @@ place_on_begin(struct sink *sink, void *where)
     pthread_mutex_unlock(&place->lock);
 }
 
+// What was kept of a frame before is as it was.
 static inline void
-place_on_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
+place_let_go(struct place *place)
+{
+    if (place->kept.handle != NULL) {
+        place->bad += !place_is_filled(place->kept.data, place->kept_bytes);
+        place->kept.release(place->kept.handle);
+        place->kept = (struct kept){NULL, NULL, NULL};
+    }
+}
+
+static inline void
+place_on_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 {
     struct place *place = (struct place *)sink;
+    const uint8_t *data = arrival->data;
+    size_t size = arrival->size;
     uint64_t number = UINT64_MAX;
 
     if (size >= sizeof number) {
         memcpy(&number, data, sizeof number);
     }
     pthread_mutex_lock(&place->lock);
+    place_let_go(place);
+    if (number % 2 == 0 && arrival->keep(arrival, &place->kept)) {
+        place->bad += place->kept.data != data;
+        place->kept_bytes = size;
+        place->kept_frames++;
+    }
     place->pipe = pipe;
     place->frames++;
     place->guest_frames += place->where != NULL;
@@ -236,6 +258,7 @@ static inline void
 place_fini(struct place *place)
 {
     place_close(place);
+    place_let_go(place); // kept memory outlives the net
     pthread_cond_destroy(&place->moved);
     pthread_mutex_destroy(&place->lock);
 }

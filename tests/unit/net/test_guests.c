@@ -370,13 +370,12 @@ is_guest(const struct slow_sink *slow)
 }
 
 static void
-slow_frame(struct sink *sink, struct pipe *pipe, const uint8_t *data, size_t size)
+slow_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 {
     struct slow_sink *slow = (struct slow_sink *)sink;
 
     (void)pipe;
-    (void)data;
-    (void)size;
+    (void)arrival;
     if (is_guest(slow)) {
         if (atomic_fetch_add(&slow->guest_frames, 1) == 0) {
             int64_t deadline = now_ns() + WAIT_NS;

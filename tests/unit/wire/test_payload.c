@@ -7,6 +7,7 @@
 
 #include <msgpack.h>
 
+#include "message/buffer.h"
 #include "unit/message/shapes.h"
 #include "wire/payload.h"
 
@@ -563,6 +564,164 @@ error_text_is_not_needed(void **state)
     assert_null(message);
 }
 
+// ---- sharing ----
+
+// What is decoded, as a buffer that is gone with its last holder.
+struct lender {
+    hark_buffer *buffer;
+    unsigned asked;
+    unsigned returned;
+};
+
+static void
+take_back(void *handle)
+{
+    ((struct lender *)handle)->returned++;
+}
+
+static hark_buffer *
+lend(void *arg)
+{
+    struct lender *lender = arg;
+
+    lender->asked++;
+    return lender->buffer;
+}
+
+// Encodes value and decodes it with that much to share. NULL: it does not decode.
+static struct hark_message *
+decode_sharing(struct bench *bench, const hark_type *type, const void *value,
+               size_t share_least, struct lender *lender)
+{
+    struct hark_message *message = NULL;
+    struct payload_options options = {.limit_bytes = LIMIT_BYTES,
+                                      .share = lend,
+                                      .share_arg = lender,
+                                      .share_least = share_least};
+
+    encode(bench, type, value);
+    if (lender->buffer != NULL) {
+        hark__buffer_lend(lender->buffer, bench->bytes.data, bench->bytes.size,
+                          take_back, lender);
+    }
+    struct reader in = hark__reader_of(bench->bytes.data, bench->bytes.size);
+    hark_err err = hark__payload_decode(bench->pool, type, &in, &options, &message);
+    assert_int_equal(err, message != NULL ? HARK_OK : HARK_EDECODE);
+    return message;
+}
+
+static bool
+is_inside(const struct bytes *bytes, hark_bytes view)
+{
+    const uint8_t *at = view.ptr;
+
+    return at >= bytes->data && at + view.len <= bytes->data + bytes->size;
+}
+
+static void
+large_bytes_are_shared_and_small_ones_copied(void **state)
+{
+    static const uint8_t large[1000] = {7}, small[999] = {8};
+    struct bench *bench = *state;
+    struct lender lender = {.buffer = hark_buffer_new(0)};
+    const blob blobs[] = {
+        {.data = {.ptr = large, .len = sizeof large}, .name = HARK_STR("a")},
+        {.data = {.ptr = small, .len = sizeof small}, .name = HARK_STR("b")},
+    };
+    const album value = {.blobs = {.items = blobs, .count = 2}, .cover = blobs[0]};
+    struct hark_message *message =
+        decode_sharing(bench, &album_type, &value, sizeof large, &lender);
+    const album *got = hark_message_as(message, &album_type);
+
+    // In a list, and in a message inside.
+    assert_non_null(got);
+    assert_int_equal(lender.asked, 1);
+    assert_ptr_equal(got->blobs.items[0].data.buffer, lender.buffer);
+    assert_ptr_equal(got->cover.data.buffer, lender.buffer);
+    assert_null(got->blobs.items[1].data.buffer);
+    assert_true(is_inside(&bench->bytes, got->blobs.items[0].data));
+    assert_true(is_inside(&bench->bytes, got->cover.data));
+    assert_false(is_inside(&bench->bytes, got->blobs.items[1].data));
+    assert_memory_equal(got->blobs.items[0].data.ptr, large, sizeof large);
+    assert_memory_equal(got->blobs.items[1].data.ptr, small, sizeof small);
+    assert_string_equal(got->cover.name.ptr, "a");
+
+    // The message holds it alone from here on.
+    hark_buffer_release(lender.buffer);
+    assert_int_equal(lender.returned, 0);
+    hark__message_free(bench->pool, message);
+    assert_int_equal(lender.returned, 1);
+}
+
+static void
+without_lists_they_are_shared_too(void **state)
+{
+    static const uint8_t large[1000] = {7};
+    struct bench *bench = *state;
+    struct lender lender = {.buffer = hark_buffer_new(0)};
+    const blob value = {.data = {.ptr = large, .len = sizeof large},
+                        .name = HARK_STR("a name")};
+    struct hark_message *message =
+        decode_sharing(bench, &blob_type, &value, sizeof large, &lender);
+    const blob *got = hark_message_as(message, &blob_type);
+
+    assert_non_null(got);
+    assert_ptr_equal(got->data.buffer, lender.buffer);
+    assert_memory_equal(got->data.ptr, large, sizeof large);
+    assert_string_equal(got->name.ptr, "a name");
+    assert_true(message->size < sizeof large);
+    hark_buffer_release(lender.buffer);
+    assert_int_equal(lender.returned, 0);
+    hark__message_free(bench->pool, message);
+    assert_int_equal(lender.returned, 1);
+}
+
+static void
+what_cannot_be_kept_is_copied(void **state)
+{
+    static const uint8_t large[1000] = {7};
+    struct bench *bench = *state;
+    struct lender lender = {.buffer = NULL};
+    const blob value = {.data = {.ptr = large, .len = sizeof large}};
+    struct hark_message *message =
+        decode_sharing(bench, &blob_type, &value, sizeof large, &lender);
+    const blob *got = hark_message_as(message, &blob_type);
+
+    assert_int_equal(lender.asked, 1);
+    assert_non_null(got);
+    assert_null(got->data.buffer);
+    assert_false(is_inside(&bench->bytes, got->data));
+    assert_memory_equal(got->data.ptr, large, sizeof large);
+    hark__message_free(bench->pool, message);
+}
+
+static void
+nothing_is_held_after_an_error(void **state)
+{
+    static const uint8_t large[1000] = {7};
+    struct bench *bench = *state;
+    struct lender lender = {.buffer = hark_buffer_new(0)};
+    const blob value = {.data = {.ptr = large, .len = sizeof large},
+                        .name = HARK_STR("x")};
+    struct hark_message *message = NULL;
+    struct payload_options options = {.limit_bytes = LIMIT_BYTES,
+                                      .share = lend,
+                                      .share_arg = &lender,
+                                      .share_least = 1};
+
+    encode(bench, &blob_type, &value);
+    hark__buffer_lend(lender.buffer, bench->bytes.data, bench->bytes.size, take_back,
+                      &lender);
+    struct reader in = hark__reader_of(bench->bytes.data, bench->bytes.size - 1);
+    assert_int_equal(
+        hark__payload_decode(bench->pool, &blob_type, &in, &options, &message),
+        HARK_EDECODE);
+    assert_null(message);
+    assert_int_equal(lender.asked, 1);
+    hark_buffer_release(lender.buffer);
+    assert_int_equal(lender.returned, 1);
+}
+
 // ---- refs ----
 
 struct seen {
@@ -694,6 +853,10 @@ main(void)
         TEST(short_input_cannot_become_a_large_block),
         TEST(encoding_text_over_4_gib_is_too_big),
         TEST(error_text_is_not_needed),
+        TEST(large_bytes_are_shared_and_small_ones_copied),
+        TEST(without_lists_they_are_shared_too),
+        TEST(what_cannot_be_kept_is_copied),
+        TEST(nothing_is_held_after_an_error),
         TEST(a_watch_sees_every_ref_but_null_ones),
         TEST(msgpack_c_writes_the_same_bytes),
         TEST(msgpack_c_writes_what_it_has_read_as_it_was),
