@@ -72,6 +72,11 @@ struct net {
     pthread_mutex_t polling;    // held by the thread that polls or ticks
     _Atomic(bool) own_polls;    // our own thread holds it, or is about to
 
+    // Guests only, one after the other.
+    int64_t waited_ns;    // the last wait that ended with something to poll
+    uint32_t spin_misses; // spins in a row that found nothing
+    uint32_t spin_pause;  // waits to come that do not spin
+
     // Who polls; see poll.c.
     _Atomic(bool) guest_waits;     // the guest writes
     _Atomic(uint32_t) guest_looks; // the guest counts

@@ -305,6 +305,53 @@ wait_ends_in_time_and_not_before(void **state)
     assert_true(now_ns() >= until);
 }
 
+// True: there was something, and it is polled.
+static bool
+wait_a_little(struct fixture *f)
+{
+    struct net *net = f->nets->there.net;
+    bool came = hark__net_wait(net, now_ns() + MS);
+
+    if (came) {
+        hark__net_poll(net, f);
+    }
+    return came;
+}
+
+static void
+guest_spins_only_while_that_is_worth_it(void **state)
+{
+    struct fixture *f = *state;
+    struct net *net = f->nets->there.net;
+
+    send_and_see(f, 0);
+    for (unsigned quiet = 0; quiet < 20; quiet++) { // all news of the connection
+        quiet = wait_a_little(f) ? 0 : quiet;
+    }
+
+    // Waits were long: it sleeps.
+    net->waited_ns = INT64_MAX;
+    assert_false(wait_a_little(f));
+    assert_int_equal(net->spin_misses, 0);
+
+    // They were short: it spins, in vain, and then pauses.
+    net->waited_ns = 0;
+    unsigned spins = 0;
+    while (net->spin_pause == 0) {
+        assert_false(wait_a_little(f));
+        assert_true(++spins < 10);
+    }
+    uint32_t pause = net->spin_pause;
+    assert_false(wait_a_little(f));
+    assert_int_equal(net->spin_pause, pause - 1);
+
+    // What is there is found by a spin, and misses are forgotten.
+    net->spin_pause = 0;
+    net->spin_misses = spins - 1;
+    hark__net_wake(net);
+    assert_true(wait_a_little(f));
+}
+
 static int64_t
 cpu_ns(void)
 {
@@ -550,6 +597,7 @@ main(void)
         GUEST(each_kick_is_followed_by_a_tick_whoever_polls),
         GUEST(unwait_ends_the_next_wait_too),
         GUEST(wait_ends_in_time_and_not_before),
+        GUEST(guest_spins_only_while_that_is_worth_it),
         GUEST(waiting_guest_and_own_thread_use_no_cpu),
     };
     const struct CMUnitTest once[] = {
