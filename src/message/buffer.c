@@ -7,9 +7,10 @@
 struct hark_buffer {
     _Atomic size_t references; // any thread that has one
     size_t size;
-    unsigned char *data;           // behind this struct, or of another
-    void (*release)(void *handle); // NULL: behind this struct
+    unsigned char *data;           // own, or other memory
+    void (*release)(void *handle); // NULL: own
     void *handle;
+    _Alignas(16) unsigned char own[]; // for any type, as malloc's
 };
 
 hark_buffer *
@@ -24,7 +25,7 @@ hark_buffer_new(size_t size)
     if (buffer != NULL) {
         atomic_init(&buffer->references, 1);
         buffer->size = size;
-        buffer->data = (unsigned char *)(buffer + 1);
+        buffer->data = buffer->own;
         buffer->release = NULL;
     }
     return buffer;
