@@ -14,3 +14,9 @@ else()
     pkg_search_module(hark_msgpack REQUIRED IMPORTED_TARGET msgpack msgpack-c)
     set(HARK_MSGPACK PkgConfig::hark_msgpack)
 endif()
+
+# Boost.Context has no C headers and no pkg-config file. Of its archive we use two
+# functions in assembler, and so nothing of C++; by name, so that an installed tree
+# finds it wherever the linker does.
+find_library(hark_boost_context NAMES libboost_context.a REQUIRED)
+set(HARK_CONTEXT -l:libboost_context.a)

@@ -28,7 +28,8 @@ foreach(library hark hark_static)
     target_include_directories(${library} INTERFACE
         $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
         $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-    target_link_libraries(${library} PRIVATE ${HARK_ZMQ} ${HARK_MSGPACK} Threads::Threads)
+    target_link_libraries(${library} PRIVATE ${HARK_ZMQ} ${HARK_MSGPACK} ${HARK_CONTEXT}
+                          Threads::Threads)
 endforeach()
 set_target_properties(hark PROPERTIES VERSION ${PROJECT_VERSION}
                                       SOVERSION ${PROJECT_VERSION_MAJOR})

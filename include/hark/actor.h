@@ -25,6 +25,13 @@ typedef struct hark_clause {
     hark_thunk *run;
 } hark_clause;
 
+// What an actor's other messages do while a handler of it waits (hark_await).
+typedef enum hark_wait {
+    HARK_WAIT_EXCLUSIVE =
+        0, // they wait too: nothing runs between two lines of a handler
+    HARK_WAIT_INTERLEAVE = 1, // they are handled: state may change during an await
+} hark_wait;
+
 // What an actor is. Static data; one behavior serves many actors.
 typedef struct hark_behavior {
     const char *name;    // shown in errors, dead letters and logs
@@ -33,6 +40,7 @@ typedef struct hark_behavior {
     const hark_clause *clauses;
     hark_hook *start HARK_ZERO_; // first turn, before any message; NULL: none
     hark_hook *stop HARK_ZERO_;  // last turn; NULL: none
+    hark_wait wait HARK_ZERO_;   // for handlers that do not say otherwise
 } hark_behavior;
 
 // How one actor is set up. All zero is a good default.
@@ -54,7 +62,7 @@ typedef struct hark_spawn_options {
                                      __attribute__((unused)) const message *msg)
 
 // HARK_HOOK(actor, start) { ... } and HARK_HOOK(actor, stop) { ... }: `ctx` and `self`
-// are in scope. Name them in HARK_ACTOR_WITH.
+// are in scope. Name them in HARK_ACTOR_WITH. An actor's handlers may wait there too.
 #define HARK_HOOK(actor, when)                                                         \
     static void actor##_at_##when(hark_ctx *ctx, actor *self);                         \
     static void actor##_hook_##when(hark_ctx *ctx, void *self)                         \
@@ -65,7 +73,10 @@ typedef struct hark_spawn_options {
                                   __attribute__((unused)) actor *self)
 
 #define HARK_PP_CLAUSE(actor, message) {&message##_type, actor##_run_##message},
-#define HARK_PP_HOOK(actor, when) .when = actor##_hook_##when,
+#define HARK_PP_HOOK(actor, when) HARK_PP_HOOK_##when(actor)
+#define HARK_PP_HOOK_start(actor) .start = actor##_hook_start,
+#define HARK_PP_HOOK_stop(actor) .stop = actor##_hook_stop,
+#define HARK_PP_HOOK_interleave(actor) .wait = HARK_WAIT_INTERLEAVE,
 #define HARK_PP_HOOKS(actor, ...) HARK_PP_EACH(HARK_PP_HOOK, actor, __VA_ARGS__)
 
 // HARK_ACTOR_DECLARE(actor) announces an actor, so that code above its HARK_ACTOR may
@@ -86,7 +97,8 @@ typedef struct hark_spawn_options {
         .stop = NULL,                                                                  \
     };
 
-// The same with hooks: HARK_ACTOR_WITH(actor, (start, stop), message, ...).
+// The same with hooks: HARK_ACTOR_WITH(actor, (start, stop), message, ...). In the same
+// list, interleave: other messages are handled while a handler of this actor waits.
 #define HARK_ACTOR_WITH(actor, hooks, ...)                                             \
     static const hark_clause actor##_clauses_[] = {                                    \
         HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                             \
@@ -96,6 +108,10 @@ typedef struct hark_spawn_options {
         .clause_count = sizeof actor##_clauses_ / sizeof actor##_clauses_[0],          \
         .clauses = actor##_clauses_,                                                   \
         HARK_PP_HOOKS(actor, HARK_PP_UNPAREN hooks)};
+
+// How this handler, hook or continuation waits from now on, instead of its behavior's
+// way. HARK_EINVAL: not in an actor, or no such mode. HARK_ENOMEM.
+HARK_API hark_err hark_wait_mode(hark_ctx *ctx, hark_wait mode);
 
 // Spawns an actor (any ctx may, in a handler too) whose state starts as a copy of state (state_size bytes; NULL: all
 // zero). options may be NULL. Gives its ref in *out_ref. HARK_EINVAL: a null argument,

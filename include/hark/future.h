@@ -197,12 +197,20 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // ---- the asking side: waiting ----
 
-// Waits until the future ends; its continuations and those of other futures of this
-// thread run meanwhile. Gives the reply, borrowed until the future is dropped or the
-// thread detaches. NULL if it failed: hark_error_of(ctx) is the ask's own error, or
-// HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a future of ctx, or
-// continued), HARK_ESTOPPED (the system stops). Only in an attached thread: in an actor
-// HARK_ENOTSUP.
+// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx) is
+// the ask's own error, or HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a
+// future of ctx, continued, or dropped meanwhile), HARK_ESTOPPED (the system stops, or
+// another has stopped this actor).
+//
+// In an attached thread it blocks; continuations of the thread's futures run meanwhile.
+// The reply is borrowed until the future is dropped or the thread detaches.
+//
+// In an actor it suspends the handler, hook or continuation that calls it: the worker
+// goes on with other actors. The reply is borrowed until the handler returns. This
+// actor's other messages and continuations wait until then, unless its behavior or
+// hark_wait_mode says otherwise; a stop ends the wait. The handler may go on in another
+// thread: what belongs to a thread (errno, thread-locals, locks that are held) does not
+// survive an await. Also HARK_ELIMIT (hark_options.waiting_limit), HARK_ENOMEM.
 HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
                                           const hark_type *type);
 // hark_await(ctx, future, message): the same, typed.

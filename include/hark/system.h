@@ -21,21 +21,25 @@ HARK_API void hark_hub_free(hark_hub *hub);
 
 // How a system is set up. All zero is a good default.
 typedef struct hark_options {
-    uint32_t workers;         // threads that run actors; 0: one a processor; at most 64
-    const char *name;         // of this node, in errors; NULL: "node"
-    uint32_t actor_limit;     // actors and attached threads alive at once; above 1,024
-                              // a thread may hold back 0.2 %. 0: 16 million
-    uint32_t mailbox_limit;   // default of each actor; 0: no limit
-    uint32_t ask_timeout_ms;  // default of each ask; 0: 5 s
-    uint32_t future_limit;    // open futures an actor or thread; 0: 4 million
-    uint32_t heartbeat_ms;    // silence after which a node is down; 0: 3 s. Time in
-                              // which this process did not run is no silence
-    uint32_t connect_ms;      // wait for a new link to open; 0: 5 s
-    size_t link_limit_bytes;  // unacknowledged bytes to one peer; 0: 256 MiB. Answers
-                              // are not held back: at four times as much, or 16 MiB,
-                              // the link is down
-    size_t frame_limit_bytes; // largest frame from a peer; 0: 64 MiB
-    hark_hub *hub;            // for mem:// endpoints; NULL: none
+    uint32_t workers;        // threads that run actors; 0: one a processor; at most 64
+    const char *name;        // of this node, in errors; NULL: "node"
+    uint32_t actor_limit;    // actors and attached threads alive at once; above 1,024
+                             // a thread may hold back 0.2 %. 0: 16 million
+    uint32_t mailbox_limit;  // default of each actor; 0: no limit
+    uint32_t ask_timeout_ms; // default of each ask; 0: 5 s
+    uint32_t future_limit;   // open futures an actor or thread; 0: 4 million
+    uint32_t waiting_limit;  // handlers that wait in hark_await at once; 0: 1 million
+    size_t stack_bytes;      // of the stack that a handler runs on, at least 16 KiB, in
+                             // whole pages, taken from the system as it is touched;
+                             // 0: 64 KiB
+    uint32_t heartbeat_ms;   // silence after which a node is down; 0: 3 s. Time in
+                             // which this process did not run is no silence
+    uint32_t connect_ms;     // wait for a new link to open; 0: 5 s
+    size_t link_limit_bytes; // unacknowledged bytes to one peer; 0: 256 MiB. Answers
+                             // are not held back: at four times as much, or 16 MiB,
+                             // the link is down
+    size_t frame_limit_bytes;      // largest frame from a peer; 0: 64 MiB
+    hark_hub *hub;                 // for mem:// endpoints; NULL: none
     const hark_type *const *types; // further message types to know; NULL: none
     size_t type_count;
 } hark_options;
@@ -120,6 +124,11 @@ typedef struct hark_stats {
 
 // Fills *out_stats; all zero for no system. Borrows; any thread.
 HARK_API void hark_stats_read(hark_system *system, hark_stats *out_stats);
+
+// The most stack that any handler has needed so far: bytes, in whole pages. For setting
+// hark_options.stack_bytes. Looks at each stack: some microseconds a stack. 0 for no
+// system. Borrows; any thread.
+HARK_API size_t hark_stack_deepest(hark_system *system);
 
 HARK_END_DECLS
 

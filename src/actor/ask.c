@@ -1,3 +1,4 @@
+#include "actor/await.h"
 #include "actor/ctx.h"
 
 #include <stdio.h>
@@ -278,6 +279,22 @@ hark__futures_end_turn(hark_ctx *ctx)
     }
 }
 
+void
+hark__futures_pause_turn(hark_ctx *ctx, struct list *made)
+{
+    struct extra *extra = ctx->slot->extra;
+    struct futures *futures = extra->futures;
+    int64_t next_ns = hark__futures_pause(futures, ctx->node->env, made);
+
+    if (extra->expired) {
+        extra->expired = false;
+        next_ns = hark__futures_next_ns(futures);
+    }
+    if (next_ns < extra->armed_ns) {
+        arm(ctx, extra, next_ns);
+    }
+}
+
 // ---- continuations ----
 
 // A continuation is kept in its future: waiter_data is the hark_continuation, waiter_arg
@@ -343,7 +360,9 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     struct continuation continuation = continuation_of(future);
     uint64_t id = future->id;
 
-    (void)waiter;
+    if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
+        return; // a handler waits, and nobody's code may run meanwhile
+    }
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {
@@ -370,12 +389,11 @@ continuation_drop(struct waiter *waiter, void *turn, struct future *future)
 
 static struct waiter continuation_waiter = {continuation_complete, continuation_drop};
 
-// NULL: it is not one of ctx's.
-static struct future *
-find(const hark_ctx *ctx, hark_future future)
+struct future *
+hark__ctx_future(const hark_ctx *ctx, hark_future name)
 {
-    return ctx != NULL && future.owner == ctx->self.actor && future.id != 0
-               ? hark__future_find(ctx_futures(ctx), future.id)
+    return ctx != NULL && name.owner == ctx->self.actor && name.id != 0
+               ? hark__future_find(ctx_futures(ctx), name.id)
                : NULL;
 }
 
@@ -383,7 +401,7 @@ hark_err
 hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what,
                 void *arg)
 {
-    struct future *future = find(ctx, name);
+    struct future *future = hark__ctx_future(ctx, name);
 
     if (what == NULL || what->type == NULL) {
         drop_arg(what, arg);
@@ -407,7 +425,7 @@ hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what,
 const void *
 hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
 {
-    struct future *future = find(ctx, name);
+    struct future *future = hark__ctx_future(ctx, name);
 
     if (future == NULL || type == NULL) {
         hark__ctx_error(ctx, type == NULL ? HARK_EINVAL : HARK_ESTALE,
@@ -434,7 +452,7 @@ hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
 bool
 hark_future_done(hark_ctx *ctx, hark_future name)
 {
-    const struct future *future = find(ctx, name);
+    const struct future *future = hark__ctx_future(ctx, name);
 
     return future == NULL || future->state == FUTURE_DONE;
 }
@@ -442,7 +460,7 @@ hark_future_done(hark_ctx *ctx, hark_future name)
 hark_err
 hark_future_keep(hark_ctx *ctx, hark_future name)
 {
-    struct future *future = find(ctx, name);
+    struct future *future = hark__ctx_future(ctx, name);
 
     if (future == NULL) {
         return hark__ctx_error(ctx, HARK_ESTALE,
@@ -456,7 +474,7 @@ hark_future_keep(hark_ctx *ctx, hark_future name)
 void
 hark_future_drop(hark_ctx *ctx, hark_future name)
 {
-    struct future *future = find(ctx, name);
+    struct future *future = hark__ctx_future(ctx, name);
 
     if (future != NULL) {
         close_future(ctx, future);
@@ -473,7 +491,7 @@ hark_all(hark_ctx *ctx, const hark_future *futures, size_t count)
         return (hark_future){0, 0};
     }
     for (size_t i = 0; i < count; i++) {
-        if (find(ctx, futures[i]) == NULL) {
+        if (hark__ctx_future(ctx, futures[i]) == NULL) {
             hark__ctx_error(ctx, HARK_ESTALE,
                             "hark_all: future %zu has ended, or is not "
                             "of this actor or thread",

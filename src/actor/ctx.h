@@ -38,6 +38,7 @@ struct hark_ctx {
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
     struct scratch *scratch;
+    struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
 };
 
@@ -45,6 +46,7 @@ struct hark_ctx {
 struct extra {
     struct futures *futures;   // NULL: none asked
     struct promises *promises; // NULL: none deferred
+    struct waits *waits;       // NULL: no handler has ever waited
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
     bool expired;     // that timer has come, and none is armed
 };
@@ -85,6 +87,11 @@ void hark__complete(hark_ctx *ctx, struct hark_message *message);
 // The end of an actor's turn that has opened futures: continues those that are done,
 // starts clocks, sees to the timer.
 void hark__futures_end_turn(hark_ctx *ctx);
+// A handler of ctx's owner goes on later: starts the clocks of what it has asked, which
+// moves to `made`, and sees to the timer.
+void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
+// NULL: it is not one of ctx's.
+struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
 
@@ -95,6 +102,8 @@ void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
 // turn.c
 
+// A message for an actor that has ended: a failure to its asker, or a dead letter.
+void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
 // The task of every actor's slot, and of free ones.
 void hark__actor_run(struct task *task, struct worker *worker, void *local);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
@@ -123,6 +132,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->sent = 0;
     ctx->target_count = 0;
     ctx->scratch = NULL;
+    ctx->await = NULL;
     ctx->last_error = NULL;
 }
 

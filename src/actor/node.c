@@ -128,10 +128,16 @@ open_parts(struct node *node, const struct node_options *options)
 }
 
 static hark_err
-open_sched(struct node *node)
+open_sched(struct node *node, const struct node_options *what)
 {
     void *locals[SCHED_MAX_WORKERS];
-    struct sched_options options = {node->env, node->workers, locals};
+    struct sched_options options = {
+        .env = node->env,
+        .workers = node->workers,
+        .locals = locals,
+        .stack_bytes = what->stack_bytes,
+        .stack_limit = what->stack_limit,
+    };
 
     for (uint32_t i = 0; i < node->workers; i++) {
         locals[i] = node->worker_seats[i];
@@ -157,7 +163,7 @@ hark__node_open(const struct node_options *options, struct node **out_node)
     pthread_mutex_init(&node->lock, NULL);
     hark__list_init(&node->threads);
     hark__targets_init(&node->targets);
-    hark_err err = open_parts(node, options) ? open_sched(node) : HARK_ENOMEM;
+    hark_err err = open_parts(node, options) ? open_sched(node, options) : HARK_ENOMEM;
     if (err != HARK_OK) {
         hark__node_close(node);
         return err;

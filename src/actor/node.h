@@ -83,6 +83,8 @@ struct node_options {
     uint32_t workers;
     uint32_t actor_limit;
     struct node_limits limits;
+    size_t stack_bytes;   // as in hark_options
+    uint32_t stack_limit; // as in hark_options
 };
 
 // Gives a running node.

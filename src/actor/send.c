@@ -363,6 +363,6 @@ void
 hark_exit(hark_ctx *ctx)
 {
     if (ctx != NULL && ctx->slot != NULL && !ctx->is_thread) {
-        ctx->slot->exiting = true;
+        ctx->slot->heed |= SLOT_EXITING;
     }
 }

@@ -35,6 +35,14 @@ enum slot_life {
     SLOT_THREAD, // an attached thread: run by itself
 };
 
+// Independent facts; the actor's own turn writes and reads them.
+enum slot_heed {
+    SLOT_EXITING = 1,  // it ends as soon as no handler runs or waits
+    SLOT_TOLD = 2,     // by others: its handlers' waits end too
+    SLOT_STOPPING = 4, // its stop hook runs
+    SLOT_WAITS = 8,    // handlers wait, or messages were set aside (await.h)
+};
+
 struct slot {
     alignas(64) struct task task;
     struct mailbox box;
@@ -56,7 +64,7 @@ struct slot {
     uint8_t life;        // enum slot_life
     uint8_t state_class; // of an outside state, for the pool
     bool start_owed;     // the start hook has not run
-    bool exiting;        // hark_exit was called, or a stop came
+    uint8_t heed;        // enum slot_heed: what its turn must see to beside messages
 };
 
 _Static_assert(sizeof(struct slot) == 128, "a slot is two cache lines");

@@ -97,7 +97,7 @@ give_birth(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior,
     slot->task.run = hark__actor_run;
     slot->life = SLOT_ACTOR;
     slot->start_owed = behavior->start != NULL;
-    slot->exiting = false;
+    slot->heed = 0;
     // relaxed, both: published by generation, or read for a name only.
     atomic_store_explicit(&slot->limit, mailbox_limit, memory_order_relaxed);
     atomic_store_explicit(&slot->behavior, behavior, memory_order_relaxed);
@@ -175,8 +175,10 @@ spawn(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
     hark_err err = HARK_OK;
     if (options != NULL && options->name != NULL) {
         err = hark_register(ctx, options->name, ref);
-        slot->exiting = err != HARK_OK;
-        slot->start_owed = slot->start_owed || slot->exiting; // so that it has a turn
+        if (err != HARK_OK) {
+            slot->heed = SLOT_EXITING;
+            slot->start_owed = true; // so that it has a turn
+        }
     }
     if (err == HARK_OK) {
         *out_ref = ref;

@@ -7,6 +7,7 @@
 //   RUNNING --rest: mailbox asleep--> RESTING --token--------------> RUNNING
 //                                        \----time is up, claim----> RUNNING
 
+#include "actor/await.h"
 #include "actor/ctx.h"
 
 #include <pthread.h>
@@ -401,10 +402,7 @@ hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
         return NULL;
     }
     if (!ctx->is_thread) {
-        hark__ctx_error(ctx, HARK_ENOTSUP,
-                        "hark_await: only in an attached thread; an "
-                        "actor continues with hark_then");
-        return NULL;
+        return hark__await(ctx, future, type);
     }
     struct attached *attached = attached_of(ctx);
     pump(attached);

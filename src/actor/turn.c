@@ -5,6 +5,7 @@
 // stay short. The slot may have no actor (any more): then what it finds is undeliverable. The message in hand stays in
 // the mailbox's chain until the next one is there or the actor sleeps (mailbox.h).
 
+#include "actor/await.h"
 #include "actor/ctx.h"
 #include "actor/names.h"
 
@@ -35,7 +36,33 @@ free_extra(hark_ctx *ctx, struct extra *extra)
     if (extra->futures != NULL) {
         hark__futures_free(extra->futures, ctx_pool(ctx), ctx);
     }
+    if (extra->waits != NULL) {
+        hark__waits_free(ctx, extra->waits);
+    }
     free(extra);
+}
+
+// For somebody who lived here before.
+__attribute__((cold)) void
+hark__refuse_late(hark_ctx *ctx, const struct hark_message *message)
+{
+    hark_ref to = {ctx->node->id,
+                   hark__slot_name(ctx->slot->index, message->generation)};
+
+    hark__bounce_message(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
+                         "the actor stopped before it looked at the message");
+}
+
+// The message in hand was to be set aside, by an actor that has ended.
+static void
+forget_aside(hark_ctx *ctx)
+{
+    struct hark_message *message = ctx->slot->current;
+
+    if (message != NULL && (message->flags & MESSAGE_ASIDE)) {
+        message->flags &= (uint8_t)~MESSAGE_ASIDE;
+        hark__refuse_late(ctx, message);
+    }
 }
 
 void
@@ -57,6 +84,7 @@ hark__slot_vacate(hark_ctx *ctx)
 
         free_extra(ctx, extra);
         slot->extra = NULL;
+        forget_aside(ctx);
     }
     const hark_behavior *behavior = behavior_of(slot);
     if (behavior != NULL && behavior->state_size > SLOT_STATE) {
@@ -65,8 +93,18 @@ hark__slot_vacate(hark_ctx *ctx)
     // relaxed: others read it only for its name.
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
     slot->life = SLOT_FREE;
-    slot->exiting = false;
+    slot->heed = 0;
     ctx->self = (hark_ref){0, 0};
+}
+
+// A handler, hook or continuation has returned.
+static __attribute__((noinline)) void
+end_invocation(hark_ctx *ctx)
+{
+    if (ctx->await != NULL) {
+        hark__await_end(ctx);
+    }
+    hark__scratch_free(ctx);
 }
 
 static void
@@ -77,9 +115,10 @@ stop_actor(hark_ctx *ctx)
 
     ctx->message = NULL;
     ctx->owes_answer = false;
+    slot->heed |= SLOT_STOPPING;
     if (behavior->stop != NULL && !slot->start_owed) {
         behavior->stop(ctx, hark__slot_state(slot));
-        hark__scratch_free(ctx);
+        end_invocation(ctx);
     }
     slot->start_owed = false;
     hark__slot_vacate(ctx);
@@ -127,7 +166,7 @@ refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
                HARK_STAGE_RUNNING, NULL);
 }
 
-static inline void
+static inline __attribute__((always_inline)) void
 handle(hark_ctx *ctx, struct hark_message *message)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
@@ -146,18 +185,7 @@ handle(hark_ctx *ctx, struct hark_message *message)
     ctx->message = NULL;
 }
 
-// For somebody who lived here before.
-static __attribute__((cold, noinline)) void
-refuse_late(hark_ctx *ctx, const struct hark_message *message)
-{
-    hark_ref to = {ctx->node->id,
-                   hark__slot_name(ctx->slot->index, message->generation)};
-
-    hark__bounce_message(ctx, to, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
-                         "the actor stopped before it looked at the message");
-}
-
-static inline void
+static inline __attribute__((always_inline)) void
 dispatch(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
@@ -169,14 +197,14 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
     // relaxed: only the reader writes it.
     if (message->generation
         != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
-        refuse_late(ctx, message);
+        hark__refuse_late(ctx, message);
     } else if (message->kind <= MESSAGE_ASK) {
         handle(ctx, message);
     } else {
         hark__complete(ctx, message);
     }
     if (ctx->scratch != NULL) {
-        hark__scratch_free(ctx);
+        end_invocation(ctx);
     }
 }
 
@@ -185,10 +213,20 @@ start_actor(hark_ctx *ctx)
 {
     ctx->slot->start_owed = false;
     behavior_of(ctx->slot)->start(ctx, hark__slot_state(ctx->slot));
-    hark__scratch_free(ctx);
+    end_invocation(ctx);
 }
 
 // ---- system messages ----
+
+static void
+be_told_to_stop(struct slot *slot)
+{
+    slot->heed |= SLOT_EXITING | SLOT_TOLD;
+    if (slot->extra != NULL && slot->extra->waits != NULL
+        && !(slot->heed & SLOT_STOPPING)) {
+        hark__waits_break(slot->extra->waits, HARK_ESTOPPED, "the actor is to stop");
+    }
+}
 
 static void
 handle_system(hark_ctx *ctx, struct hark_message *message)
@@ -204,7 +242,7 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
         if (message->generation
             == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
             if (message->code == SYSTEM_STOP) {
-                slot->exiting = true;
+                be_told_to_stop(slot);
             } else {
                 slot->extra->armed_ns = INT64_MAX;
                 slot->extra->expired = true;
@@ -225,6 +263,18 @@ has_futures_to_settle(const struct extra *extra)
            && (extra->expired || hark__futures_are_unsettled(extra->futures));
 }
 
+// Ends the actor if it is to end, and no handler waits.
+static void
+stop_if_due(hark_ctx *ctx)
+{
+    const struct slot *slot = ctx->slot;
+
+    if ((slot->heed & (SLOT_EXITING | SLOT_STOPPING)) == SLOT_EXITING
+        && (!(slot->heed & SLOT_WAITS) || slot->extra->waits->count == 0)) {
+        stop_actor(ctx);
+    }
+}
+
 // What belongs to the end of a turn, and must be done before the actor can be found by
 // another worker.
 static __attribute__((noinline)) void
@@ -232,12 +282,11 @@ end_turn(hark_ctx *ctx)
 {
     if (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
-        if (ctx->slot->exiting) {
-            stop_actor(ctx); // a continuation that ran just now has called hark_exit
-        }
         if (ctx->scratch != NULL) {
-            hark__scratch_free(ctx);
+            end_invocation(ctx);
         }
+        // A continuation that ran just now may have called hark_exit.
+        stop_if_due(ctx);
     }
     if (ctx->target_count > 0) {
         hark__ctx_flush(ctx);
@@ -252,7 +301,7 @@ end_turn_if_needed(hark_ctx *ctx)
     }
 }
 
-// Takes message, which was in hand, from the chain.
+// Takes message, which was in hand, from the chain. While handlers wait, see set_aside.
 static inline void
 let_go(hark_ctx *ctx, struct hark_message *message)
 {
@@ -263,7 +312,7 @@ let_go(hark_ctx *ctx, struct hark_message *message)
 
 // True: the slot is not ours any more.
 static inline bool
-sleep_slot(hark_ctx *ctx)
+sleep_slot(hark_ctx *ctx, void (*let_go_of)(hark_ctx *, struct hark_message *))
 {
     struct slot *slot = ctx->slot;
     struct hark_message *last = slot->current;
@@ -271,10 +320,10 @@ sleep_slot(hark_ctx *ctx)
     slot->current = NULL; // before another reader can be there
     switch (hark__mailbox_sleep(&slot->box, last)) {
     case MAILBOX_ASLEEP:
-        let_go(ctx, last);
+        let_go_of(ctx, last);
         return true;
     case MAILBOX_SYSTEM:
-        let_go(ctx, last);
+        let_go_of(ctx, last);
         return false;
     default: // a sender has swapped the tail and is about to link its message
         slot->current = last;
@@ -291,15 +340,13 @@ take_system(hark_ctx *ctx)
     if (system != NULL) {
         handle_system(ctx, system);
     }
-    if (ctx->slot->exiting) {
-        stop_actor(ctx);
-    }
+    stop_if_due(ctx);
 }
 
 static inline void
 look_at_system(hark_ctx *ctx)
 {
-    if (hark__mailbox_has_system(&ctx->slot->box) || ctx->slot->exiting) {
+    if (hark__mailbox_has_system(&ctx->slot->box) || ctx->slot->heed != 0) {
         take_system(ctx);
     }
 }
@@ -353,6 +400,149 @@ is_spent(hark_ctx *ctx, struct budget *budget)
            && is_late(ctx);
 }
 
+// ---- while handlers wait ----
+
+// Away from the common path, which has its own copy.
+static __attribute__((noinline)) void
+dispatch_meanwhile(hark_ctx *ctx, struct hark_message *message)
+{
+    dispatch(ctx, message);
+}
+
+// As let_go, or sets the message aside.
+static void
+let_go_aside(hark_ctx *ctx, struct hark_message *message)
+{
+    if (message != NULL && (message->flags & MESSAGE_ASIDE)) {
+        hark__waits_set_aside(ctx_waits(ctx), message);
+    } else {
+        let_go(ctx, message);
+    }
+}
+
+// May a handler run that was not running before?
+static bool
+admits_messages(const struct slot *slot)
+{
+    return !(slot->heed & SLOT_EXITING) && slot->extra->waits->exclusive == 0;
+}
+
+static bool
+is_for_handlers(const struct slot *slot, const struct hark_message *message)
+{
+    // relaxed: only the reader writes it.
+    return message->kind <= MESSAGE_ASK
+           && message->generation
+                  == atomic_load_explicit(&slot->generation, memory_order_relaxed);
+}
+
+// Takes the next message from the mailbox, and handles it or marks it as set aside.
+// False: there is none.
+static bool
+take_next(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
+
+    if (next == NULL) {
+        return false;
+    }
+    let_go_aside(ctx, slot->current);
+    slot->current = next;
+    next->flags |= MESSAGE_CHAINED;
+    if (is_for_handlers(slot, next) && !admits_messages(slot)) {
+        next->flags |= MESSAGE_ASIDE;
+    } else {
+        dispatch_meanwhile(ctx, next);
+    }
+    return true;
+}
+
+// Handles the first message that was set aside. False: there is none, or it must wait.
+static bool
+take_aside(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    struct hark_message *message =
+        admits_messages(slot) ? hark__waits_take_aside(slot->extra->waits) : NULL;
+
+    if (message == NULL) {
+        return false;
+    }
+    dispatch_meanwhile(ctx, message);
+    hark__message_drop(ctx_pool(ctx), message);
+    return true;
+}
+
+// Goes on with a handler that is due, if there is one: then does not return.
+static void
+go_on_if_due(hark_ctx *ctx, const struct budget *budget)
+{
+    if (hark__waits_due(ctx_waits(ctx)) == NULL) {
+        return;
+    }
+    end_turn_if_needed(ctx); // may run continuations, which may wait themselves
+    if (!(ctx->slot->heed & SLOT_WAITS)) {
+        return;
+    }
+    struct await *await = hark__waits_due(ctx_waits(ctx));
+    if (await != NULL) {
+        hark__worker_did(ctx->worker, budget->used);
+        hark__await_go_on(ctx, await);
+    }
+}
+
+// Nobody waits, and nothing is set aside?
+static bool
+is_over(const struct slot *slot)
+{
+    const struct waits *waits = slot->extra->waits;
+
+    return waits->count == 0 && waits->first_aside == NULL
+           && (slot->current == NULL || !(slot->current->flags & MESSAGE_ASIDE));
+}
+
+// The turn of an actor with handlers that wait. True: the slot is not ours any more;
+// false: nobody waits any more.
+static __attribute__((noinline)) bool
+run_waiting(hark_ctx *ctx, struct budget *budget)
+{
+    struct slot *slot = ctx->slot;
+
+    while (slot->heed & SLOT_WAITS) {
+        if (is_over(slot)) {
+            slot->heed &= (uint8_t)~SLOT_WAITS;
+            return false;
+        }
+        look_at_system(ctx);
+        if (!(slot->heed & SLOT_WAITS)) {
+            return false; // it has ended
+        }
+        go_on_if_due(ctx, budget);
+        if (!(slot->heed & SLOT_WAITS)) {
+            return false;
+        }
+        if (take_aside(ctx) || take_next(ctx)) {
+            if (is_spent(ctx, budget)) {
+                end_turn_if_needed(ctx);
+                hark__sched_yield(ctx->worker, &slot->task);
+                return true;
+            }
+            continue;
+        }
+        end_turn_if_needed(ctx);
+        if (!(slot->heed & SLOT_WAITS) || hark__waits_due(ctx_waits(ctx)) != NULL) {
+            continue;
+        }
+        if (sleep_slot(ctx, let_go_aside)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- all together ----
+
 // Returns how many messages it took.
 static uint32_t
 run_slot(hark_ctx *ctx)
@@ -361,15 +551,20 @@ run_slot(hark_ctx *ctx)
     struct budget budget = {0, 0};
 
     // exiting before it has started: its name was taken, and it never lives.
-    if (slot->start_owed && !slot->exiting) {
+    if (slot->start_owed && slot->heed == 0) {
         start_actor(ctx);
     }
     for (;;) {
-        look_at_system(ctx);
+        if (hark__mailbox_has_system(&slot->box) || slot->heed != 0) {
+            take_system(ctx);
+            if ((slot->heed & SLOT_WAITS) && run_waiting(ctx, &budget)) {
+                return budget.used;
+            }
+        }
         struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
         if (next == NULL) {
             end_turn_if_needed(ctx);
-            if (sleep_slot(ctx)) {
+            if (sleep_slot(ctx, let_go)) {
                 return budget.used;
             }
             continue;
@@ -402,5 +597,6 @@ hark__actor_run(struct task *task, struct worker *worker, void *local)
 
         ctx.self = (hark_ref){seat->node->id, hark__slot_name(slot->index, generation)};
     }
-    hark__worker_did(worker, run_slot(&ctx));
+    uint32_t units = run_slot(&ctx);
+    hark__worker_did(ctx.worker, units); // which may be another than it began on
 }

@@ -53,4 +53,18 @@ hark__list_remove(struct list *link)
     hark__list_init(link);
 }
 
+// Moves all of from to the end of list.
+static inline void
+hark__list_splice(struct list *list, struct list *from)
+{
+    if (hark__list_is_empty(from)) {
+        return;
+    }
+    from->next->prev = list->prev;
+    list->prev->next = from->next;
+    from->prev->next = list;
+    list->prev = from->prev;
+    hark__list_init(from);
+}
+
 #endif // BASE_LIST_H

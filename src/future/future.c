@@ -221,7 +221,7 @@ adopt(struct futures *futures, struct future *future, struct waiter *guardian)
 }
 
 // Starts the clock of an open future. Returns when it runs out.
-static int64_t
+static inline __attribute__((always_inline)) int64_t
 start(struct futures *futures, struct env *env, struct future *future)
 {
     if (future->timeout_ms < EXACT_MS) {
@@ -239,6 +239,15 @@ start(struct futures *futures, struct env *env, struct future *future)
     return expiry_ns(future);
 }
 
+// INT64_MAX: it is done, or was started before a pause.
+static int64_t
+start_once(struct futures *futures, struct env *env, struct future *future)
+{
+    return future->state == FUTURE_OPEN && future->started_ns == 0
+               ? start(futures, env, future)
+               : INT64_MAX;
+}
+
 int64_t
 hark__futures_start(struct futures *futures, struct env *env, struct waiter *guardian)
 {
@@ -249,16 +258,49 @@ hark__futures_start(struct futures *futures, struct env *env, struct waiter *gua
             CONTAINER_OF(futures->fresh.next, struct future, by_turn);
 
         hark__list_remove(&future->by_turn);
-        if (future->state == FUTURE_OPEN) {
-            int64_t expiry = start(futures, env, future);
-
-            first_ns = expiry < first_ns ? expiry : first_ns;
-        }
+        int64_t expiry = start_once(futures, env, future);
+        first_ns = expiry < first_ns ? expiry : first_ns;
         if (guardian != NULL && future->waiter == NULL && !future->kept) {
             adopt(futures, future, guardian);
         }
     }
     return first_ns;
+}
+
+int64_t
+hark__futures_pause(struct futures *futures, struct env *env, struct list *made)
+{
+    int64_t first_ns = INT64_MAX;
+
+    for (struct list *link = futures->fresh.next; link != &futures->fresh;
+         link = link->next) {
+        struct future *future = CONTAINER_OF(link, struct future, by_turn);
+        int64_t expiry = start_once(futures, env, future);
+
+        first_ns = expiry < first_ns ? expiry : first_ns;
+    }
+    hark__list_splice(made, &futures->fresh);
+    return first_ns;
+}
+
+void
+hark__futures_unpause(struct futures *futures, struct list *made)
+{
+    hark__list_splice(&futures->fresh, made);
+}
+
+void
+hark__future_hold(struct future *future, struct waiter *waiter, struct list *held)
+{
+    future->waiter = waiter;
+    hark__list_remove(&future->by_turn);
+    hark__list_append(held, &future->by_turn);
+}
+
+void
+hark__futures_unhold(struct futures *futures, struct list *held)
+{
+    hark__list_splice(&futures->ready, held);
 }
 
 int64_t

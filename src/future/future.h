@@ -127,6 +127,15 @@ void hark__future_watch(struct futures *futures, struct future *future,
 // none does.
 int64_t hark__futures_start(struct futures *futures, struct env *env,
                             struct waiter *guardian);
+// The same for a turn that goes on later: they move to `made` instead of to a guardian.
+int64_t hark__futures_pause(struct futures *futures, struct env *env,
+                            struct list *made);
+// They are fresh again, and their turn ends soon.
+void hark__futures_unpause(struct futures *futures, struct list *made);
+// Has a future that is done, and was watched, be told later by
+// hark__futures_tell_ready: it waits in held until then.
+void hark__future_hold(struct future *future, struct waiter *waiter, struct list *held);
+void hark__futures_unhold(struct futures *futures, struct list *held);
 // Tells the waiters of futures that were done before they were watched.
 void hark__futures_tell_ready(struct futures *futures, void *turn);
 // True: one of the two has something to do.

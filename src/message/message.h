@@ -31,6 +31,7 @@ enum message_flag {
     MESSAGE_COUNTED = 1, // counted against its mailbox's limit
     MESSAGE_CHAINED = 2, // in hand, but its header still serves the mailbox's chain
     MESSAGE_HELD = 4,    // in hand, and somebody keeps it beyond that
+    MESSAGE_ASIDE = 8,   // a handler waits: it is looked at later (actor/await.h)
 };
 
 struct hark_message {

@@ -6,8 +6,10 @@
 #include "sched/worker.h"
 
 enum {
-    LOOK_EVERY = 32,      // turns between looks at the clock and the injection queue
-    NEXT_STREAK = 64,     // run-next turns in a row before the ring has its turn
+    LOOK_EVERY = 32,  // turns between looks at the clock and the injection queue
+    NEXT_STREAK = 64, // run-next turns in a row before the ring has its turn
+    STACK_BYTES = 64 * 1024,
+    STACK_LIMIT = 1000000,
     INJECTION_BATCH = 64, // most tasks taken from the injection queue at once
 };
 
@@ -283,12 +285,32 @@ find(struct worker *self)
 // ---- the workers ----
 
 static void
-worker_loop(struct worker *self)
+run_first(struct stack *stack)
 {
-    struct sched *sched = self->sched;
+    struct worker *self = stack->worker;
+    struct task *task = stack->first;
 
+    if (task == NULL) {
+        return;
+    }
+    stack->first = NULL;
+    if (stack->yields_first) {
+        hark__sched_yield(self, task);
+    } else {
+        task->run(task, self, self->local);
+    }
+}
+
+// The loop of the worker that the stack belongs to: another one whenever a turn was left
+// and somebody else went on with it.
+static void
+worker_loop(struct stack *stack)
+{
+    run_first(stack);
     // relaxed: a worker that sees it late parks, and is woken by stop.
-    while (!atomic_load_explicit(&sched->stopping, memory_order_relaxed)) {
+    while (
+        !atomic_load_explicit(&stack->worker->sched->stopping, memory_order_relaxed)) {
+        struct worker *self = stack->worker;
         struct task *task = find(self);
 
         if (task == NULL) {
@@ -299,12 +321,58 @@ worker_loop(struct worker *self)
             task->run(task, self, self->local);
         }
     }
+    hark__stack_resume(stack, &stack->worker->home);
 }
 
 static void
 worker_main(void *arg)
 {
-    worker_loop(arg);
+    struct worker *self = arg;
+    struct stack *stack = self->stack;
+
+    hark__stack_enter(&self->home, stack, worker_loop);
+    // Not the one that was entered, if a turn was left on that.
+    hark__stack_give(&self->sched->stacks, &self->stacks, self->stack);
+    self->stack = NULL;
+}
+
+// ---- turns that wait ----
+
+struct worker *
+hark__sched_suspend(struct worker *self, struct task *task, bool yields,
+                    struct stack **out_stack)
+{
+    struct stack *mine = self->stack;
+    struct stack *fresh = hark__stack_take(&self->sched->stacks, &self->stacks);
+
+    if (fresh == NULL) {
+        return NULL;
+    }
+    fresh->worker = self;
+    fresh->first = task;
+    fresh->yields_first = yields;
+    self->stack = fresh;
+    *out_stack = mine;
+    struct stack *left = hark__stack_suspend(mine, fresh, worker_loop);
+    self = mine->worker;
+    hark__stack_give(&self->sched->stacks, &self->stacks, left);
+    return self;
+}
+
+_Noreturn void
+hark__sched_resume(struct worker *self, struct stack *stack)
+{
+    struct stack *left = self->stack;
+
+    stack->worker = self;
+    self->stack = stack;
+    hark__stack_resume(left, stack);
+}
+
+size_t
+hark__sched_stack_deepest(struct sched *sched)
+{
+    return hark__stacks_deepest(&sched->stacks);
 }
 
 static void
@@ -314,6 +382,10 @@ worker_free(struct worker *worker, void (*dropped)(void *arg, struct timer_actio
     if (worker->wheel != NULL) {
         hark__wheel_close(worker->wheel, dropped, arg);
     }
+    if (worker->stack != NULL) {
+        hark__stack_give(&worker->sched->stacks, &worker->stacks, worker->stack);
+    }
+    hark__stacks_return(&worker->sched->stacks, &worker->stacks);
     hark__next_fini(&worker->next);
     free(worker->seen);
     free(worker);
@@ -334,11 +406,14 @@ worker_new(struct sched *sched, unsigned index, void *local)
     worker->now_ns = hark__env_now(sched->env);
     atomic_init(&worker->sleep_until_ns, INT64_MIN);
     worker->wheel = hark__wheel_open(worker->now_ns);
+    worker->stack = hark__stack_take(&sched->stacks, &worker->stacks);
     worker->seen = calloc(sched->count, sizeof *worker->seen);
-    if (worker->wheel == NULL || worker->seen == NULL) {
+    if (worker->wheel == NULL || worker->seen == NULL || worker->stack == NULL) {
         worker_free(worker, NULL, NULL);
         return NULL;
     }
+    worker->stack->worker = worker;
+    worker->stack->first = NULL;
     return worker;
 }
 
@@ -373,6 +448,14 @@ hark__sched_open(const struct sched_options *options, struct sched **out_sched)
         .count = options->workers,
         .surplus = SURPLUS,
     };
+    size_t stack_bytes = options->stack_bytes != 0 ? options->stack_bytes : STACK_BYTES;
+    uint32_t stack_limit =
+        options->stack_limit != 0 ? options->stack_limit : STACK_LIMIT;
+    if (!hark__stacks_init(&sched->stacks, stack_bytes,
+                           stack_limit + options->workers)) {
+        free(sched);
+        return HARK_ENOMEM;
+    }
     pthread_mutex_init(&sched->lock, NULL);
     hark__balance_init(&sched->balance, hark__env_now(sched->env));
     for (unsigned i = 0; i < sched->count && ok; i++) {
@@ -418,6 +501,7 @@ hark__sched_free(struct sched *sched, void (*dropped)(void *arg, struct timer_ac
             worker_free(sched->workers[i], dropped, arg);
         }
     }
+    hark__stacks_fini(&sched->stacks);
     pthread_mutex_destroy(&sched->lock);
     free(sched);
 }

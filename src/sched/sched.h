@@ -27,6 +27,8 @@
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/env.h"
@@ -36,13 +38,16 @@
 #include "sched/wheel.h"
 
 struct sched;
+struct stack;
 
 enum { SCHED_MAX_WORKERS = 64 };
 
 struct sched_options {
     struct env *env;
-    unsigned workers;    // 1 to SCHED_MAX_WORKERS
-    void *const *locals; // one a worker, in order: what hark__worker_local gives
+    unsigned workers;     // 1 to SCHED_MAX_WORKERS
+    void *const *locals;  // one a worker, in order: what hark__worker_local gives
+    size_t stack_bytes;   // usable, of each stack that turns run on; 0: 64 KiB
+    uint32_t stack_limit; // turns that wait at once, at most; 0: 1 million
 };
 
 struct sched_stats {
@@ -68,6 +73,20 @@ void hark__sched_wait_in(struct sched *sched, struct idler *idler);
 void hark__sched_submit(struct sched *sched, struct worker *self, struct task *task);
 // Runs task after all that waits on self.
 void hark__sched_yield(struct worker *self, struct task *task);
+
+// Leaves the turn of task, which calls it on self's thread, as it is. The worker goes on
+// with another turn of the same task: at once, or (yields) after all that waits on self.
+// That one, or a later one, sees to it that the turn goes on: *out_stack is for
+// hark__sched_resume. Returns then, and gives the worker that it goes on with, which may
+// be another. NULL, at once: no stack, by the limit or for lack of memory. What the
+// compiler knows of the thread (thread-locals, errno's address) is void afterwards.
+struct worker *hark__sched_suspend(struct worker *self, struct task *task, bool yields,
+                                   struct stack **out_stack);
+// Goes on with a suspended turn, within a turn of its task. The caller's own turn is gone
+// without a trace: it holds nothing any more.
+_Noreturn void hark__sched_resume(struct worker *self, struct stack *stack);
+// The most that a turn has needed of its stack so far, in bytes, whole pages.
+size_t hark__sched_stack_deepest(struct sched *sched);
 
 // A task has done so many units of work (messages handled) in its turn. Worker's thread.
 void hark__worker_did(struct worker *worker, uint32_t units);

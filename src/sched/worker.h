@@ -16,6 +16,7 @@
 #include "sched/next.h"
 #include "sched/ring.h"
 #include "sched/sched.h"
+#include "sched/stack.h"
 
 enum {
     SURPLUS = 3,       // tasks in a ring from which on others are called to help,
@@ -48,6 +49,9 @@ struct worker {
     void *local;
     struct sched *sched;
     struct thread *thread;
+    struct stack *stack;             // that its loop runs on
+    struct stack home;               // its thread's own
+    struct stack_cache stacks;       // free ones
     _Atomic(uint64_t) steals, parks; // owner counts; statistics read
     // Parking: the waker that cleared our bit in sched->idle sets token.
     _Alignas(64) _Atomic(uint32_t) token;
@@ -78,6 +82,7 @@ struct sched {
     _Alignas(64) pthread_mutex_t lock; // guards first and last
     struct task *first, *last;
     _Atomic(uint32_t) injected; // how many; written under the lock, read by anyone
+    struct stacks stacks;
     struct worker *workers[SCHED_MAX_WORKERS];
 };
 

@@ -88,6 +88,8 @@ open_node(hark_system *system, const hark_options *options)
         .name = system->name,
         .workers = or_default(options->workers, hark__env_processors()),
         .actor_limit = or_default(options->actor_limit, DEFAULT_ACTORS),
+        .stack_bytes = options->stack_bytes,
+        .stack_limit = options->waiting_limit,
         .limits =
             {
                 .mailbox = options->mailbox_limit,
@@ -232,4 +234,10 @@ hark_hub_free(hark_hub *hub)
     if (hub != NULL) {
         hark__hub_release(hub);
     }
+}
+
+size_t
+hark_stack_deepest(hark_system *system)
+{
+    return system != NULL ? hark__sched_stack_deepest(system->node->sched) : 0;
 }

@@ -32,7 +32,7 @@ HARK_ON(server, unstall) {
 }
 HARK_ACTOR(server, question, stall, unstall)
 
-enum { THEN_TWICE, ORPHAN, KEPT, AWAIT, REPLY_TWICE, DEFER_TWICE, ALL, LEAVE };
+enum { THEN_TWICE, ORPHAN, KEPT, REPLY_TWICE, DEFER_TWICE, ALL, LEAVE };
 
 typedef struct {
     hark_promise promise;
@@ -114,11 +114,6 @@ HARK_ON(client, run) {
             hark_future_drop(ctx, self->kept);
             assert_null(hark_future_get(ctx, self->kept, answer));
         }
-        return;
-    case AWAIT:
-        f = hark_ask(ctx, msg->whom, question);
-        assert_null(hark_await(ctx, f, answer));
-        hark_reply(ctx, ran, .code = hark_error_of(ctx)->code);
         return;
     case REPLY_TWICE:
         assert_int_equal(hark_reply(ctx, ran, .n = 1), HARK_OK);
@@ -231,12 +226,6 @@ kept_future_outlives_its_turn(void **state)
 }
 
 static void
-await_in_an_actor_is_refused_for_now(void **state)
-{
-    assert_int_equal(have_run(*state, AWAIT).code, HARK_ENOTSUP);
-}
-
-static void
 second_answer_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -335,7 +324,6 @@ main(void)
         TEST(future_is_continued_once_and_drops_each_argument),
         TEST(failure_that_nobody_looked_at_is_counted),
         TEST(kept_future_outlives_its_turn),
-        TEST(await_in_an_actor_is_refused_for_now),
         TEST(second_answer_is_refused),
         TEST(all_in_an_actor_gives_each_reply),
         TEST(continuation_of_an_actor_that_ended_is_only_dropped),

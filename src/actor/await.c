@@ -1,0 +1,285 @@
+#include "actor/await.h"
+
+#include <stdlib.h>
+
+// ---- records ----
+
+static struct waits *
+waits_of(hark_ctx *ctx)
+{
+    struct extra *extra = hark__ctx_extra(ctx);
+
+    if (extra != NULL && extra->waits == NULL) {
+        extra->waits = calloc(1, sizeof *extra->waits);
+        if (extra->waits != NULL) {
+            hark__list_init(&extra->waits->suspended);
+            hark__list_init(&extra->waits->due);
+            hark__list_init(&extra->waits->held);
+        }
+    }
+    return extra != NULL ? extra->waits : NULL;
+}
+
+static hark_wait
+mode_of(const hark_ctx *ctx)
+{
+    // relaxed: its writer is the reader of the mailbox, which we are.
+    const hark_behavior *behavior =
+        atomic_load_explicit(&ctx->slot->behavior, memory_order_relaxed);
+
+    return (hark_wait)behavior->wait;
+}
+
+// The handler's record, made when it first waits.
+static struct await *
+await_of(hark_ctx *ctx)
+{
+    if (ctx->await == NULL) {
+        ctx->await = hark_alloc(ctx, sizeof *ctx->await);
+        if (ctx->await != NULL) {
+            *ctx->await = (struct await){.ctx = ctx, .mode = (uint8_t)mode_of(ctx)};
+            hark__list_init(&ctx->await->by_state);
+            hark__list_init(&ctx->await->made);
+        }
+    }
+    return ctx->await;
+}
+
+hark_err
+hark_wait_mode(hark_ctx *ctx, hark_wait mode)
+{
+    if (ctx == NULL || ctx->is_thread || ctx->slot == NULL
+        || mode > HARK_WAIT_INTERLEAVE) {
+        return hark__ctx_error(ctx, HARK_EINVAL,
+                               "hark_wait_mode: no actor, or no such mode");
+    }
+    struct await *await = await_of(ctx);
+    if (await == NULL) {
+        return hark__ctx_error(ctx, HARK_ENOMEM, "hark_wait_mode: no memory");
+    }
+    await->mode = (uint8_t)mode;
+    return HARK_OK;
+}
+
+// ---- becoming due ----
+
+static void
+make_due(struct waits *waits, struct await *await)
+{
+    if (!await->waits) {
+        return; // not suspended yet, or due already
+    }
+    await->waits = false;
+    hark__list_remove(&await->by_state);
+    hark__list_append(&waits->due, &await->by_state);
+}
+
+static void
+await_complete(struct waiter *waiter, void *turn, struct future *future)
+{
+    (void)future;
+    make_due(ctx_waits(turn), CONTAINER_OF(waiter, struct await, waiter));
+}
+
+static void
+end_wait(struct waits *waits, struct await *await, hark_err err, const char *why)
+{
+    await->err = err;
+    await->why = why;
+    make_due(waits, await);
+}
+
+static void
+await_drop(struct waiter *waiter, void *turn, struct future *future)
+{
+    (void)future;
+    end_wait(ctx_waits(turn), CONTAINER_OF(waiter, struct await, waiter), HARK_ESTALE,
+             "the future was dropped meanwhile");
+}
+
+void
+hark__waits_break(struct waits *waits, hark_err err, const char *why)
+{
+    while (!hark__list_is_empty(&waits->suspended)) {
+        end_wait(waits, CONTAINER_OF(waits->suspended.next, struct await, by_state),
+                 err, why);
+    }
+}
+
+struct await *
+hark__waits_due(const struct waits *waits)
+{
+    for (struct list *link = waits->due.next; link != &waits->due; link = link->next) {
+        struct await *await = CONTAINER_OF(link, struct await, by_state);
+
+        if (waits->exclusive == 0 || await->mode == HARK_WAIT_EXCLUSIVE) {
+            return await;
+        }
+    }
+    return NULL;
+}
+
+// ---- suspending ----
+
+// What the handler has in hand outlives the mailbox's interest in it.
+static void
+hold_message(struct await *await, struct hark_message *message)
+{
+    if (message != NULL && await->message == NULL
+        && (message->flags & MESSAGE_CHAINED)) {
+        message->flags |= MESSAGE_HELD;
+        await->message = message;
+    }
+}
+
+static void
+enter(struct waits *waits, struct await *await)
+{
+    await->waits = true;
+    await->err = HARK_OK;
+    waits->count++;
+    waits->exclusive += await->mode == HARK_WAIT_EXCLUSIVE;
+    hark__list_append(&waits->suspended, &await->by_state);
+}
+
+static void
+leave(struct waits *waits, struct await *await)
+{
+    await->waits = false;
+    waits->count--;
+    waits->exclusive -= await->mode == HARK_WAIT_EXCLUSIVE;
+    hark__list_remove(&await->by_state);
+}
+
+// Leaves the handler's stack. HARK_ELIMIT: there is no other.
+static hark_err
+suspend(hark_ctx *ctx, struct waits *waits, struct await *await)
+{
+    hold_message(await, ctx->message);
+    hark__futures_pause_turn(ctx, &await->made);
+    hark__ctx_flush(ctx);
+    enter(waits, await);
+    ctx->slot->heed |= SLOT_WAITS;
+    struct worker *worker =
+        hark__sched_suspend(ctx->worker, &ctx->slot->task, false, &await->stack);
+    if (worker == NULL) {
+        leave(waits, await);
+        return HARK_ELIMIT;
+    }
+    ctx->worker = worker;
+    ctx->seat = hark__worker_local(worker);
+    ctx->sent = 0;
+    return HARK_OK;
+}
+
+_Noreturn void
+hark__await_go_on(hark_ctx *ctx, struct await *await)
+{
+    leave(ctx_waits(ctx), await);
+    hark__sched_resume(ctx->worker, await->stack);
+}
+
+// Its stop was asked for by others: then nothing waits any more, but in its stop hook.
+static bool
+must_stop(const struct slot *slot)
+{
+    return (slot->heed & SLOT_TOLD) && !(slot->heed & SLOT_STOPPING);
+}
+
+// Waits for an open future. False: the wait failed, and hark_error_of says why.
+static bool
+wait_for(hark_ctx *ctx, struct future *future)
+{
+    struct waits *waits = waits_of(ctx);
+    struct await *await = await_of(ctx);
+
+    if (must_stop(ctx->slot)) {
+        hark__ctx_error(ctx, HARK_ESTOPPED, "hark_await: the actor is to stop");
+        return false;
+    }
+    if (waits == NULL || await == NULL) {
+        hark__ctx_error(ctx, HARK_ENOMEM, "hark_await: no memory");
+        return false;
+    }
+    uint64_t id = future->id;
+    await->future = id;
+    await->waiter = (struct waiter){await_complete, await_drop};
+    hark__future_watch(ctx_futures(ctx), future, &await->waiter);
+    if (suspend(ctx, waits, await) != HARK_OK) {
+        future->waiter = NULL;
+        hark__ctx_error(ctx, HARK_ELIMIT,
+                        "hark_await: no stack for another handler that waits");
+        return false;
+    }
+    if (await->err != HARK_OK) {
+        future = hark__future_find(ctx_futures(ctx), id);
+        if (future != NULL && future->waiter == &await->waiter) {
+            future->waiter = NULL;
+        }
+        hark__ctx_error(ctx, await->err, "hark_await: %s", await->why);
+        return false;
+    }
+    return true;
+}
+
+const void *
+hark__await(hark_ctx *ctx, hark_future name, const hark_type *type)
+{
+    struct future *future = hark__ctx_future(ctx, name);
+
+    if (future != NULL && future->waiter != NULL) {
+        hark__ctx_error(ctx, HARK_ESTALE,
+                        "hark_await: the future is continued already");
+        return NULL;
+    }
+    if (future != NULL && type != NULL && future->state == FUTURE_OPEN
+        && !wait_for(ctx, future)) {
+        return NULL;
+    }
+    return hark_future_value(ctx, name, type);
+}
+
+// ---- the end ----
+
+void
+hark__await_end(hark_ctx *ctx)
+{
+    struct await *await = ctx->await;
+    struct waits *waits = ctx_waits(ctx);
+    struct futures *futures = ctx_futures(ctx);
+
+    ctx->await = NULL;
+    if (await->message != NULL) {
+        hark__message_drop(ctx_pool(ctx), await->message);
+    }
+    if (futures != NULL) {
+        hark__futures_unpause(futures, &await->made);
+    }
+    if (waits != NULL && waits->exclusive == 0 && futures != NULL) {
+        hark__futures_unhold(futures, &waits->held);
+    }
+}
+
+bool
+hark__waits_hold(hark_ctx *ctx, struct future *future, struct waiter *waiter)
+{
+    struct waits *waits = ctx_waits(ctx);
+
+    if (waits->exclusive == 0) {
+        return false;
+    }
+    hark__future_hold(future, waiter, &waits->held);
+    return true;
+}
+
+void
+hark__waits_free(hark_ctx *ctx, struct waits *waits)
+{
+    struct hark_message *message;
+
+    while ((message = hark__waits_take_aside(waits)) != NULL) {
+        hark__refuse_late(ctx, message);
+        hark__message_free(ctx_pool(ctx), message);
+    }
+    free(waits);
+}

@@ -1,0 +1,103 @@
+// Await: a handler that waits for a future, and what its actor does meanwhile.
+//
+// The handler's stack stays as it is (sched/stack.h), with its ctx and this record; the
+// actor's turn goes on on another stack. Completing the future makes the handler due,
+// and the actor's turn goes on with it before it looks at anything else.
+//
+//                 await                future done, stop            go on
+//   (running) -----------> SUSPENDED ---------------------> DUE ----------> (running)
+//
+// While a handler waits that is exclusive, the actor runs no other code of the user:
+// messages for handlers are set aside in the order they came, continuations are held.
+// What completes futures, and the system's own messages, it does take. Handlers that
+// interleave let others run.
+//
+// Only the actor's own turn touches any of this.
+
+#ifndef ACTOR_AWAIT_H
+#define ACTOR_AWAIT_H
+
+#include "actor/ctx.h"
+
+struct stack;
+
+// A handler that has waited, in its turn's memory (hark_alloc).
+struct await {
+    struct list by_state; // in waits->suspended or ->due, or alone
+    struct waiter waiter;
+    struct stack *stack;
+    hark_ctx *ctx;                // the handler's own
+    struct list made;             // futures that it has made before it waited
+    struct hark_message *message; // held for it beyond the mailbox's chain; NULL: none
+    uint64_t future;              // that it waits for
+    uint8_t mode;                 // enum hark_wait
+    bool waits;                   // now
+    hark_err err;                 // why the wait ended without the future; HARK_OK
+    const char *why;              // in words
+};
+
+// An actor's handlers that wait, and what waits for them.
+struct waits {
+    struct list suspended;
+    struct list due;
+    uint32_t exclusive; // of both lists: how many let nobody run
+    uint32_t count;     // of both lists
+    struct hark_message *first_aside, *last_aside; // chained by next
+    struct list held; // futures whose continuations wait for the handler
+};
+
+// Suspends the handler until the future is done. Errors go to hark_error_of.
+const void *hark__await(hark_ctx *ctx, hark_future future, const hark_type *type);
+// The handler, hook or continuation that has waited is over.
+void hark__await_end(hark_ctx *ctx);
+// Goes on with a handler that is due; ctx's own turn has nothing in hand.
+_Noreturn void hark__await_go_on(hark_ctx *ctx, struct await *await);
+
+// Who may go on now; NULL: nobody.
+struct await *hark__waits_due(const struct waits *waits);
+// Every wait ends with err.
+void hark__waits_break(struct waits *waits, hark_err err, const char *why);
+// Keeps a continuation back while a handler lets nobody run. False: it may run. The
+// actor has handlers that wait.
+bool hark__waits_hold(hark_ctx *ctx, struct future *future, struct waiter *waiter);
+// The actor has ended: what was set aside is undeliverable.
+void hark__waits_free(hark_ctx *ctx, struct waits *waits);
+
+static inline struct waits *
+ctx_waits(const hark_ctx *ctx)
+{
+    return ctx->slot->extra != NULL ? ctx->slot->extra->waits : NULL;
+}
+
+// Takes message, which the mailbox lets go of.
+static inline void
+hark__waits_set_aside(struct waits *waits, struct hark_message *message)
+{
+    message->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_ASIDE);
+    // relaxed, both: ours alone.
+    atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
+    if (waits->last_aside != NULL) {
+        atomic_store_explicit(&waits->last_aside->next, message, memory_order_relaxed);
+    } else {
+        waits->first_aside = message;
+    }
+    waits->last_aside = message;
+}
+
+// Gives the first that was set aside; NULL: none.
+static inline struct hark_message *
+hark__waits_take_aside(struct waits *waits)
+{
+    struct hark_message *message = waits->first_aside;
+
+    if (message != NULL) {
+        // relaxed: ours alone.
+        waits->first_aside = atomic_load_explicit(&message->next, memory_order_relaxed);
+        if (waits->first_aside == NULL) {
+            waits->last_aside = NULL;
+        }
+    }
+    return message;
+}
+
+#endif // ACTOR_AWAIT_H

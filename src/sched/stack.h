@@ -1,0 +1,103 @@
+// Stack: what turns run on, kept in a pool.
+//
+// A worker's loop runs on a pooled stack. A turn that waits leaves the stack as it is,
+// and the worker goes on with its loop on another one; later a worker, perhaps another
+// one, leaves its own stack for good to go on there. So a turn that does not wait pays
+// nothing.
+//
+//   loop, turn ---suspend---> left ---resume (by a loop on another stack)---> turn, loop
+//                 `-> a fresh stack: first turn, loop       `-> that stack: free
+//
+// One range of addresses for all, which grows in steps. Each stack has pages below it
+// that no one may touch. `struct stack` stands at the stack's own upper end, so a stack
+// that is hardly used costs one page or two. A stack belongs to whoever took it.
+//
+// The switch itself is Boost.Context's, in C (its own headers are C++).
+
+#ifndef SCHED_STACK_H
+#define SCHED_STACK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sched/sanitize.h"
+
+struct task;
+struct worker;
+
+struct stack {
+    void *context;                      // where it goes on; NULL: it is running
+    struct worker *worker;              // whose loop runs on it; that worker writes
+    struct task *first;                 // whose turn its loop begins with; NULL: none
+    bool yields_first;                  // only queue `first`
+    struct stack *next;                 // in a list of free ones
+    struct stack *from;                 // which was left for it last
+    void (*entry)(struct stack *stack); // what a fresh one runs; does not return
+    uint32_t index;
+    struct sanitize sanitize;
+};
+
+// How the pages below a stack are closed.
+enum stack_guard {
+    STACK_GUARD_INSTALL, // by the page tables alone: any number (Linux 6.13)
+    STACK_GUARD_PROTECT, // by mappings, of which the kernel allows some 65,000
+};
+
+// All stacks of one scheduler.
+struct stacks {
+    unsigned char *base; // the range
+    size_t range_bytes;
+    size_t stride;       // from one stack to the next, with its guard
+    size_t usable_bytes; // of one
+    uint32_t limit;
+    enum stack_guard guard;
+    pthread_mutex_t lock; // guards all below
+    uint32_t open_count;  // stacks whose pages may be used
+    uint32_t made;        // stacks that were ever taken
+    struct stack *warm;   // free ones, with their pages
+    uint32_t warm_count;
+    uint32_t *cold; // free ones, without: their indices
+    uint32_t cold_count, cold_room;
+    size_t deepest_bytes; // as far as was measured
+};
+
+// A worker's own stock of free stacks.
+struct stack_cache {
+    struct stack *first;
+    uint32_t count;
+};
+
+// size_bytes: usable bytes of each, rounded up to pages. False: no addresses left.
+bool hark__stacks_init(struct stacks *stacks, size_t size_bytes, uint32_t limit);
+// No stack is in use.
+void hark__stacks_fini(struct stacks *stacks);
+
+// Gives a stack that begins with first (NULL: none) when it is entered. NULL: the limit,
+// or no memory.
+struct stack *hark__stack_take(struct stacks *stacks, struct stack_cache *cache);
+// Takes a stack that nobody runs on.
+void hark__stack_give(struct stacks *stacks, struct stack_cache *cache,
+                      struct stack *stack);
+// Hands back a whole cache, whose owner is going.
+void hark__stacks_return(struct stacks *stacks, struct stack_cache *cache);
+
+// The most that any stack has needed so far, in whole pages. Looks at each of them: some
+// microseconds a stack.
+size_t hark__stacks_deepest(struct stacks *stacks);
+// Its lowest usable byte.
+void *hark__stack_bottom(const struct stacks *stacks, const struct stack *stack);
+
+// Runs entry(stack) on a fresh stack; the calling stack is `home`, to which some stack
+// leaves in the end. Returns then.
+void hark__stack_enter(struct stack *home, struct stack *stack,
+                       void (*entry)(struct stack *stack));
+// Leaves `from` as it is for `to`, on which entry(to) runs. Returns when somebody goes on
+// with `from`: gives the stack that was left for good for that.
+struct stack *hark__stack_suspend(struct stack *from, struct stack *to,
+                                  void (*entry)(struct stack *stack));
+// Leaves `from` for good, and goes on with `to`, which gives it back.
+_Noreturn void hark__stack_resume(struct stack *from, struct stack *to);
+
+#endif // SCHED_STACK_H
