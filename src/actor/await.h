@@ -47,7 +47,7 @@ struct waits {
 };
 
 // Suspends the handler until the future is done. Errors go to hark_error_of.
-const void *hark__await(hark_ctx *ctx, hark_future future, const hark_type *type);
+const void *hark__await(hark_ctx *ctx, hark_future name, const hark_type *type);
 // The handler, hook or continuation that has waited is over.
 void hark__await_end(hark_ctx *ctx);
 // Goes on with a handler that is due; ctx's own turn has nothing in hand.
