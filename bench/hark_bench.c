@@ -10,6 +10,7 @@
 #include "support/child.h"
 #include "support/measure.h"
 #include "workloads/ask.h"
+#include "workloads/await.h"
 #include "workloads/bench.h"
 #include "workloads/crowd.h"
 #include "workloads/fairness.h"
@@ -36,6 +37,9 @@ static const struct workload {
     {"bank", run_bank, false},
     {"ask_seq", run_ask_seq, false},
     {"ask_100", run_ask_100, false},
+    {"await_seq", run_await_seq, false},
+    {"await", run_await, false},
+    {"suspended", run_suspended, true},
     {"timers_pair", run_timers_pair, false},
     {"mem", run_mem, true},
     {"mem_5M", run_mem_5M, true},

@@ -11,8 +11,10 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 LOCAL = ["pingpong", "counting", "threadring", "fjthrput", "fjcreate", "spawn", "big",
-         "chameneos", "concdict", "bank", "ask_seq", "ask_100", "timers_pair"]
+         "chameneos", "concdict", "bank", "ask_seq", "await_seq", "ask_100", "timers_pair"]
 MEMORY = {"mem": 1000000, "mem_5M": 5000000}
+# Ours that ask in another way than ask_seq: a peer has one way.
+SAME = {"await_seq": "ask_seq"}
 REMOTE = ["remote_tell_30B", "remote_tell_1KB", "remote_tell_64KB", "remote_ask_seq",
           "remote_ask_1000"]
 
@@ -96,7 +98,7 @@ class Erlang(Built):
     def command(self, workload, workers, port):
         if workload in LOCAL:
             return self.emulator(workers, "+P", "4000000", "-noshell", "-run", "bench",
-                                 "main", workload), {}
+                                 "main", SAME.get(workload, workload)), {}
         if workload in MEMORY:
             return self.emulator(workers, "+P", "10000000", "-noshell", "-run", "bench",
                                  "main", "mem", str(MEMORY[workload])), {}
@@ -127,7 +129,7 @@ class Caf(Built):
                 "-lcaf_io", "-lcaf_core", "-lpthread"]
 
     def command(self, workload, workers, port):
-        words = [self.path, workload, str(workers)]
+        words = [self.path, SAME.get(workload, workload), str(workers)]
         if workload in ("spawn", "fjcreate"):
             return words, {"CAF_POLICY": "sharing"}
         if workload == "timers_pair":
@@ -161,7 +163,7 @@ class Go(Built):
     def command(self, workload, workers, port):
         processors = {"GOMAXPROCS": str(workers)}
         if workload in LOCAL:
-            return [self.path, workload], processors
+            return [self.path, SAME.get(workload, workload)], processors
         if workload in MEMORY:
             return [self.path, "mem", str(MEMORY[workload])], processors
         return None

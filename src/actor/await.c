@@ -160,8 +160,8 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await)
     hark__ctx_flush(ctx);
     enter(waits, await);
     ctx->slot->heed |= SLOT_WAITS;
-    struct worker *worker =
-        hark__sched_suspend(ctx->worker, &ctx->slot->task, false, &await->stack);
+    struct worker *worker = hark__sched_suspend(ctx->worker, &ctx->slot->task,
+                                                hark__actor_rest, &await->stack);
     if (worker == NULL) {
         leave(waits, await);
         return HARK_ELIMIT;

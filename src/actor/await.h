@@ -69,19 +69,41 @@ ctx_waits(const hark_ctx *ctx)
     return ctx->slot->extra != NULL ? ctx->slot->extra->waits : NULL;
 }
 
-// Takes message, which the mailbox lets go of.
+// Takes message, whose next is NULL.
 static inline void
-hark__waits_set_aside(struct waits *waits, struct hark_message *message)
+hark__waits_append_aside(struct waits *waits, struct hark_message *message)
 {
-    message->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_ASIDE);
-    // relaxed, both: ours alone.
-    atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
+    // relaxed: ours alone, but for the last one's, which a sender may still write if it
+    // has not left the mailbox; see sleep_with_kept.
     if (waits->last_aside != NULL) {
         atomic_store_explicit(&waits->last_aside->next, message, memory_order_relaxed);
     } else {
         waits->first_aside = message;
     }
     waits->last_aside = message;
+}
+
+// Takes message, which the mailbox lets go of: there is one behind it.
+static inline void
+hark__waits_set_aside(struct waits *waits, struct hark_message *message)
+{
+    message->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_ASIDE);
+    // relaxed: ours alone since its sender linked the next.
+    atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
+    hark__waits_append_aside(waits, message);
+}
+
+// Takes the last one back; last (NULL: none) was before it.
+static inline void
+hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
+{
+    waits->last_aside = last;
+    if (last != NULL) {
+        // relaxed: ours alone.
+        atomic_store_explicit(&last->next, NULL, memory_order_relaxed);
+    } else {
+        waits->first_aside = NULL;
+    }
 }
 
 // Gives the first that was set aside; NULL: none.

@@ -106,6 +106,9 @@ void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
 // The task of every actor's slot, and of free ones.
 void hark__actor_run(struct task *task, struct worker *worker, void *local);
+// The rest of a turn in which a handler has begun to wait: as hark__actor_run, quicker if
+// there is nothing to do.
+void hark__actor_rest(struct task *task, struct worker *worker, void *local);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
 void hark__slot_vacate(hark_ctx *ctx);
 

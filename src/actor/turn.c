@@ -301,7 +301,7 @@ end_turn_if_needed(hark_ctx *ctx)
     }
 }
 
-// Takes message, which was in hand, from the chain. While handlers wait, see set_aside.
+// Takes message, which was in hand, from the chain.
 static inline void
 let_go(hark_ctx *ctx, struct hark_message *message)
 {
@@ -310,26 +310,64 @@ let_go(hark_ctx *ctx, struct hark_message *message)
     }
 }
 
+// A sender has swapped the tail and is about to link its message behind last.
+static __attribute__((noinline)) void
+come_back(hark_ctx *ctx, struct hark_message *last)
+{
+    ctx->slot->current = last;
+    hark__sched_yield(ctx->worker, &ctx->slot->task);
+}
+
+// As sleep_slot, with a message in hand that somebody keeps: it is theirs before another
+// reader can be there.
+static __attribute__((noinline)) bool
+sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
+{
+    struct slot *slot = ctx->slot;
+    struct waits *waits = ctx_waits(ctx);
+    struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
+    uint8_t flags = last->flags;
+
+    slot->current = NULL;
+    last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
+    if (flags & MESSAGE_ASIDE) {
+        hark__waits_append_aside(waits, last);
+    }
+    switch (hark__mailbox_sleep(&slot->box, last)) {
+    case MAILBOX_ASLEEP:
+        return true;
+    case MAILBOX_SYSTEM:
+        return false;
+    default: // it stays in the chain
+        if (flags & MESSAGE_ASIDE) {
+            hark__waits_cut_aside(waits, before);
+        }
+        last->flags = flags;
+        come_back(ctx, last);
+        return true;
+    }
+}
+
 // True: the slot is not ours any more.
 static inline bool
-sleep_slot(hark_ctx *ctx, void (*let_go_of)(hark_ctx *, struct hark_message *))
+sleep_slot(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
     struct hark_message *last = slot->current;
 
+    if (last != NULL && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE))) {
+        return sleep_with_kept(ctx, last);
+    }
     slot->current = NULL; // before another reader can be there
-    switch (hark__mailbox_sleep(&slot->box, last)) {
-    case MAILBOX_ASLEEP:
-        let_go_of(ctx, last);
-        return true;
-    case MAILBOX_SYSTEM:
-        let_go_of(ctx, last);
-        return false;
-    default: // a sender has swapped the tail and is about to link its message
-        slot->current = last;
-        hark__sched_yield(ctx->worker, &slot->task);
+    enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);
+    if (end == MAILBOX_MORE) {
+        come_back(ctx, last);
         return true;
     }
+    if (last != NULL) {
+        hark__message_free(ctx_pool(ctx), last);
+    }
+    return end == MAILBOX_ASLEEP;
 }
 
 static __attribute__((noinline)) void
@@ -346,7 +384,8 @@ take_system(hark_ctx *ctx)
 static inline void
 look_at_system(hark_ctx *ctx)
 {
-    if (hark__mailbox_has_system(&ctx->slot->box) || ctx->slot->heed != 0) {
+    if (hark__mailbox_has_system(&ctx->slot->box)
+        || (ctx->slot->heed & ~SLOT_WAITS) != 0) {
         take_system(ctx);
     }
 }
@@ -474,7 +513,7 @@ take_aside(hark_ctx *ctx)
     return true;
 }
 
-// Goes on with a handler that is due, if there is one: then does not return.
+// Goes on with a handler that is due, if one may go on: then does not return.
 static void
 go_on_if_due(hark_ctx *ctx, const struct budget *budget)
 {
@@ -493,13 +532,24 @@ go_on_if_due(hark_ctx *ctx, const struct budget *budget)
 }
 
 // Nobody waits, and nothing is set aside?
-static bool
-is_over(const struct slot *slot)
+static inline bool
+is_over(const struct slot *slot, const struct waits *waits)
 {
-    const struct waits *waits = slot->extra->waits;
-
     return waits->count == 0 && waits->first_aside == NULL
            && (slot->current == NULL || !(slot->current->flags & MESSAGE_ASIDE));
+}
+
+// The mailbox has nothing. True: the slot is not ours any more.
+static bool
+rest_waiting(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+
+    end_turn_if_needed(ctx);
+    if (!(slot->heed & SLOT_WAITS) || hark__waits_due(ctx_waits(ctx)) != NULL) {
+        return false; // a continuation that ran just now has changed things
+    }
+    return sleep_slot(ctx);
 }
 
 // The turn of an actor with handlers that wait. True: the slot is not ours any more;
@@ -509,36 +559,32 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
 {
     struct slot *slot = ctx->slot;
 
-    while (slot->heed & SLOT_WAITS) {
-        if (is_over(slot)) {
-            slot->heed &= (uint8_t)~SLOT_WAITS;
-            return false;
-        }
+    for (;;) {
         look_at_system(ctx);
         if (!(slot->heed & SLOT_WAITS)) {
             return false; // it has ended
         }
-        go_on_if_due(ctx, budget);
-        if (!(slot->heed & SLOT_WAITS)) {
+        const struct waits *waits = ctx_waits(ctx);
+        if (is_over(slot, waits)) {
+            slot->heed &= (uint8_t)~SLOT_WAITS;
             return false;
         }
-        if (take_aside(ctx) || take_next(ctx)) {
-            if (is_spent(ctx, budget)) {
-                end_turn_if_needed(ctx);
-                hark__sched_yield(ctx->worker, &slot->task);
+        if (!hark__list_is_empty(&waits->due)) {
+            go_on_if_due(ctx, budget);
+            if (!(slot->heed & SLOT_WAITS)) {
+                return false;
+            }
+        }
+        if (!(waits->first_aside != NULL && take_aside(ctx)) && !take_next(ctx)) {
+            if (rest_waiting(ctx)) {
                 return true;
             }
-            continue;
-        }
-        end_turn_if_needed(ctx);
-        if (!(slot->heed & SLOT_WAITS) || hark__waits_due(ctx_waits(ctx)) != NULL) {
-            continue;
-        }
-        if (sleep_slot(ctx, let_go_aside)) {
+        } else if (is_spent(ctx, budget)) {
+            end_turn_if_needed(ctx);
+            hark__sched_yield(ctx->worker, &slot->task);
             return true;
         }
     }
-    return false;
 }
 
 // ---- all together ----
@@ -556,7 +602,7 @@ run_slot(hark_ctx *ctx)
     }
     for (;;) {
         if (hark__mailbox_has_system(&slot->box) || slot->heed != 0) {
-            take_system(ctx);
+            look_at_system(ctx);
             if ((slot->heed & SLOT_WAITS) && run_waiting(ctx, &budget)) {
                 return budget.used;
             }
@@ -564,7 +610,7 @@ run_slot(hark_ctx *ctx)
         struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
         if (next == NULL) {
             end_turn_if_needed(ctx);
-            if (sleep_slot(ctx, let_go)) {
+            if (sleep_slot(ctx)) {
                 return budget.used;
             }
             continue;
@@ -599,4 +645,20 @@ hark__actor_run(struct task *task, struct worker *worker, void *local)
     }
     uint32_t units = run_slot(&ctx);
     hark__worker_did(ctx.worker, units); // which may be another than it began on
+}
+
+void
+hark__actor_rest(struct task *task, struct worker *worker, void *local)
+{
+    struct slot *slot = CONTAINER_OF(task, struct slot, task);
+    const struct waits *waits = slot->extra->waits;
+    hark_ctx ctx;
+
+    ctx_begin(&ctx, local, worker, slot);
+    if (slot->heed != SLOT_WAITS || waits->first_aside != NULL
+        || !hark__list_is_empty(&waits->due)
+        || hark__mailbox_has_next(&slot->box, slot->current)
+        || hark__mailbox_has_system(&slot->box) || !sleep_slot(&ctx)) {
+        hark__actor_run(task, worker, local);
+    }
 }

@@ -290,14 +290,9 @@ run_first(struct stack *stack)
     struct worker *self = stack->worker;
     struct task *task = stack->first;
 
-    if (task == NULL) {
-        return;
-    }
-    stack->first = NULL;
-    if (stack->yields_first) {
-        hark__sched_yield(self, task);
-    } else {
-        task->run(task, self, self->local);
+    if (task != NULL) {
+        stack->first = NULL;
+        stack->run_first(task, self, self->local);
     }
 }
 
@@ -339,7 +334,7 @@ worker_main(void *arg)
 // ---- turns that wait ----
 
 struct worker *
-hark__sched_suspend(struct worker *self, struct task *task, bool yields,
+hark__sched_suspend(struct worker *self, struct task *task, task_run *rest,
                     struct stack **out_stack)
 {
     struct stack *mine = self->stack;
@@ -350,7 +345,7 @@ hark__sched_suspend(struct worker *self, struct task *task, bool yields,
     }
     fresh->worker = self;
     fresh->first = task;
-    fresh->yields_first = yields;
+    fresh->run_first = rest;
     self->stack = fresh;
     *out_stack = mine;
     struct stack *left = hark__stack_suspend(mine, fresh, worker_loop);

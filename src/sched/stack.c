@@ -51,6 +51,9 @@ hark__stacks_init(struct stacks *stacks, size_t size_bytes, uint32_t limit)
         if (stacks->limit < STEP) {
             return false;
         }
+        if (stacks->limit > SIZE_MAX / stacks->stride) {
+            continue;
+        }
         stacks->range_bytes = stacks->limit * stacks->stride;
         stacks->base = mmap(NULL, stacks->range_bytes, PROT_NONE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

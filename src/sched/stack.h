@@ -23,15 +23,15 @@
 #include <stdint.h>
 
 #include "sched/sanitize.h"
+#include "sched/task.h"
 
-struct task;
 struct worker;
 
 struct stack {
     void *context;                      // where it goes on; NULL: it is running
     struct worker *worker;              // whose loop runs on it; that worker writes
-    struct task *first;                 // whose turn its loop begins with; NULL: none
-    bool yields_first;                  // only queue `first`
+    struct task *first;                 // whom its loop begins with; NULL: nobody
+    task_run *run_first;                // and how
     struct stack *next;                 // in a list of free ones
     struct stack *from;                 // which was left for it last
     void (*entry)(struct stack *stack); // what a fresh one runs; does not return

@@ -6,13 +6,17 @@
 #ifndef SCHED_TASK_H
 #define SCHED_TASK_H
 
+struct task;
 struct worker;
+
+// One turn, on worker's thread; local is the worker's own (sched_options). The task may
+// have moved to another worker, or be submitted again, as soon as it has let itself be
+// found.
+typedef void task_run(struct task *task, struct worker *worker, void *local);
 
 struct task {
     struct task *next; // in the injection queue
-    // One turn, on worker's thread; local is the worker's own (sched_options). The task may have moved to another worker, or be
-    // submitted again, as soon as it has let itself be found.
-    void (*run)(struct task *task, struct worker *worker, void *local);
+    task_run *run;
 };
 
 #endif // SCHED_TASK_H

@@ -245,7 +245,7 @@ more_addresses_than_there_are_give_fewer_stacks(void **state)
     (void)state;
     assert_true(hark__stacks_init(&stacks, (size_t)1 << 30, UINT32_MAX));
     assert_true(stacks.limit < UINT32_MAX);
-    assert_true(stacks.limit > 1000);
+    assert_true(stacks.limit > 0);
     hark__stacks_fini(&stacks);
 }
 
