@@ -175,21 +175,29 @@ find_target(hark_ctx *ctx, uint64_t node)
     return known->target;
 }
 
+static __attribute__((cold, noinline)) hark_err
+refuse_unknown(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
+{
+    hark__bounce(ctx, to, what, HARK_ENONODE, HARK_STAGE_NOT_SENT,
+                 "its node has never been heard of here");
+    return HARK_ENONODE;
+}
+
 static hark_err
 send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
     struct target *target = find_target(ctx, to.node);
 
     if (target == NULL) {
-        hark__bounce(ctx, to, what, HARK_ENONODE, HARK_STAGE_NOT_SENT,
-                     "its node has never been heard of here");
-        return HARK_ENONODE;
+        return refuse_unknown(ctx, to, what);
     }
     hark_err err = target->deliver(target, ctx, to, what);
     if (err == HARK_EINVAL && what->call != NULL) {
         hark__ctx_error_value(ctx, what->call, what->type, what->value);
     }
-    remember(ctx, target);
+    if (ctx->target_count != 1 || ctx->targets[0] != target) {
+        remember(ctx, target);
+    }
     if (ctx->is_thread) {
         hark__ctx_flush(ctx); // it has no turn that would end
     }

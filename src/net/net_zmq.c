@@ -326,11 +326,13 @@ static bool
 poll_messages(struct zsocket *socket)
 {
     struct received received;
+    size_t bytes = 0;
 
-    for (unsigned i = 0; i < NET_BATCH; i++) {
+    for (unsigned i = 0; i < NET_BATCH && bytes < NET_BATCH_BYTES; i++) {
         if (socket->dead || !receive(socket, &received)) {
             return false;
         }
+        bytes += zmq_msg_size(&received.body);
         pass_on(socket, &received);
     }
     return true;

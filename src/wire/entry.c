@@ -68,7 +68,7 @@ hark__entry_node(struct bytes *out, const struct node_decl *node)
 }
 
 void
-hark__entry_repeat(struct bytes *out, uint64_t correlation)
+hark__entry_repeat_any(struct bytes *out, uint64_t correlation)
 {
     uint8_t *at = hark__bytes_open(out, REPEAT_ELEMENTS * PACK_MOST);
 

@@ -74,8 +74,23 @@ struct entry {
 void hark__entry_types(struct bytes *out, uint32_t first, uint32_t count);
 void hark__entry_type(struct bytes *out, const hark_type *type);
 void hark__entry_node(struct bytes *out, const struct node_decl *node);
+// The general case of hark__entry_repeat.
+void hark__entry_repeat_any(struct bytes *out, uint64_t correlation);
+
 // Appends all of a repeat but the payload. Exactly one value must follow.
-void hark__entry_repeat(struct bytes *out, uint64_t correlation);
+static inline void
+hark__entry_repeat(struct bytes *out, uint64_t correlation)
+{
+    const uint8_t head[] = {ENTRY_REPEAT_HEAD, ENTRY_REPEAT_CODE, (uint8_t)correlation};
+
+    if (correlation < 0x80 && hark__bytes_reserve(out, sizeof head)) { // one byte
+        memcpy(out->data + out->size, head, sizeof head);
+        out->size += sizeof head;
+    } else {
+        hark__entry_repeat_any(out, correlation);
+    }
+}
+
 // Tells whether an envelope of that kind may be repeated.
 static inline bool
 hark__is_repeatable(uint8_t kind)
