@@ -119,8 +119,7 @@ hark__chain_send(hark_ctx *ctx, struct chain *chain)
     *chain = (struct chain){.room = 0}; // what we do here may send
     struct slot *slot = find_slot(ctx, full.to);
     // relaxed: as in send_here.
-    if (slot == NULL
-        || atomic_load_explicit(&slot->limit, memory_order_relaxed) != 0) {
+    if (slot == NULL || atomic_load_explicit(&slot->limit, memory_order_relaxed) != 0) {
         send_each(ctx, &full);
         return;
     }

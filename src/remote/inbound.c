@@ -74,7 +74,8 @@ struct batch {
     struct pool *pool;
     struct chain chain; // messages that are about to be sent
     struct entry entry;
-    hark_ref from; // of the last TELL or ASK
+    hark_ref from;     // of the last TELL or ASK
+    size_t made_bytes; // of messages
     struct payload_options options;
     char why[REMOTE_TEXT]; // what is wrong with an entry
 };
@@ -127,6 +128,7 @@ batch_begin(struct batch *batch, struct link *link)
     batch->link = link;
     batch->pool = hark__ctx_pool(remote->ctx);
     batch->chain = (struct chain){.room = 0};
+    batch->made_bytes = 0;
     batch->entry.is_repeatable = false; // no more of {0} is needed
     batch->entry.is_open = false;
     batch->options = (struct payload_options){
@@ -153,8 +155,7 @@ static inline struct hark_message *
 read_message(struct batch *batch, hark_err *out_err)
 {
     struct envelope *envelope = &batch->entry.envelope;
-    struct type_in *type =
-        hark__types_in_find(&batch->link->types_in, envelope->type);
+    struct type_in *type = hark__types_in_find(&batch->link->types_in, envelope->type);
     struct hark_message *message = NULL;
 
     if (type == NULL || type->local == NULL) {
@@ -170,7 +171,9 @@ read_message(struct batch *batch, hark_err *out_err)
             snprintf(batch->why, sizeof batch->why, "no memory");
         }
         send_chain(batch);
+        return NULL;
     }
+    batch->made_bytes += sizeof *message + message->size;
     return message;
 }
 
@@ -414,12 +417,13 @@ take_entries(struct link *link, struct reader *entries)
     hark_err err;
 
     batch_begin(&batch, link);
-    while (fault == NULL
-           && hark__entry_next(entries, &batch.entry, &err, batch.why,
-                               sizeof batch.why)) {
+    while (
+        fault == NULL
+        && hark__entry_next(entries, &batch.entry, &err, batch.why, sizeof batch.why)) {
         fault = take_entry(&batch, err);
     }
     send_chain(&batch);
+    link->remote->arrival->made_bytes = batch.made_bytes;
     return fault;
 }
 

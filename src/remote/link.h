@@ -127,11 +127,11 @@ struct link {
     int64_t sent_ns;
     struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
-    bool may_repeat;         // last is in the outbox, with no other envelope behind it
-    struct route last;       // of its last envelope
+    bool may_repeat;   // last is in the outbox, with no other envelope behind it
+    struct route last; // of its last envelope
     const hark_type *last_type; // of the same
-    size_t unacked_bytes;    // sent and not acknowledged
-    struct sent_frame *sent; // of seq_acked + 1 ... seq_out; a circular queue
+    size_t unacked_bytes;       // sent and not acknowledged
+    struct sent_frame *sent;    // of seq_acked + 1 ... seq_out; a circular queue
     uint32_t sent_capacity, sent_first;
     struct types_out types_out;
     uint64_t introduced[NODES_INTRODUCED];

@@ -122,8 +122,7 @@ put_later(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *
         }
         // acquire: as in deliver.
         attempt->seen = atomic_load_explicit(&peer->room, memory_order_acquire);
-        attempt->err =
-            try_put(peer, to, what, &attempt->error, &attempt->has_link);
+        attempt->err = try_put(peer, to, what, &attempt->error, &attempt->has_link);
         if (attempt->err == HARK_OK) {
             return HARK_OK;
         }

@@ -57,11 +57,11 @@ struct node_decl {
 // Starts as {0} and is kept from one entry of a batch to the next.
 struct entry {
     enum entry_kind kind;
-    bool is_repeatable;   // envelope is such that it may be repeated
-    bool is_repeat;       // the last entry read was one; the envelope is otherwise the same
-    bool is_open;         // envelope's payload, and what is behind it, is not passed
-    uint32_t behind;      // values that belong to envelope behind its payload
-    const uint8_t *start; // of envelope's payload
+    bool is_repeatable; // envelope is such that it may be repeated
+    bool is_repeat;  // the last entry read was one; the envelope is otherwise the same
+    bool is_open;    // envelope's payload, and what is behind it, is not passed
+    uint32_t behind; // values that belong to envelope behind its payload
+    const uint8_t *start;     // of envelope's payload
     struct envelope envelope; // ENTRY_ENVELOPE. Else the last one of the batch
     union {
         struct types types;

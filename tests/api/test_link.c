@@ -67,8 +67,8 @@ typedef struct {
 
 HARK_ON(burster, burst) {
     for (uint64_t i = 0; i < msg->count; i++) {
-        hark_ref to = i / 3 % 2 == 0 || hark_ref_is_null(msg->second) ? msg->first
-                                                                      : msg->second;
+        hark_ref to =
+            i / 3 % 2 == 0 || hark_ref_is_null(msg->second) ? msg->first : msg->second;
 
         (void)hark_tell(ctx, to, numbered, .n = i);
     }

@@ -221,9 +221,8 @@ push(struct post *post, unsigned sender, uint32_t number, uint32_t count,
     // relaxed: a count; exact once this thread was joined.
     atomic_fetch_add_explicit(&post->sent, count, memory_order_relaxed);
     bool idle = sender == USERS ? hark__mailbox_push_system(&box->mailbox, first)
-                : count == 1
-                    ? hark__mailbox_push(&box->mailbox, first)
-                    : hark__mailbox_push_chain(&box->mailbox, first, last);
+                : count == 1    ? hark__mailbox_push(&box->mailbox, first)
+                                : hark__mailbox_push_chain(&box->mailbox, first, last);
     if (idle) {
         schedule(post, box);
     }
