@@ -86,6 +86,7 @@ static void
 assert_same_guessing(struct bench *bench, const hark_type *type, const void *data,
                      size_t size, const struct hark_message *expected)
 {
+    static const uint16_t guesses[] = {0, 24, 64, 128, 256};
     char error[sizeof bench->error];
     struct bytes once, again;
 
@@ -95,8 +96,8 @@ assert_same_guessing(struct bench *bench, const hark_type *type, const void *dat
         assert_int_equal(hark__payload_encode(&once, type, expected + 1, NULL),
                          HARK_OK);
     }
-    for (uint16_t guess = 0; guess <= 320; guess += 16) {
-        uint16_t next = guess;
+    for (size_t i = 0; i < sizeof guesses / sizeof guesses[0]; i++) {
+        uint16_t next = guesses[i];
         hark_err err;
         struct hark_message *message =
             decode_guessing(bench, type, data, size, &next, &err);
