@@ -8,9 +8,12 @@
 static struct hark_message *
 decode(const hark_type *type, struct reader *in)
 {
+    static uint16_t guess; // of whatever came before
     char error[FUZZ_TEXT] = "";
-    struct payload_options options = {
-        .limit_bytes = FUZZ_LIMIT_BYTES, .error = error, .error_size = sizeof error};
+    struct payload_options options = {.limit_bytes = FUZZ_LIMIT_BYTES,
+                                      .guess = &guess,
+                                      .error = error,
+                                      .error_size = sizeof error};
     struct hark_message *message = NULL;
     const uint8_t *start = in->at;
     hark_err err = hark__payload_decode(fuzz_pool(), type, in, &options, &message);

@@ -1,7 +1,7 @@
 // The protocol of src/actor/mailbox.h: a tagged tail, `first`, `next`, the system lane,
 // and sleep with its second look.
 //
-// Two senders of user messages, one of system messages, and two workers that take the
+// Two senders of user messages, also in chains, one of system messages, and two workers that take the
 // actor from a run queue: the reader role moves to whichever worker gets it. Cells are
 // fewer than messages, so an address comes back while others may still hold it.
 //
@@ -12,8 +12,8 @@
 //
 // Spin explores sequentially consistent histories only. Where the C code uses weaker
 // orders, this is why they are enough:
-// - push, exchange acq_rel, then the link, release: the reader reaches a message only
-//   through that link (acquire), so it sees the message whole. Who finds IDLE acquires
+// - push, exchange acq_rel, then the link, release: the reader reaches a message, or a
+//   chain by its first, only through that link (acquire), so it sees all of it whole. Who finds IDLE acquires
 //   the reader's release in sleep, so what the last reader wrote (first = NULL above all)
 //   comes before our write of first.
 // - next, first = NULL relaxed: nobody writes first until a mark stands in the tail,
@@ -100,24 +100,39 @@ inline receive(cell)
     }
 }
 
+// Pushes chains: of one message, of two...
 proctype user(byte me)
 {
-    byte i, cell, seen;
+    byte i, head, cell, more, seen;
 
     do
     :: i < EACH ->
         allocate(cell);
-        d_step { sender[cell] = me; number[cell] = i }
+        d_step { sender[cell] = me; number[cell] = i; i++; head = cell }
+        do
+        :: i < EACH ->
+            allocate(more);
+            d_step {
+                sender[more] = me; number[more] = i; i++;
+                next[cell] = more; // nobody else sees it yet
+                cell = more; more = 0
+            }
+        :: break
+        od;
+#ifdef BUG_CHAIN_BY_ITS_HEAD
+        atomic { seen = tail; tail = head }
+#else
         atomic { seen = tail; tail = cell } // the exchange
+#endif
         if
-        :: seen == EMPTY || seen == IDLE -> first = cell
-        :: else -> atomic { assert(used[seen]); next[seen] = cell }
+        :: seen == EMPTY || seen == IDLE -> first = head
+        :: else -> atomic { assert(used[seen]); next[seen] = head }
         fi;
         if
         :: seen == IDLE -> schedule()
         :: else
         fi;
-        d_step { i++; cell = 0; seen = 0 }
+        d_step { head = 0; cell = 0; seen = 0 }
     :: else -> break
     od
 }

@@ -46,7 +46,8 @@ parcel_encode(struct bytes *out, uint64_t number)
 static inline uint64_t
 parcel_decode(struct pool *pool, struct envelope *envelope)
 {
-    struct payload_options options = {.limit_bytes = 1 << 20};
+    static uint16_t guess;
+    struct payload_options options = {.limit_bytes = 1 << 20, .guess = &guess};
     hark_message *message;
     uint64_t number;
 

@@ -34,6 +34,36 @@ void hark__ctx_flush(hark_ctx *ctx);
 // `kind` and `correlation` are set.
 hark_err hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message);
 
+// Messages for one actor here that reach its mailbox together. Starts as {0}; whoever
+// fills it sends it before sending anything else, and before long.
+struct chain {
+    hark_ref to; // null: nothing is here
+    struct hark_message *first, *last;
+    uint32_t room; // for more
+};
+
+// The general case of hark__chain_add.
+void hark__chain_begin(hark_ctx *ctx, struct chain *chain, hark_ref to,
+                       struct hark_message *message);
+// Sends what is in the chain, and empties it.
+void hark__chain_send(hark_ctx *ctx, struct chain *chain);
+
+// As hark__send, but it may be kept in the chain. Any error has been accounted for.
+static inline void
+hark__chain_add(hark_ctx *ctx, struct chain *chain, hark_ref to,
+                struct hark_message *message)
+{
+    if (chain->room == 0 || to.actor != chain->to.actor || to.node != chain->to.node) {
+        hark__chain_begin(ctx, chain, to, message);
+        return;
+    }
+    message->generation = chain->first->generation;
+    // relaxed: published when the chain is pushed.
+    atomic_store_explicit(&chain->last->next, message, memory_order_relaxed);
+    chain->last = message;
+    chain->room--;
+}
+
 // Borrows what could not be delivered to `to`: an ask fails with code at its asker,
 // anything else becomes a dead letter. text may be NULL.
 void hark__bounce(hark_ctx *ctx, hark_ref to, const struct outgoing *what, int code,

@@ -5,7 +5,8 @@
 // sender swaps its message into tail and then links it behind what was there: the older
 // message, or `first` when there was a mark. Finding IDLE, it must schedule the actor.
 // So a push is one exchange and one release store, and the tag is the one scheduled
-// state.
+// state. A chain of messages from one sender is pushed the same way, as if it were one:
+// its last goes into the tail, and its first is linked.
 //
 //           push: caller schedules               last one taken, sleep
 //   IDLE ------------------------> messages ------------------------------> IDLE
@@ -49,25 +50,35 @@ hark__mailbox_init(struct mailbox *box)
     atomic_init(&box->lane, NULL);
 }
 
+// Takes messages that are chained by next from first to last; they may be one. True: it
+// was idle and the caller must schedule the actor.
+static inline bool
+hark__mailbox_push_chain(struct mailbox *box, struct hark_message *first,
+                         struct hark_message *last)
+{
+    // relaxed: published by the exchange.
+    atomic_store_explicit(&last->next, NULL, memory_order_relaxed);
+    // release: hands over the messages (with the store below, on the same path).
+    // acquire: finding IDLE, we take over what the reader left; and the message in
+    // front is initialised before we write its next.
+    uintptr_t seen =
+        atomic_exchange_explicit(&box->tail, (uintptr_t)last, memory_order_acq_rel);
+    // release: pairs with the reader's acquire in next; those behind first are seen
+    // through it.
+    if (seen > MAILBOX_IDLE) {
+        struct hark_message *before = (struct hark_message *)seen;
+        atomic_store_explicit(&before->next, first, memory_order_release);
+    } else {
+        atomic_store_explicit(&box->first, first, memory_order_release);
+    }
+    return seen == MAILBOX_IDLE;
+}
+
 // Takes message. True: it was idle and the caller must schedule the actor.
 static inline bool
 hark__mailbox_push(struct mailbox *box, struct hark_message *message)
 {
-    // relaxed: published by the exchange.
-    atomic_store_explicit(&message->next, NULL, memory_order_relaxed);
-    // release: hands over the message (with the store below, on the same path).
-    // acquire: finding IDLE, we take over what the reader left; and the message in
-    // front is initialised before we write its next.
-    uintptr_t seen =
-        atomic_exchange_explicit(&box->tail, (uintptr_t)message, memory_order_acq_rel);
-    // release: pairs with the reader's acquire in next.
-    if (seen > MAILBOX_IDLE) {
-        struct hark_message *before = (struct hark_message *)seen;
-        atomic_store_explicit(&before->next, message, memory_order_release);
-    } else {
-        atomic_store_explicit(&box->first, message, memory_order_release);
-    }
-    return seen == MAILBOX_IDLE;
+    return hark__mailbox_push_chain(box, message, message);
 }
 
 // Takes message into the system lane. True: the caller must schedule the actor.

@@ -19,6 +19,12 @@ hark__schedule(hark_ctx *ctx, struct slot *slot)
 
 // ---- sending ----
 
+static inline bool
+is_here(const hark_ctx *ctx, hark_ref ref)
+{
+    return ref.node == ctx->node->id || ref.node == 0;
+}
+
 // Takes message, also on error.
 static hark_err
 undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err err,
@@ -42,16 +48,27 @@ count_waiting(struct slot *slot, struct hark_message *message, uint32_t limit)
     return true;
 }
 
-static hark_err
-send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+// The slot of an actor that lives, as far as we know; NULL: there is none.
+static inline struct slot *
+find_slot(hark_ctx *ctx, hark_ref to)
 {
     struct slot *slot = hark__slot_at(&ctx->node->slots, (uint32_t)to.actor);
     uint32_t generation = (uint32_t)(to.actor >> 32);
 
     // relaxed: a hint that saves a push in vain; the receiver compares again.
-    if (slot == NULL || !hark__generation_lives(generation)
-        || atomic_load_explicit(&slot->generation, memory_order_relaxed)
-               != generation) {
+    return slot != NULL && hark__generation_lives(generation)
+                   && atomic_load_explicit(&slot->generation, memory_order_relaxed)
+                          == generation
+               ? slot
+               : NULL;
+}
+
+static hark_err
+send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    struct slot *slot = find_slot(ctx, to);
+
+    if (slot == NULL) {
         return undeliverable(ctx, to, message, HARK_ENOACTOR,
                              hark_ref_is_null(to) ? "the target is a null ref" : NULL);
     }
@@ -61,12 +78,68 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
         && !count_waiting(slot, message, limit)) {
         return undeliverable(ctx, to, message, HARK_ELIMIT, "its mailbox is full");
     }
-    message->generation = generation;
+    message->generation = (uint32_t)(to.actor >> 32);
     ctx->sent++;
     if (hark__mailbox_push(&slot->box, message)) {
         hark__schedule(ctx, slot);
     }
     return HARK_OK;
+}
+
+// ---- chains ----
+
+enum { CHAIN_MOST = 64 }; // messages; the actor may run while the next are read
+
+// One by one: each has to be counted against a limit, or goes astray by itself.
+static __attribute__((noinline)) void
+send_each(hark_ctx *ctx, const struct chain *chain)
+{
+    struct hark_message *message = chain->first;
+    bool is_last;
+
+    do {
+        // relaxed: still ours.
+        struct hark_message *next =
+            atomic_load_explicit(&message->next, memory_order_relaxed);
+
+        is_last = message == chain->last;
+        (void)send_here(ctx, chain->to, message); // an error is accounted for
+        message = next;
+    } while (!is_last);
+}
+
+void
+hark__chain_send(hark_ctx *ctx, struct chain *chain)
+{
+    const struct chain full = *chain;
+
+    if (hark_ref_is_null(full.to)) {
+        return;
+    }
+    *chain = (struct chain){.room = 0}; // what we do here may send
+    struct slot *slot = find_slot(ctx, full.to);
+    // relaxed: as in send_here.
+    if (slot == NULL || atomic_load_explicit(&slot->limit, memory_order_relaxed) != 0) {
+        send_each(ctx, &full);
+        return;
+    }
+    ctx->sent += CHAIN_MOST - full.room;
+    if (hark__mailbox_push_chain(&slot->box, full.first, full.last)) {
+        hark__schedule(ctx, slot);
+    }
+}
+
+void
+hark__chain_begin(hark_ctx *ctx, struct chain *chain, hark_ref to,
+                  struct hark_message *message)
+{
+    hark__chain_send(ctx, chain);
+    if (!is_here(ctx, to) || hark_ref_is_null(to)) {
+        (void)hark__send(ctx, to, message); // an error is accounted for
+        return;
+    }
+    message->generation = (uint32_t)(to.actor >> 32);
+    *chain = (struct chain){to, message, message, CHAIN_MOST - 1};
 }
 
 // Remembers that target was sent to, so that it is flushed when the turn ends.
@@ -101,31 +174,33 @@ find_target(hark_ctx *ctx, uint64_t node)
     return known->target;
 }
 
+static __attribute__((cold, noinline)) hark_err
+refuse_unknown(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
+{
+    hark__bounce(ctx, to, what, HARK_ENONODE, HARK_STAGE_NOT_SENT,
+                 "its node has never been heard of here");
+    return HARK_ENONODE;
+}
+
 static hark_err
 send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
     struct target *target = find_target(ctx, to.node);
 
     if (target == NULL) {
-        hark__bounce(ctx, to, what, HARK_ENONODE, HARK_STAGE_NOT_SENT,
-                     "its node has never been heard of here");
-        return HARK_ENONODE;
+        return refuse_unknown(ctx, to, what);
     }
     hark_err err = target->deliver(target, ctx, to, what);
     if (err == HARK_EINVAL && what->call != NULL) {
         hark__ctx_error_value(ctx, what->call, what->type, what->value);
     }
-    remember(ctx, target);
+    if (ctx->target_count != 1 || ctx->targets[0] != target) {
+        remember(ctx, target);
+    }
     if (ctx->is_thread) {
         hark__ctx_flush(ctx); // it has no turn that would end
     }
     return err;
-}
-
-static inline bool
-is_here(const hark_ctx *ctx, hark_ref ref)
-{
-    return ref.node == ctx->node->id || ref.node == 0;
 }
 
 hark_err
@@ -192,13 +267,9 @@ hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
 bool
 hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
 {
-    struct slot *slot = hark__slot_at(&ctx->node->slots, (uint32_t)to.actor);
-    uint32_t generation = (uint32_t)(to.actor >> 32);
+    struct slot *slot = find_slot(ctx, to);
 
-    // relaxed: a hint, as in send_here.
-    if (slot == NULL || !hark__generation_lives(generation)
-        || atomic_load_explicit(&slot->generation, memory_order_relaxed)
-               != generation) {
+    if (slot == NULL) {
         return false;
     }
     struct hark_message *message = hark__message_alloc(ctx_pool(ctx), NULL, 0);
@@ -207,7 +278,7 @@ hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
     }
     message->kind = MESSAGE_SYSTEM;
     message->code = (uint16_t)code;
-    message->generation = generation;
+    message->generation = (uint32_t)(to.actor >> 32);
     if (hark__mailbox_push_system(&slot->box, message)) {
         hark__schedule(ctx, slot);
     }

@@ -38,6 +38,9 @@ struct kept {
 struct arrival {
     const uint8_t *data;
     size_t size;
+    // 0 at first; the sink says how many bytes of memory it has filled with what the frame
+    // holds. After many its thread has a turn before more come.
+    size_t made_bytes;
     // Has the bytes stay where they are until *out_kept is released. Once, and before the
     // sink returns. False: it cannot be done (no memory, or a small frame).
     bool (*keep)(struct arrival *arrival, struct kept *out_kept);

@@ -301,9 +301,11 @@ keep_body(struct arrival *arrival, struct kept *out_kept)
     return true;
 }
 
-static void
+// Gives how much the sink has made of it.
+static size_t
 pass_on(struct zsocket *socket, struct received *received)
 {
+    size_t made_bytes = 0;
     struct sink *sink = socket->side->net->sink;
     struct zpipe *pipe = hark__zpipe_of(socket, received);
 
@@ -317,8 +319,10 @@ pass_on(struct zsocket *socket, struct received *received)
         };
 
         sink->frame(sink, &pipe->pipe, &frame.arrival);
+        made_bytes = frame.arrival.made_bytes;
     }
     zmq_msg_close(&received->body);
+    return made_bytes;
 }
 
 // True: there may be more.
@@ -326,12 +330,13 @@ static bool
 poll_messages(struct zsocket *socket)
 {
     struct received received;
+    size_t made_bytes = 0;
 
-    for (unsigned i = 0; i < NET_BATCH; i++) {
+    for (unsigned i = 0; i < NET_BATCH && made_bytes < NET_BATCH_BYTES; i++) {
         if (socket->dead || !receive(socket, &received)) {
             return false;
         }
-        pass_on(socket, &received);
+        made_bytes += pass_on(socket, &received);
     }
     return true;
 }

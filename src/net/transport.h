@@ -15,6 +15,8 @@
 
 enum {
     NET_BATCH = 32, // frames of one connection that are taken before others have a turn
+    // Or as many as make so many bytes: they are handled while they are in the cache.
+    NET_BATCH_BYTES = 128 * 1024,
 };
 
 struct transport;

@@ -68,27 +68,33 @@ late(struct link *link)
 
 // ---- messages ----
 
-// The type of a payload; NULL: why says why it cannot be read.
-static const hark_type *
-readable_type(struct link *link, const struct envelope *envelope, char *why,
-              size_t size, const char **out_name)
-{
-    const struct type_in *type = hark__types_in_find(&link->types_in, envelope->type);
+// What the entries of one batch have in common.
+struct batch {
+    struct link *link;
+    struct pool *pool;
+    struct chain chain; // messages that are about to be sent
+    struct entry entry;
+    hark_ref from;     // of the last TELL or ASK
+    size_t made_bytes; // of messages
+    struct payload_options options;
+    char why[REMOTE_TEXT]; // what is wrong with an entry
+};
 
-    *out_name = type != NULL ? type->name : NULL;
-    if (type == NULL) {
-        if (envelope->type == TYPE_NONE) {
-            snprintf(why, size, "it names no type");
-        } else {
-            snprintf(why, size, "type %" PRIu32 " was never declared", envelope->type);
-        }
-        return NULL;
-    }
-    if (type->local == NULL) {
+// Says why a payload of that type cannot be read. NULL: never declared.
+static __attribute__((cold, noinline)) void
+explain_type(struct batch *batch, const struct type_in *type, uint32_t number)
+{
+    char *why = batch->why;
+    size_t size = sizeof batch->why;
+
+    if (type != NULL) {
         snprintf(why, size, "message type %.100s at node %.50s: %.100s", type->name,
-                 link->remote->node->name, type->why);
+                 batch->link->remote->node->name, type->why);
+    } else if (number == TYPE_NONE) {
+        snprintf(why, size, "it names no type");
+    } else {
+        snprintf(why, size, "type %" PRIu32 " was never declared", number);
     }
-    return type->local;
 }
 
 // The buffer that keeps the frame at hand in memory. NULL: it cannot be kept.
@@ -113,42 +119,62 @@ share_arrival(void *arg)
     return remote->arrived;
 }
 
-static hark_err
-decode(struct link *link, struct envelope *envelope, const hark_type *type,
-       struct hark_message **out_message, char *why, size_t size)
+static void
+batch_begin(struct batch *batch, struct link *link)
 {
     struct remote *remote = link->remote;
-    struct payload_options options = {
+    size_t half = remote->arrival->size / 2;
+
+    batch->link = link;
+    batch->pool = hark__ctx_pool(remote->ctx);
+    batch->chain = (struct chain){.room = 0};
+    batch->made_bytes = 0;
+    batch->entry.is_repeatable = false; // no more of {0} is needed
+    batch->entry.is_open = false;
+    batch->options = (struct payload_options){
         .limit_bytes = remote->frame_limit_bytes * EXPANSION,
-        .error = why,
-        .error_size = size,
+        .error = batch->why,
+        .error_size = sizeof batch->why,
         // What is shared keeps all of the frame: not for less than a half of it.
-        .share_least = remote->arrival->size / 2 > SHARE_LEAST
-                           ? remote->arrival->size / 2
-                           : SHARE_LEAST,
+        .share_least = half > SHARE_LEAST ? half : SHARE_LEAST,
         .share = share_arrival,
         .share_arg = remote,
     };
-
-    hark_err err = hark__payload_decode(hark__ctx_pool(remote->ctx), type,
-                                        &envelope->payload, &options, out_message);
-    if (err == HARK_ENOMEM) {
-        snprintf(why, size, "no memory");
-    }
-    return err;
 }
 
-// Gives the envelope's message, or NULL, when *out_err and why say what is wrong.
-static struct hark_message *
-read_message(struct link *link, struct envelope *envelope, hark_err *out_err, char *why,
-             size_t size, const char **out_name)
+// What was read so far is sent before anything else is done.
+static inline void
+send_chain(struct batch *batch)
 {
-    struct hark_message *message = NULL;
-    const hark_type *type = readable_type(link, envelope, why, size, out_name);
+    hark__chain_send(batch->link->remote->ctx, &batch->chain);
+}
 
-    *out_err =
-        type == NULL ? HARK_ETYPE : decode(link, envelope, type, &message, why, size);
-    return *out_err == HARK_OK ? message : NULL;
+// Gives the message of the envelope at hand. NULL: *out_err and batch->why say what is
+// wrong, and the chain is sent.
+static inline struct hark_message *
+read_message(struct batch *batch, hark_err *out_err)
+{
+    struct envelope *envelope = &batch->entry.envelope;
+    struct type_in *type = hark__types_in_find(&batch->link->types_in, envelope->type);
+    struct hark_message *message = NULL;
+
+    if (type == NULL || type->local == NULL) {
+        explain_type(batch, type, envelope->type);
+        *out_err = HARK_ETYPE;
+    } else {
+        batch->options.guess = &type->guess;
+        *out_err = hark__payload_decode(batch->pool, type->local, &envelope->payload,
+                                        &batch->options, &message);
+    }
+    if (message == NULL) {
+        if (*out_err == HARK_ENOMEM) {
+            snprintf(batch->why, sizeof batch->why, "no memory");
+        }
+        send_chain(batch);
+        return NULL;
+    }
+    batch->made_bytes += sizeof *message + message->size;
+    return message;
 }
 
 // The asker of an ASK from this peer. A guest need not have a ref.
@@ -160,59 +186,79 @@ asker_of(const struct link *link, const struct envelope *envelope)
     return (hark_ref){link->peer->incarnation, actor != 0 ? actor : (uint64_t)NOBODY};
 }
 
-static void
-take_user(struct link *link, struct envelope *envelope)
+// A TELL or ASK that cannot be read.
+static __attribute__((cold, noinline)) void
+refuse_user(struct batch *batch, hark_ref to, hark_err err)
 {
-    struct remote *remote = link->remote;
-    bool is_ask = envelope->kind == ENVELOPE_ASK;
-    hark_ref to = {remote->node->id, envelope->target};
-    hark_ref from = is_ask ? asker_of(link, envelope) : envelope->sender;
-    char why[REMOTE_TEXT];
-    const char *name;
-    hark_err err;
-    struct hark_message *message =
-        read_message(link, envelope, &err, why, sizeof why, &name);
+    struct remote *remote = batch->link->remote;
+    const struct envelope *envelope = &batch->entry.envelope;
 
-    if (message != NULL) {
-        message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
-        message->from = from;
-        message->correlation = envelope->correlation;
-        message->timeout_ms = envelope->remaining_ms;
-        (void)hark__send(remote->ctx, to, message); // an error is accounted for
-    } else if (is_ask) {
-        hark__fail(remote->ctx, from, envelope->correlation, err, HARK_STAGE_SENT, why);
+    if (envelope->kind == ENVELOPE_ASK) {
+        hark__fail(remote->ctx, batch->from, envelope->correlation, err,
+                   HARK_STAGE_SENT, batch->why);
     } else {
-        hark__letter(remote->ctx, to, from, name, err, why);
+        const struct type_in *type =
+            hark__types_in_find(&batch->link->types_in, envelope->type);
+
+        hark__letter(remote->ctx, to, batch->from, type != NULL ? type->name : NULL,
+                     err, batch->why);
     }
 }
 
-static void
-take_reply(struct link *link, struct envelope *envelope)
+static inline void
+take_user(struct batch *batch)
 {
+    struct remote *remote = batch->link->remote;
+    const struct envelope *envelope = &batch->entry.envelope;
+    bool is_ask = envelope->kind == ENVELOPE_ASK;
+    hark_ref to = {remote->node->id, envelope->target};
+    hark_err err;
+
+    if (!batch->entry.is_repeat) {
+        batch->from = is_ask ? asker_of(batch->link, envelope) : envelope->sender;
+    }
+    struct hark_message *message = read_message(batch, &err);
+    if (message == NULL) {
+        refuse_user(batch, to, err);
+        return;
+    }
+    message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
+    message->from = batch->from;
+    message->correlation = envelope->correlation;
+    message->timeout_ms = envelope->remaining_ms;
+    hark__chain_add(remote->ctx, &batch->chain, to, message);
+}
+
+static void
+take_reply(struct batch *batch)
+{
+    struct link *link = batch->link;
+    const struct envelope *envelope = &batch->entry.envelope;
     hark_ctx *ctx = link->remote->ctx;
     struct pending pending;
-    char why[REMOTE_TEXT];
-    const char *name;
     hark_err err;
 
     if (!take_row(link, envelope, &pending)) {
+        send_chain(batch);
         late(link);
         return;
+    }
+    if (pending.kind != PENDING_ASK) {
+        send_chain(batch);
     }
     if (!is_answer(link, &pending, PENDING_ASK)) {
         return;
     }
-    struct hark_message *message =
-        read_message(link, envelope, &err, why, sizeof why, &name);
+    struct hark_message *message = read_message(batch, &err);
     if (message == NULL) {
         hark__fail(ctx, pending.asker, pending.correlation, err, HARK_STAGE_REPLY_LOST,
-                   why);
+                   batch->why);
         return;
     }
     message->kind = MESSAGE_REPLY;
     message->from = envelope->sender;
     message->correlation = pending.correlation;
-    (void)hark__send(ctx, pending.asker, message);
+    hark__chain_add(ctx, &batch->chain, pending.asker, message);
 }
 
 static void
@@ -294,68 +340,91 @@ take_node(struct link *link, const struct node_decl *node)
 
 // ---- batches ----
 
-static void
-take_envelope(struct link *link, struct envelope *envelope)
+// An envelope of the runtime's own.
+static __attribute__((noinline)) void
+take_own(struct batch *batch)
 {
+    const struct envelope *envelope = &batch->entry.envelope;
+
+    send_chain(batch);
     switch (envelope->kind) {
-    case ENVELOPE_TELL:
-    case ENVELOPE_ASK:
-        take_user(link, envelope);
-        break;
-    case ENVELOPE_REPLY:
-        take_reply(link, envelope);
-        break;
     case ENVELOPE_FAILURE:
-        take_failure(link, envelope);
+        take_failure(batch->link, envelope);
         break;
     case ENVELOPE_LOOKUP:
-        take_lookup(link, envelope);
+        take_lookup(batch->link, envelope);
         break;
     case ENVELOPE_FOUND:
-        take_found(link, envelope);
+        take_found(batch->link, envelope);
         break;
     default: // reserved, or of a later version
         break;
     }
 }
 
-// HARK_OK, or why the link must end.
-static hark_err
-take_entry(struct link *link, struct entry *entry)
+static inline void
+take_envelope(struct batch *batch)
 {
-    switch (entry->kind) {
-    case ENTRY_ENVELOPE:
-        take_envelope(link, &entry->envelope);
-        return HARK_OK;
+    if (batch->entry.envelope.kind <= ENVELOPE_ASK) {
+        take_user(batch);
+    } else if (batch->entry.envelope.kind == ENVELOPE_REPLY) {
+        take_reply(batch);
+    } else {
+        take_own(batch);
+    }
+}
+
+// An entry that is no envelope. HARK_OK, or why the link must end.
+static __attribute__((noinline)) hark_err
+take_other(struct batch *batch)
+{
+    struct link *link = batch->link;
+
+    switch (batch->entry.kind) {
     case ENTRY_TYPES:
         return hark__types_in_declare(&link->types_in, link->remote->node->registry,
-                                      &entry->types);
+                                      &batch->entry.types);
     case ENTRY_NODE:
-        take_node(link, &entry->node);
+        take_node(link, &batch->entry.node);
         return HARK_OK;
     default:
         return HARK_OK;
     }
 }
 
-// NULL: all is well. Else why the link must end.
+// Takes one entry, of which err tells whether it could be read. NULL: all is well. Else
+// why the link must end.
+static inline const char *
+take_entry(struct batch *batch, hark_err err)
+{
+    if (err != HARK_OK) {
+        send_chain(batch);
+        hark__inbound_reject(batch->link->remote, err, batch->why);
+    } else if (batch->entry.kind == ENTRY_ENVELOPE) {
+        take_envelope(batch);
+    } else if (take_other(batch) != HARK_OK) {
+        return "its declarations of types are out of order, or too many";
+    }
+    return NULL;
+}
+
+// As above, of all.
 static const char *
 take_entries(struct link *link, struct reader *entries)
 {
-    struct entry entry;
-    char error[REMOTE_TEXT];
+    const char *fault = NULL;
+    struct batch batch;
     hark_err err;
 
-    entry.is_repeatable = false; // no more of {0} is needed
-    entry.is_open = false;
-    while (hark__entry_next(entries, &entry, &err, error, sizeof error)) {
-        if (err != HARK_OK) {
-            hark__inbound_reject(link->remote, err, error);
-        } else if (take_entry(link, &entry) != HARK_OK) {
-            return "its declarations of types are out of order, or too many";
-        }
+    batch_begin(&batch, link);
+    while (
+        fault == NULL
+        && hark__entry_next(entries, &batch.entry, &err, batch.why, sizeof batch.why)) {
+        fault = take_entry(&batch, err);
     }
-    return NULL;
+    send_chain(&batch);
+    link->remote->arrival->made_bytes = batch.made_bytes;
+    return fault;
 }
 
 // Acknowledges what has come if it is more than that.

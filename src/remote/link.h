@@ -81,6 +81,11 @@ struct peer {
 
 enum link_state { LINK_CONNECTING, LINK_UP, LINK_DOWN };
 
+// What is wrong, in one line.
+struct remote_text {
+    char text[REMOTE_TEXT];
+};
+
 // A frame that is not acknowledged.
 struct sent_frame {
     uint32_t bytes;
@@ -122,10 +127,11 @@ struct link {
     int64_t sent_ns;
     struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
-    bool may_repeat;         // last is in the outbox, with no other envelope behind it
-    struct route last;       // of its last envelope
-    size_t unacked_bytes;    // sent and not acknowledged
-    struct sent_frame *sent; // of seq_acked + 1 ... seq_out; a circular queue
+    bool may_repeat;   // last is in the outbox, with no other envelope behind it
+    struct route last; // of its last envelope
+    const hark_type *last_type; // of the same
+    size_t unacked_bytes;       // sent and not acknowledged
+    struct sent_frame *sent;    // of seq_acked + 1 ... seq_out; a circular queue
     uint32_t sent_capacity, sent_first;
     struct types_out types_out;
     uint64_t introduced[NODES_INTRODUCED];
@@ -181,7 +187,7 @@ struct hello hark__link_hello(struct remote *remote);
 // there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells. The link's
 // lock is held.
 hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
-                        char *error, size_t error_size);
+                        struct remote_text *error);
 // Adds a row that waits for the link, unless it is up already: *out_is_up.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);

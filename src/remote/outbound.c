@@ -143,17 +143,18 @@ is_repeat(const struct link *link, const struct route *route)
 
 // An envelope up to its payload. A call, so that repeats need no room for one.
 static __attribute__((noinline)) void
-begin_envelope(struct link *link, const struct route *route, uint64_t correlation)
+begin_envelope(struct link *link, const struct route *route, const struct draft *draft)
 {
     hark__envelope_begin(&link->outbox, &(struct envelope){
                                             .kind = route->kind,
                                             .target = route->target,
                                             .sender = route->sender,
-                                            .correlation = correlation,
+                                            .correlation = draft->correlation,
                                             .remaining_ms = route->remaining_ms,
                                             .type = route->type,
                                         });
     link->last = *route;
+    link->last_type = draft->what->type;
     link->may_repeat = link->takes_repeats;
 }
 
@@ -166,7 +167,7 @@ put_payload(struct link *link, const struct route *route, const struct draft *dr
     if (is_repeat(link, route)) {
         hark__entry_repeat(&link->outbox, draft->correlation);
     } else {
-        begin_envelope(link, route, draft->correlation);
+        begin_envelope(link, route, draft);
     }
     return hark__payload_encode(&link->outbox, draft->what->type, draft->what->value,
                                 &watch);
@@ -222,14 +223,15 @@ put_failure(struct link *link, const struct draft *draft)
                     });
 }
 
+static const uint8_t kinds[] = {
+    [MESSAGE_TELL] = ENVELOPE_TELL,
+    [MESSAGE_ASK] = ENVELOPE_ASK,
+    [MESSAGE_REPLY] = ENVELOPE_REPLY,
+};
+
 static hark_err
 put_envelope(struct link *link, const struct draft *draft)
 {
-    static const uint8_t kinds[] = {
-        [MESSAGE_TELL] = ENVELOPE_TELL,
-        [MESSAGE_ASK] = ENVELOPE_ASK,
-        [MESSAGE_REPLY] = ENVELOPE_REPLY,
-    };
     const struct outgoing *what = draft->what;
 
     if (draft->plain != NULL) {
@@ -344,11 +346,56 @@ put_entry(struct link *link, const struct draft *draft, char *error, size_t erro
         go_back(link, from);
         return err;
     }
+    return HARK_OK;
+}
+
+// Enough is there for a frame, and its messages are counted.
+static inline void
+send_if_large(struct link *link)
+{
     if (link->outbox.size >= SEND_AT) {
         hark__link_flush_locked(link);
     }
-    return HARK_OK;
 }
+
+// ---- the same way again ----
+
+// The message goes where the last one in the outbox goes, and is of its type. (A failure
+// has none.)
+static inline bool
+is_again(const struct link *link, hark_ref to, const struct outgoing *what)
+{
+    const struct route *last = &link->last;
+
+    return link->may_repeat && what->type == link->last_type
+           && kinds[what->kind] == last->kind
+           && (to.actor == last->target || what->kind > MESSAGE_ASK)
+           && is_same_ref(what->from, last->sender)
+           && what->timeout_ms == last->remaining_ms;
+}
+
+// What most messages of a turn need, and no more. False: nothing was put; put_entry knows
+// what to do, or what is wrong.
+static inline bool
+put_again(struct link *link, const struct outgoing *what, uint64_t correlation)
+{
+    struct bytes *outbox = &link->outbox;
+    size_t start = outbox->size;
+    struct strangers strangers;
+    struct ref_watch watch = {on_ref, &strangers};
+
+    strangers.link = link;
+    strangers.count = 0;
+    hark__entry_repeat(outbox, correlation);
+    if (hark__payload_encode(outbox, what->type, what->value, &watch) != HARK_OK
+        || strangers.count > 0 || outbox->size > link->max_frame_bytes) {
+        hark__bytes_truncate(outbox, start);
+        return false;
+    }
+    return true;
+}
+
+// ---- messages ----
 
 static int64_t
 expiry_ns(const struct link *link, uint32_t timeout_ms)
@@ -375,42 +422,62 @@ add_ask(struct link *link, const struct outgoing *what)
                              });
 }
 
-hark_err
-hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char *error,
-               size_t error_size)
+// Anything but what put_again has done.
+static __attribute__((noinline)) hark_err
+put_message(struct link *link, hark_ref to, const struct outgoing *what,
+            uint64_t correlation, struct remote_text *error)
 {
-    bool is_ask = what->kind == MESSAGE_ASK;
+    const struct draft draft = {.what = what, .to = to, .correlation = correlation};
     struct pending dropped;
-    uint64_t number = 0;
+    hark_err err = put_entry(link, &draft, error->text, sizeof error->text);
 
-    if (link->broken != NULL) {
-        snprintf(error, error_size, "%s", link->broken);
-        return HARK_ENONODE;
-    }
-    if (what->kind <= MESSAGE_ASK && is_full(link)) {
-        snprintf(error, error_size, "%zu bytes to this node are not acknowledged yet",
-                 link->unacked_bytes + link->outbox.size);
-        want_ack(link);
-        return HARK_ELIMIT;
-    }
-    if (is_ask && (number = add_ask(link, what)) == 0) {
-        snprintf(error, error_size, "%s", hark_err_text(HARK_ENOMEM));
-        return HARK_ENOMEM;
-    }
-    const struct draft draft = {
-        .what = what,
-        .to = to,
-        .correlation = is_ask ? number : what->correlation,
-    };
-    hark_err err = put_entry(link, &draft, error, error_size);
-    if (err != HARK_OK && is_ask) {
-        (void)hark__pending_take(&link->remote->pendings, number, &dropped);
-    } else if (err == HARK_OK && what->kind == MESSAGE_TELL) {
-        link->outbox_tells++;
-    } else if (err == HARK_OK && !is_ask) {
-        bound_answers(link);
+    if (err != HARK_OK && what->kind == MESSAGE_ASK) {
+        (void)hark__pending_take(&link->remote->pendings, correlation, &dropped);
     }
     return err;
+}
+
+// The link takes no message now.
+static __attribute__((cold, noinline)) hark_err
+refuse(struct link *link, struct remote_text *error)
+{
+    if (link->broken != NULL) {
+        snprintf(error->text, sizeof error->text, "%s", link->broken);
+        return HARK_ENONODE;
+    }
+    snprintf(error->text, sizeof error->text,
+             "%zu bytes to this node are not acknowledged yet",
+             link->unacked_bytes + link->outbox.size);
+    want_ack(link);
+    return HARK_ELIMIT;
+}
+
+hark_err
+hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
+               struct remote_text *error)
+{
+    uint64_t correlation = what->correlation;
+
+    if (link->broken != NULL || (what->kind <= MESSAGE_ASK && is_full(link))) {
+        return refuse(link, error);
+    }
+    if (what->kind == MESSAGE_ASK && (correlation = add_ask(link, what)) == 0) {
+        snprintf(error->text, sizeof error->text, "%s", hark_err_text(HARK_ENOMEM));
+        return HARK_ENOMEM;
+    }
+    if (!is_again(link, to, what) || !put_again(link, what, correlation)) {
+        hark_err err = put_message(link, to, what, correlation, error);
+
+        if (err != HARK_OK) {
+            return err;
+        }
+    }
+    link->outbox_tells += what->kind == MESSAGE_TELL;
+    send_if_large(link);
+    if (what->kind > MESSAGE_ASK) {
+        bound_answers(link);
+    }
+    return HARK_OK;
 }
 
 // ---- the runtime's own envelopes ----
@@ -425,6 +492,7 @@ put_own(struct link *link, const struct envelope *envelope)
     pthread_mutex_lock(&link->lock);
     if (link->broken == NULL) {
         err = put_entry(link, &draft, error, sizeof error);
+        send_if_large(link);
     }
     bound_answers(link);
     pthread_mutex_unlock(&link->lock);

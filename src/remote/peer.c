@@ -63,18 +63,32 @@ dial(struct peer *peer)
     return link != NULL;
 }
 
-static hark_err
-try_put(struct peer *peer, hark_ref to, const struct outgoing *what, char *error,
-        size_t error_size, bool *out_has_link)
+// One try to put a message into the outbox.
+struct attempt {
+    uint32_t seen; // peer's `room` before it
+    bool has_link;
+    hark_err err;
+    struct remote_text error;
+};
+
+static __attribute__((cold, noinline)) void
+explain_down(const struct peer *peer, struct remote_text *error)
+{
+    snprintf(error->text, sizeof error->text, "node %s is down", peer->name);
+}
+
+static inline hark_err
+try_put(struct peer *peer, hark_ref to, const struct outgoing *what,
+        struct remote_text *error, bool *out_has_link)
 {
     struct link *link = lock_link(peer);
 
     *out_has_link = link != NULL;
     if (link == NULL) {
-        snprintf(error, error_size, "node %s is down", peer->name);
+        explain_down(peer, error);
         return HARK_ENONODE;
     }
-    hark_err err = hark__link_put(link, to, what, error, error_size);
+    hark_err err = hark__link_put(link, to, what, error);
     pthread_mutex_unlock(&link->lock);
     return err;
 }
@@ -91,23 +105,27 @@ wait_for_room(struct peer *peer, uint32_t seen)
     atomic_fetch_sub_explicit(&peer->waiting, 1, memory_order_relaxed); // as above
 }
 
-static hark_err
-put(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *what,
-    char *error, size_t error_size)
+// It could not be put, when `room` was as seen. Dials if there is no link, and waits for
+// room if ctx may wait.
+static __attribute__((noinline)) hark_err
+put_later(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *what,
+          struct attempt *attempt)
 {
     for (;;) {
-        // acquire: pairs with has_room; read before we find the link full.
-        uint32_t seen = atomic_load_explicit(&peer->room, memory_order_acquire);
-        bool has_link;
-        hark_err err = try_put(peer, to, what, error, error_size, &has_link);
+        bool has_new_link = !attempt->has_link && dial(peer);
 
-        if (!has_link && dial(peer)) {
-            continue;
+        if (!has_new_link) {
+            if (attempt->err != HARK_ELIMIT || !hark__ctx_is_thread(ctx)) {
+                return attempt->err;
+            }
+            wait_for_room(peer, attempt->seen);
         }
-        if (err != HARK_ELIMIT || !hark__ctx_is_thread(ctx)) {
-            return err;
+        // acquire: as in deliver.
+        attempt->seen = atomic_load_explicit(&peer->room, memory_order_acquire);
+        attempt->err = try_put(peer, to, what, &attempt->error, &attempt->has_link);
+        if (attempt->err == HARK_OK) {
+            return HARK_OK;
         }
-        wait_for_room(peer, seen);
     }
 }
 
@@ -115,13 +133,20 @@ static hark_err
 deliver(struct target *target, hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
     struct peer *peer = CONTAINER_OF(target, struct peer, target);
-    char error[REMOTE_TEXT];
-    hark_err err = put(peer, ctx, to, what, error, sizeof error);
+    struct attempt attempt;
 
+    // acquire: pairs with has_room; read before we find the link full.
+    attempt.seen = atomic_load_explicit(&peer->room, memory_order_acquire);
+    attempt.err = try_put(peer, to, what, &attempt.error, &attempt.has_link);
+    if (attempt.err == HARK_OK) {
+        return HARK_OK;
+    }
+    hark_err err = put_later(peer, ctx, to, what, &attempt);
     if (err != HARK_OK) {
-        hark__bounce(ctx, to, what, err, HARK_STAGE_NOT_SENT, error);
+        hark__bounce(ctx, to, what, err, HARK_STAGE_NOT_SENT, attempt.error.text);
         if (what->kind == MESSAGE_REPLY && err != HARK_ENONODE) {
-            hark__fail(ctx, to, what->correlation, err, HARK_STAGE_REPLY_LOST, error);
+            hark__fail(ctx, to, what->correlation, err, HARK_STAGE_REPLY_LOST,
+                       attempt.error.text);
         }
     }
     return err;

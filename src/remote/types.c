@@ -234,9 +234,3 @@ hark__types_in_declare(struct types_in *types, struct registry *registry,
     }
     return err;
 }
-
-const struct type_in *
-hark__types_in_find(const struct types_in *types, uint32_t number)
-{
-    return number < types->count ? types->types[number] : NULL;
-}

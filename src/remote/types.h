@@ -33,6 +33,7 @@ void hark__types_out_truncate(struct types_out *types, uint32_t count);
 // A type that the peer has declared.
 struct type_in {
     const hark_type *local; // NULL: we cannot read it
+    uint16_t guess;         // of its messages' size (wire/payload.h)
     char name[TYPE_NAME];
     char why[TYPE_WHY]; // of local NULL
 };
@@ -50,7 +51,10 @@ HARK_CHECKED hark_err hark__types_in_declare(struct types_in *types,
                                              struct registry *registry,
                                              struct types *declared);
 // NULL: never declared.
-const struct type_in *hark__types_in_find(const struct types_in *types,
-                                          uint32_t number);
+static inline struct type_in *
+hark__types_in_find(const struct types_in *types, uint32_t number)
+{
+    return number < types->count ? types->types[number] : NULL;
+}
 
 #endif // REMOTE_TYPES_H

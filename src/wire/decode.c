@@ -1,7 +1,9 @@
-// One walk reads a message's struct onto the stack; its text and bytes are views into the
-// input. Then the block's size is known, and they move there. A message with lists, or
-// with a very large struct, is only measured by that walk, and read by a second one into
-// its block.
+// How large the block must be is known only when the message has been read. So a message
+// is first read into a block as large as the last one of its type needed, if that was
+// small: most fit. If not, one walk reads its struct onto the stack; its text and bytes are
+// views into the input. Then the block's size is known, and they move there. A message with
+// lists, or with a very large struct, is only measured by that walk, and read by a second
+// one into its block.
 
 #include <float.h>
 #include <stddef.h>
@@ -12,6 +14,7 @@
 
 #define LIST_ALIGN 8
 #define NEAR_BYTES 512 // of a struct that is read onto the stack
+#define GUESS_MOST 256 // of a payload whose block is guessed; so no more can be wasted
 #define NO_INDEX SIZE_MAX
 
 struct decoder {
@@ -513,6 +516,64 @@ fill(struct decoder *decoder, struct hark_message *message, const uint8_t *near)
     return HARK_OK;
 }
 
+// Reads the input into a block with room for so many bytes. NULL: they were too few, or
+// anything else is wrong; that is for decode to say. The reader may stand anywhere then.
+static inline struct hark_message *
+decode_into(struct decoder *decoder, struct pool *pool, const hark_type *type,
+            size_t room)
+{
+    struct hark_message *message = hark__message_alloc(pool, type, room);
+
+    if (message == NULL) {
+        return NULL;
+    }
+    decoder->block = hark__message_payload(message);
+    if (!get_fields(decoder, type, decoder->block)) {
+        hark__message_free(pool, message);
+        return NULL;
+    }
+    message->size = (uint32_t)decoder->used;
+    return message;
+}
+
+// As decode, into a block of the size that is most likely. NULL: use decode.
+static struct hark_message *
+decode_guessed(struct pool *pool, const hark_type *type, struct reader *in,
+               const struct payload_options *options)
+{
+    // Nothing is shared: what is large enough for that does not fit. No error is told.
+    static const struct payload_options silent = {.error_size = 0};
+    size_t room = type->flat ? type->size : *options->guess;
+    struct decoder decoder;
+
+    if (room < type->size || room > options->limit_bytes) {
+        return NULL;
+    }
+    decoder.in = *in;
+    decoder.options = &silent;
+    decoder.limit = room;
+    decoder.used = type->size;
+    decoder.depth = 0;
+    decoder.share_least = SIZE_MAX;
+    struct hark_message *message = decode_into(&decoder, pool, type, room);
+    if (message != NULL) {
+        in->at = decoder.in.at;
+    }
+    return message;
+}
+
+// Notes what room the next message of the type should have: all of this one's last cache
+// line, and no more than may be wasted. Blocks come in whole lines.
+static inline void
+guess_next(const struct hark_message *message, uint16_t *guess)
+{
+    uint32_t lines = (message->size + (1u << POOL_CLASS_SHIFT) - 1) >> POOL_CLASS_SHIFT;
+
+    *guess = lines << POOL_CLASS_SHIFT <= GUESS_MOST
+                 ? (uint16_t)(lines << POOL_CLASS_SHIFT)
+                 : 0;
+}
+
 // Gives a block with what the input holds. The reader may stand anywhere after an error.
 static hark_err
 decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
@@ -548,10 +609,10 @@ decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
     return HARK_OK;
 }
 
-hark_err
-hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in,
-                     const struct payload_options *options,
-                     struct hark_message **out_message)
+// The general case of hark__payload_decode.
+static __attribute__((noinline)) hark_err
+decode_any(struct pool *pool, const hark_type *type, struct reader *in,
+           const struct payload_options *options, struct hark_message **out_message)
 {
     struct decoder decoder = {
         .in = *in,
@@ -573,4 +634,28 @@ hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in
         in->at = decoder.in.at;
     }
     return err;
+}
+
+hark_err
+hark__payload_decode(struct pool *pool, const hark_type *type, struct reader *in,
+                     const struct payload_options *options,
+                     struct hark_message **out_message)
+{
+    struct hark_message *message = NULL;
+
+    if (options->guess != NULL) {
+        message = decode_guessed(pool, type, in, options);
+    }
+    if (message == NULL) {
+        hark_err err = decode_any(pool, type, in, options, &message);
+
+        if (err != HARK_OK) {
+            return err;
+        }
+    }
+    if (options->guess != NULL) {
+        guess_next(message, options->guess);
+    }
+    *out_message = message;
+    return HARK_OK;
 }

@@ -32,28 +32,37 @@ is_sound(struct encoder *encoder, const void *data, size_t count)
     return false;
 }
 
-static void
-put_str(struct encoder *encoder, const hark_str *str)
+// Room behind `at` for `body` bytes and `values` more values. Gives `at`, or where that is
+// now; NULL: no memory.
+static inline uint8_t *
+open_at(struct encoder *encoder, const uint8_t *at, size_t body, size_t values)
 {
-    uint8_t *at;
+    struct bytes *out = encoder->out;
 
-    if (is_sound(encoder, str->ptr, str->len)
-        && (at = hark__bytes_open(encoder->out, str->len)) != NULL) {
-        at = hark__pack_str_head(at, str->len);
-        hark__bytes_close(encoder->out, hark__pack_body(at, str->ptr, str->len));
-    }
+    hark__bytes_close(out, at);
+    return hark__bytes_open(out, body + values * PACK_MOST);
 }
 
-static void
-put_bytes(struct encoder *encoder, const hark_bytes *bytes)
+// Gives the end of what is written, with room for `left` more values; NULL: an error.
+static inline uint8_t *
+pack_str(struct encoder *encoder, uint8_t *at, const hark_str *str, size_t left)
 {
-    uint8_t *at;
-
-    if (is_sound(encoder, bytes->ptr, bytes->len)
-        && (at = hark__bytes_open(encoder->out, bytes->len)) != NULL) {
-        at = hark__pack_bin_head(at, bytes->len);
-        hark__bytes_close(encoder->out, hark__pack_body(at, bytes->ptr, bytes->len));
+    if (!is_sound(encoder, str->ptr, str->len)
+        || (at = open_at(encoder, at, str->len, left)) == NULL) {
+        return NULL;
     }
+    return hark__pack_body(hark__pack_str_head(at, str->len), str->ptr, str->len);
+}
+
+// As above.
+static inline uint8_t *
+pack_bytes(struct encoder *encoder, uint8_t *at, const hark_bytes *bytes, size_t left)
+{
+    if (!is_sound(encoder, bytes->ptr, bytes->len)
+        || (at = open_at(encoder, at, bytes->len, left)) == NULL) {
+        return NULL;
+    }
+    return hark__pack_body(hark__pack_bin_head(at, bytes->len), bytes->ptr, bytes->len);
 }
 
 static inline uint8_t *
@@ -97,83 +106,89 @@ pack_fixed(struct encoder *encoder, uint8_t kind, const void *value, uint8_t *at
     }
 }
 
-static inline void
-put_fixed(struct encoder *encoder, uint8_t kind, const void *value)
-{
-    uint8_t *at = hark__bytes_open(encoder->out, 0);
-
-    if (at != NULL) {
-        hark__bytes_close(encoder->out, pack_fixed(encoder, kind, value, at));
-    }
-}
-
-// One value of a field, or of its list.
-static inline __attribute__((always_inline)) void
-put_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
-          const void *value)
+// One value of a field, or of its list, for which there is room at `at`. Gives its end,
+// with room for `left` more; NULL: an error.
+static inline __attribute__((always_inline)) uint8_t *
+pack_value(struct encoder *encoder, uint8_t kind, const hark_field *field,
+           const void *value, uint8_t *at, size_t left)
 {
     switch (kind) {
     case HARK_KIND_str:
-        put_str(encoder, value);
-        break;
+        return pack_str(encoder, at, value, left);
     case HARK_KIND_bytes:
-        put_bytes(encoder, value);
-        break;
+        return pack_bytes(encoder, at, value, left);
     case HARK_KIND_message:
+        hark__bytes_close(encoder->out, at);
         put_message(encoder, field->type, value);
         break;
     case HARK_KIND_list:
+        hark__bytes_close(encoder->out, at);
         put_list(encoder, field, value);
         break;
     default:
-        put_fixed(encoder, kind, value);
-        break;
+        return pack_fixed(encoder, kind, value, at);
     }
+    return encoder->err == HARK_OK ? hark__bytes_open(encoder->out, left * PACK_MOST)
+                                   : NULL;
 }
 
-// Opens an array. False: too deep.
-static inline bool
-open_array(struct encoder *encoder, size_t count)
+// Opens an array, with room for `values` of its values. NULL: an error.
+static inline uint8_t *
+open_array(struct encoder *encoder, size_t count, size_t values)
 {
-    uint8_t *at = hark__bytes_open(encoder->out, 0);
+    uint8_t *at = hark__bytes_open(encoder->out, values * PACK_MOST);
 
     if (encoder->depth == PAYLOAD_DEPTH || at == NULL) {
         fail(encoder, HARK_ETOOBIG);
-        return false;
+        return NULL;
     }
     encoder->depth++;
-    hark__bytes_close(encoder->out, hark__pack_array_head(at, count));
-    return true;
+    return hark__pack_array_head(at, count);
+}
+
+static inline void
+close_array(struct encoder *encoder, const uint8_t *at)
+{
+    encoder->depth--;
+    hark__bytes_close(encoder->out, at);
 }
 
 static void
 put_list(struct encoder *encoder, const hark_field *field, const hark_list *list)
 {
     size_t stride = hark__kind_size(field->element, field->type);
+    const uint8_t *item = list->items;
+    uint8_t *at;
 
     if (!is_sound(encoder, list->items, list->count)
-        || !open_array(encoder, list->count)) {
+        || (at = open_array(encoder, list->count, 1)) == NULL) {
         return;
     }
-    for (size_t i = 0; i < list->count && encoder->err == HARK_OK; i++) {
-        put_value(encoder, field->element, field,
-                  (const uint8_t *)list->items + i * stride);
+    for (size_t i = 0; i < list->count; i++, item += stride) {
+        // Room for one more, and not for all: they may be many, and small.
+        at = open_at(encoder, at, 0, 1);
+        if (at == NULL
+            || (at = pack_value(encoder, field->element, field, item, at, 1)) == NULL) {
+            return;
+        }
     }
-    encoder->depth--;
+    close_array(encoder, at);
 }
 
 static inline void
 put_fields(struct encoder *encoder, const hark_type *type, const uint8_t *value)
 {
-    if (!open_array(encoder, type->count)) {
-        return;
-    }
-    for (uint16_t i = 0; i < type->count && encoder->err == HARK_OK; i++) {
-        const hark_field *field = &type->fields[i];
+    const hark_field *field = type->fields;
+    size_t left = type->count;
+    uint8_t *at = open_array(encoder, left, left);
 
-        put_value(encoder, field->kind, field, value + field->offset);
+    for (; left > 0 && at != NULL; field++) {
+        left--;
+        at = pack_value(encoder, field->kind, field, value + field->offset, at, left);
     }
-    encoder->depth--;
+    if (at != NULL) {
+        close_array(encoder, at);
+    }
 }
 
 static void

@@ -8,7 +8,6 @@
 
 #define TYPES_CODE 100
 #define NODE_CODE 101
-#define REPEAT_CODE 102
 #define REPEAT_ELEMENTS 3
 
 void
@@ -69,7 +68,7 @@ hark__entry_node(struct bytes *out, const struct node_decl *node)
 }
 
 void
-hark__entry_repeat(struct bytes *out, uint64_t correlation)
+hark__entry_repeat_any(struct bytes *out, uint64_t correlation)
 {
     uint8_t *at = hark__bytes_open(out, REPEAT_ELEMENTS * PACK_MOST);
 
@@ -77,7 +76,7 @@ hark__entry_repeat(struct bytes *out, uint64_t correlation)
         return; // the outbox says so
     }
     at = hark__pack_array_head(at, REPEAT_ELEMENTS);
-    at = hark__pack_u64(at, REPEAT_CODE);
+    at = hark__pack_u64(at, ENTRY_REPEAT_CODE);
     hark__bytes_close(out, hark__pack_u64(at, correlation));
 }
 
@@ -236,6 +235,7 @@ decode_repeat(struct reader in, uint32_t count, struct entry *entry, char *error
         return fail(error, error_size, "malformed repeat");
     }
     entry->envelope.payload = in;
+    entry->is_repeat = true;
     open_envelope(entry, count - REPEAT_ELEMENTS);
     return HARK_OK;
 }
@@ -263,7 +263,7 @@ decode(struct reader in, struct entry *entry, char *error, size_t error_size)
     if (!hark__reader_array(&inner, &count) || !hark__reader_u32(&inner, &code)) {
         return fail(error, error_size, "not an array that begins with a number");
     }
-    if (code == REPEAT_CODE) {
+    if (code == ENTRY_REPEAT_CODE) {
         return decode_repeat(inner, count, entry, error, error_size);
     }
     if (code < TYPES_CODE) {
@@ -297,8 +297,8 @@ close_envelope(struct reader *entries, struct entry *entry)
 }
 
 bool
-hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
-                 char *error, size_t error_size)
+hark__entry_next_any(struct reader *entries, struct entry *entry, hark_err *out_err,
+                     char *error, size_t error_size)
 {
     bool is_whole = !entry->is_open || close_envelope(entries, entry);
 
@@ -306,6 +306,7 @@ hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
         return false;
     }
     if (is_whole) {
+        entry->is_repeat = false;
         *out_err = decode(*entries, entry, error, error_size);
         is_whole = entry->is_open || pass(entries, 1);
     }

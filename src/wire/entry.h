@@ -22,6 +22,11 @@ enum entry_kind {
     ENTRY_UNKNOWN, // a later version's; to be ignored
 };
 
+// A repeat begins with these bytes: an array of 3, and its code.
+#define ENTRY_REPEAT_HEAD 0x93
+#define ENTRY_REPEAT_CODE 102
+#define ENTRY_REPEAT_LEAST 4 // bytes of a whole one
+
 // Declared types, to be read with hark__types_next.
 struct types {
     uint32_t first; // number of the first that is left
@@ -52,10 +57,11 @@ struct node_decl {
 // Starts as {0} and is kept from one entry of a batch to the next.
 struct entry {
     enum entry_kind kind;
-    bool is_repeatable;   // envelope is such that it may be repeated
-    bool is_open;         // envelope's payload, and what is behind it, is not passed
-    uint32_t behind;      // values that belong to envelope behind its payload
-    const uint8_t *start; // of envelope's payload
+    bool is_repeatable; // envelope is such that it may be repeated
+    bool is_repeat;  // the last entry read was one; the envelope is otherwise the same
+    bool is_open;    // envelope's payload, and what is behind it, is not passed
+    uint32_t behind; // values that belong to envelope behind its payload
+    const uint8_t *start;     // of envelope's payload
     struct envelope envelope; // ENTRY_ENVELOPE. Else the last one of the batch
     union {
         struct types types;
@@ -68,13 +74,55 @@ struct entry {
 void hark__entry_types(struct bytes *out, uint32_t first, uint32_t count);
 void hark__entry_type(struct bytes *out, const hark_type *type);
 void hark__entry_node(struct bytes *out, const struct node_decl *node);
+// The general case of hark__entry_repeat.
+void hark__entry_repeat_any(struct bytes *out, uint64_t correlation);
+
 // Appends all of a repeat but the payload. Exactly one value must follow.
-void hark__entry_repeat(struct bytes *out, uint64_t correlation);
+static inline void
+hark__entry_repeat(struct bytes *out, uint64_t correlation)
+{
+    const uint8_t head[] = {ENTRY_REPEAT_HEAD, ENTRY_REPEAT_CODE, (uint8_t)correlation};
+
+    if (correlation < 0x80 && hark__bytes_reserve(out, sizeof head)) { // one byte
+        memcpy(out->data + out->size, head, sizeof head);
+        out->size += sizeof head;
+    } else {
+        hark__entry_repeat_any(out, correlation);
+    }
+}
+
 // Tells whether an envelope of that kind may be repeated.
 static inline bool
 hark__is_repeatable(uint8_t kind)
 {
     return kind >= ENVELOPE_TELL && kind <= ENVELOPE_REPLY;
+}
+
+// The general case of hark__entry_next.
+bool hark__entry_next_any(struct reader *entries, struct entry *entry,
+                          hark_err *out_err, char *error, size_t error_size);
+
+// Reads what comes behind an envelope whose payload was decoded, if it is a repeat of the
+// usual form. False: it has changed nothing.
+static inline bool
+hark__entry_next_repeat(struct entry *entry)
+{
+    struct reader in = entry->envelope.payload;
+
+    if (!entry->is_open || entry->behind > 0 || in.at == entry->start
+        || !entry->is_repeatable || hark__reader_left(&in) < ENTRY_REPEAT_LEAST
+        || in.at[0] != ENTRY_REPEAT_HEAD || in.at[1] != ENTRY_REPEAT_CODE) {
+        return false;
+    }
+    in.at += 2;
+    if (!hark__reader_u64(&in, &entry->envelope.correlation)) {
+        return false;
+    }
+    entry->kind = ENTRY_ENVELOPE;
+    entry->is_repeat = true;
+    entry->start = in.at;
+    entry->envelope.payload.at = in.at;
+    return true;
 }
 
 // True while there are entries left: reads the next one. *out_err is HARK_OK; or
@@ -83,8 +131,16 @@ hark__is_repeatable(uint8_t kind)
 //
 // Of an envelope it reads no payload. Who decodes that moves envelope.payload behind it;
 // if nobody does, the next call skips it, and then is the one to say that it has no end.
-bool hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
-                      char *error, size_t error_size);
+static inline bool
+hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
+                 char *error, size_t error_size)
+{
+    if (hark__entry_next_repeat(entry)) {
+        *out_err = HARK_OK;
+        return true;
+    }
+    return hark__entry_next_any(entries, entry, out_err, error, error_size);
+}
 
 // False: none is left. They cannot fail: hark__entry_next has checked the whole entry.
 bool hark__types_next(struct types *types, struct type_decl *out_type);

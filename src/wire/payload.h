@@ -32,6 +32,10 @@ HARK_CHECKED hark_err hark__payload_encode(struct bytes *out, const hark_type *t
 // How a payload is decoded and where an error's text goes.
 struct payload_options {
     size_t limit_bytes; // of the decoded block; at most UINT32_MAX is used
+    // How large a block the next message of this type is thought to need: kept by the
+    // caller, from one call to the next; 0 at first. NULL: never mind. Bytes that fit a
+    // small block are copied, whatever share_least says.
+    uint16_t *guess;
     // How bytes of at least share_least are shared instead of copied: gives a buffer that
     // holds the input, and stays while decoding goes on; NULL: then they are copied.
     // share NULL: none are shared.

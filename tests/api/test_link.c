@@ -39,6 +39,42 @@ HARK_ON(host, count_bulk) {
 }
 HARK_ACTOR(host, hello_you, no_answer, give_ref, bulk, count_bulk)
 
+// Counts what it gets, which must come in order.
+HARK_MESSAGE(numbered, (u64, n))
+HARK_MESSAGE(how_many)
+HARK_MESSAGE(so_many, (u64, n), (u64, late))
+
+typedef struct {
+    uint64_t count, next, late;
+} counter;
+
+HARK_ON(counter, numbered) {
+    self->count++;
+    self->late += msg->n < self->next;
+    self->next = msg->n + 1;
+}
+HARK_ON(counter, how_many) {
+    hark_reply(ctx, so_many, .n = self->count, .late = self->late);
+}
+HARK_ACTOR(counter, numbered, how_many)
+
+// Tells one actor, or two by turns, so many messages in one turn of its own.
+HARK_MESSAGE(burst, (ref, first), (ref, second), (u64, count))
+
+typedef struct {
+    char unused;
+} burster;
+
+HARK_ON(burster, burst) {
+    for (uint64_t i = 0; i < msg->count; i++) {
+        hark_ref to =
+            i / 3 % 2 == 0 || hark_ref_is_null(msg->second) ? msg->first : msg->second;
+
+        (void)hark_tell(ctx, to, numbered, .n = i);
+    }
+}
+HARK_ACTOR(burster, burst)
+
 // Two actors of one system: the first stays in a handler until the second has ended, so
 // until the system stops.
 static _Atomic(bool) witness_has_ended;
@@ -348,6 +384,81 @@ full_link_makes_threads_wait_and_loses_nothing(void **state)
     world_close(w);
 }
 
+// ---- bursts ----
+
+enum { BURST = 1000 };
+
+static void
+send_burst(struct world *w, hark_ref first, hark_ref second)
+{
+    hark_ref from = hark_spawn(w->here, burster);
+
+    assert_int_equal(hark_tell(w->here, from, burst, .first = first, .second = second,
+                               .count = BURST),
+                     HARK_OK);
+}
+
+// Waits until the counters, and the dead letters of there, make up for a burst.
+static void
+await_burst(struct world *w, const hark_ref *counters, int count)
+{
+    hark_stats stats;
+    uint64_t sum;
+
+    do {
+        hark_stats_read(w->there_system, &stats);
+        sum = stats.dead_letters;
+        for (int i = 0; i < count; i++) {
+            hark_future f = hark_ask(w->here, counters[i], how_many);
+            const so_many *c = hark_await(w->here, f, so_many);
+
+            assert_true(c != NULL || hark_error_of(w->here)->code == HARK_ELIMIT);
+            sum += c != NULL ? c->n : 0;
+            assert_true(c == NULL || c->late == 0);
+            hark_future_drop(w->here, f);
+        }
+        assert_true(sum <= BURST);
+    } while (sum < BURST);
+}
+
+static void
+burst_arrives_in_order_at_each_actor(void **state)
+{
+    struct world *w = *state;
+    hark_ref both[] = {world_reach(w, "a", hark_spawn(w->there, counter)),
+                       world_reach(w, "b", hark_spawn(w->there, counter))};
+
+    send_burst(w, both[0], both[1]);
+    await_burst(w, both, 2);
+}
+
+static void
+burst_that_does_not_fit_a_mailbox_is_a_dead_letter_each(void **state)
+{
+    struct world *w = *state;
+    hark_ref local =
+        hark_spawn_with(w->there, &(hark_spawn_options){.mailbox_limit = 8}, counter);
+    hark_ref far = world_reach(w, "a", local);
+
+    send_burst(w, far, (hark_ref){0, 0});
+    await_burst(w, &far, 1);
+}
+
+static void
+burst_for_an_actor_that_has_ended_is_a_dead_letter_each(void **state)
+{
+    struct world *w = *state;
+    hark_ref local = hark_spawn(w->there, counter);
+    hark_ref far = world_reach(w, "a", local);
+    hark_ref other = world_reach(w, "b", hark_spawn(w->there, counter));
+
+    assert_int_equal(hark_actor_stop(w->there, local), HARK_OK);
+    send_burst(w, far, other);
+    await_burst(w, &other, 1);
+}
+
+// ---- links that stay ----
+
 static void
 idle_link_stays_up(void **state)
 {
@@ -445,6 +556,9 @@ main(void)
         TEST(node_that_comes_back_is_another_one),
         TEST(ref_of_a_third_node_is_dialled_when_used),
         TEST(actors_find_remote_names_without_blocking),
+        TEST(burst_arrives_in_order_at_each_actor),
+        TEST(burst_that_does_not_fit_a_mailbox_is_a_dead_letter_each),
+        TEST(burst_for_an_actor_that_has_ended_is_a_dead_letter_each),
         cmocka_unit_test(message_over_the_peers_limit_fails_alone),
         cmocka_unit_test(full_link_makes_threads_wait_and_loses_nothing),
         IMPATIENT(idle_link_stays_up),

@@ -23,6 +23,7 @@ enum {
     BUDGET = 5,      // messages a turn
     AHEAD = 2000,    // messages in flight at most
     ROUNDS = 200000, // of each sender at most
+    CHAIN_MOST = 4,  // letters that are pushed at once
 };
 
 struct letter {
@@ -175,21 +176,53 @@ reader_main(void *arg)
     return NULL;
 }
 
-static bool
-push(struct post *post, unsigned sender, uint32_t number, struct box *box)
+static struct hark_message *
+letter_new(unsigned sender, uint32_t number)
 {
     struct letter *letter = malloc(sizeof *letter);
 
-    if (letter == NULL) {
+    if (letter != NULL) {
+        letter->sender = sender;
+        letter->number = number;
+    }
+    return letter != NULL ? &letter->message : NULL;
+}
+
+// Gives `count` letters, chained, but for the last one's next. NULL: no memory.
+static struct hark_message *
+chain_new(unsigned sender, uint32_t number, uint32_t count,
+          struct hark_message **out_last)
+{
+    struct hark_message *first = letter_new(sender, number);
+    struct hark_message *last = first;
+
+    for (uint32_t i = 1; i < count && last != NULL; i++) {
+        struct hark_message *next = letter_new(sender, number + i);
+
+        // relaxed: the chain is still ours.
+        atomic_store_explicit(&last->next, next, memory_order_relaxed);
+        last = next;
+    }
+    *out_last = last;
+    return last != NULL ? first : NULL;
+}
+
+// Pushes that many letters at once; a system message goes alone.
+static bool
+push(struct post *post, unsigned sender, uint32_t number, uint32_t count,
+     struct box *box)
+{
+    struct hark_message *last;
+    struct hark_message *first = chain_new(sender, number, count, &last);
+
+    if (first == NULL) {
         return false;
     }
-    letter->sender = sender;
-    letter->number = number;
     // relaxed: a count; exact once this thread was joined.
-    atomic_fetch_add_explicit(&post->sent, 1, memory_order_relaxed);
-    bool idle = sender == USERS
-                    ? hark__mailbox_push_system(&box->mailbox, &letter->message)
-                    : hark__mailbox_push(&box->mailbox, &letter->message);
+    atomic_fetch_add_explicit(&post->sent, count, memory_order_relaxed);
+    bool idle = sender == USERS ? hark__mailbox_push_system(&box->mailbox, first)
+                : count == 1    ? hark__mailbox_push(&box->mailbox, first)
+                                : hark__mailbox_push_chain(&box->mailbox, first, last);
     if (idle) {
         schedule(post, box);
     }
@@ -211,20 +244,26 @@ sender_main(void *arg)
     struct post *post = sender->post;
     struct env *env = hark__env_real();
 
-    for (uint32_t number = 0; number < ROUNDS; number++) {
+    uint32_t number = 0;
+
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        // Chains of one letter to CHAIN_MOST.
+        uint32_t count = sender->index == USERS ? 1 : 1 + round % CHAIN_MOST;
+
         for (unsigned i = 0; i < BOXES; i++) {
-            if (!push(post, sender->index, number, &post->boxes[i])) {
+            if (!push(post, sender->index, number, count, &post->boxes[i])) {
                 mistake(post);
             }
         }
+        number += count;
         while (is_far_ahead(post)) {
             sched_yield();
         }
         // Often let the mailboxes fall asleep: that is where the difficulty is.
-        if (number % 8 == sender->index) {
+        if (round % 8 == sender->index) {
             sched_yield();
         }
-        if (number % 64 == 0 && hark__env_now(env) > post->deadline_ns) {
+        if (round % 64 == 0 && hark__env_now(env) > post->deadline_ns) {
             break;
         }
     }

@@ -51,6 +51,33 @@ only_the_push_that_finds_it_idle_schedules(void **state)
     assert_false(hark__mailbox_claim(&f->box));
 }
 
+// Chains messages from..to of the fixture.
+static void
+chain(struct fixture *f, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        atomic_store(&f->message[i].next, &f->message[i + 1]);
+    }
+}
+
+static void
+a_chain_comes_in_order_and_schedules_once(void **state)
+{
+    struct fixture *f = *state;
+    struct hark_message *current = NULL;
+
+    chain(f, 0, 1);
+    chain(f, 2, 3);
+    assert_true(hark__mailbox_push_chain(&f->box, &f->message[0], &f->message[1]));
+    assert_false(hark__mailbox_push_chain(&f->box, &f->message[2], &f->message[3]));
+    for (int i = 0; i < 4; i++) {
+        current = hark__mailbox_next(&f->box, current);
+        assert_ptr_equal(current, &f->message[i]);
+    }
+    assert_null(hark__mailbox_next(&f->box, current));
+    assert_int_equal(hark__mailbox_sleep(&f->box, current), MAILBOX_ASLEEP);
+}
+
 static void
 messages_come_in_the_order_they_were_pushed(void **state)
 {
@@ -181,6 +208,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_mailbox_is_idle_and_empty),
         TEST(only_the_push_that_finds_it_idle_schedules),
+        TEST(a_chain_comes_in_order_and_schedules_once),
         TEST(messages_come_in_the_order_they_were_pushed),
         TEST(it_sleeps_once_the_last_message_was_taken_and_wakes_again),
         TEST(it_does_not_sleep_when_a_message_came_behind_the_one_in_hand),

@@ -54,15 +54,17 @@ teardown(void **state)
     return 0;
 }
 
-// Decodes a block of just that size. NULL: *out_err, and bench->error says why.
+// Decodes a block of just that size, into a block of the size that was guessed. NULL:
+// *out_err, and bench->error says why.
 static struct hark_message *
-decode(struct bench *bench, const hark_type *type, const void *data, size_t size,
-       hark_err *out_err)
+decode_guessing(struct bench *bench, const hark_type *type, const void *data,
+                size_t size, uint16_t *guess, hark_err *out_err)
 {
     uint8_t *copy = exact_copy(data, size);
     struct reader in = hark__reader_of(copy, size);
     struct hark_message *message = NULL;
     struct payload_options options = {.limit_bytes = LIMIT_BYTES,
+                                      .guess = guess,
                                       .error = bench->error,
                                       .error_size = sizeof bench->error};
 
@@ -76,6 +78,57 @@ decode(struct bench *bench, const hark_type *type, const void *data, size_t size
         assert_string_equal(bench->error, "untouched");
     }
     free(copy);
+    return message;
+}
+
+// Whatever size was guessed before, the same must come of it.
+static void
+assert_same_guessing(struct bench *bench, const hark_type *type, const void *data,
+                     size_t size, const struct hark_message *expected)
+{
+    static const uint16_t guesses[] = {0, 24, 64, 128, 256};
+    char error[sizeof bench->error];
+    struct bytes once, again;
+
+    memcpy(error, bench->error, sizeof error);
+    hark__bytes_init(&once);
+    if (expected != NULL) {
+        assert_int_equal(hark__payload_encode(&once, type, expected + 1, NULL),
+                         HARK_OK);
+    }
+    for (size_t i = 0; i < sizeof guesses / sizeof guesses[0]; i++) {
+        uint16_t next = guesses[i];
+        hark_err err;
+        struct hark_message *message =
+            decode_guessing(bench, type, data, size, &next, &err);
+
+        assert_int_equal(message == NULL, expected == NULL);
+        assert_string_equal(bench->error, error);
+        if (message != NULL) {
+            assert_int_equal(message->size, expected->size);
+            assert_true(next == 0 || (next >= message->size && next % 64 == 0));
+            hark__bytes_init(&again);
+            assert_int_equal(hark__payload_encode(&again, type, message + 1, NULL),
+                             HARK_OK);
+            assert_int_equal(again.size, once.size);
+            assert_memory_equal(again.data, once.data, once.size);
+            hark__bytes_fini(&again);
+            hark__message_free(bench->pool, message);
+        }
+    }
+    hark__bytes_fini(&once);
+}
+
+static struct hark_message *
+decode(struct bench *bench, const hark_type *type, const void *data, size_t size,
+       hark_err *out_err)
+{
+    struct hark_message *message =
+        decode_guessing(bench, type, data, size, NULL, out_err);
+
+    if (*out_err == HARK_OK || *out_err == HARK_EDECODE) {
+        assert_same_guessing(bench, type, data, size, message);
+    }
     return message;
 }
 
