@@ -45,7 +45,9 @@ class LeftStack(Unwinder):
             return None
         void = gdb.lookup_type("void").pointer()
         info = pending.create_unwind_info(
-            FrameId(pending.read_register("rsp"), pending.read_register("rip")))
+            # Further in than what follows, or gdb would think the stack corrupt.
+            FrameId(gdb.Value(self.context - 8).cast(void),
+                    pending.read_register("rip")))
         word = gdb.lookup_type("unsigned long")
         for register, offset in SAVED.items():
             address = gdb.Value(self.context + offset).cast(word.pointer())
