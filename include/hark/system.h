@@ -32,6 +32,10 @@ typedef struct hark_options {
     size_t stack_bytes;      // of the stack that a handler runs on, at least 16 KiB, in
                              // whole pages, taken from the system as it is touched;
                              // 0: 64 KiB
+    bool report_overflow;    // handle SIGSEGV while this system lives: a handler that
+                             // overflows its stack ends the process with a line that
+                             // names its actor. Other faults go where they went before.
+                             // false: no signal is touched, and it ends without a word
     uint32_t heartbeat_ms;   // silence after which a node is down; 0: 3 s. Time in
                              // which this process did not run is no silence
     uint32_t connect_ms;     // wait for a new link to open; 0: 5 s

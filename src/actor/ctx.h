@@ -109,6 +109,8 @@ void hark__actor_run(struct task *task, struct worker *worker, void *local);
 // The rest of a turn in which a handler has begun to wait: as hark__actor_run, quicker if
 // there is nothing to do.
 void hark__actor_rest(struct task *task, struct worker *worker, void *local);
+// Writes whose task it is and what it has in hand, in that thread's turn of it.
+void hark__actor_print(const struct task *task, char *out, size_t size);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
 void hark__slot_vacate(hark_ctx *ctx);
 

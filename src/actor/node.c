@@ -137,6 +137,8 @@ open_sched(struct node *node, const struct node_options *what)
         .locals = locals,
         .stack_bytes = what->stack_bytes,
         .stack_limit = what->stack_limit,
+        .reports_overflow = what->reports_overflow,
+        .print_task = hark__actor_print,
     };
 
     for (uint32_t i = 0; i < node->workers; i++) {

@@ -85,6 +85,7 @@ struct node_options {
     struct node_limits limits;
     size_t stack_bytes;   // as in hark_options
     uint32_t stack_limit; // as in hark_options
+    bool reports_overflow;
 };
 
 // Gives a running node.

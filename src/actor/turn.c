@@ -9,6 +9,8 @@
 #include "actor/ctx.h"
 #include "actor/names.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -661,4 +663,20 @@ hark__actor_rest(struct task *task, struct worker *worker, void *local)
         || hark__mailbox_has_system(&slot->box) || !sleep_slot(&ctx)) {
         hark__actor_run(task, worker, local);
     }
+}
+
+void
+hark__actor_print(const struct task *task, char *out, size_t size)
+{
+    const struct slot *slot = CONTAINER_OF(task, const struct slot, task);
+    const struct hark_message *message = slot->current;
+    const hark_behavior *behavior = behavior_of(slot);
+    bool is_handler = message != NULL && message->kind <= MESSAGE_ASK
+                      && message->type != NULL && !(slot->heed & SLOT_WAITS);
+    // relaxed: only the reader writes it.
+    uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+
+    snprintf(out, size, "%s<%" PRIu32 ".%" PRIu32 ">%s%s",
+             behavior != NULL ? behavior->name : "actor", slot->index, generation,
+             is_handler ? " in " : "", is_handler ? message->type->name : "");
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sched/overflow.h"
 #include "sched/worker.h"
 
 enum {
@@ -313,6 +314,7 @@ worker_loop(struct stack *stack)
         }
         if (task != NULL) {
             hark__worker_count(&self->turns);
+            self->running = task;
             task->run(task, self, self->local);
         }
     }
@@ -323,9 +325,11 @@ static void
 worker_main(void *arg)
 {
     struct worker *self = arg;
-    struct stack *stack = self->stack;
+    struct overflow_thread *overflow =
+        self->sched->reports_overflow ? hark__overflow_enter(self) : NULL;
 
-    hark__stack_enter(&self->home, stack, worker_loop);
+    hark__stack_enter(&self->home, self->stack, worker_loop);
+    hark__overflow_leave(overflow);
     // Not the one that was entered, if a turn was left on that.
     hark__stack_give(&self->sched->stacks, &self->stacks, self->stack);
     self->stack = NULL;
@@ -442,6 +446,8 @@ hark__sched_open(const struct sched_options *options, struct sched **out_sched)
         .env = options->env,
         .count = options->workers,
         .surplus = SURPLUS,
+        .reports_overflow = options->reports_overflow,
+        .print_task = options->print_task,
     };
     size_t stack_bytes = options->stack_bytes != 0 ? options->stack_bytes : STACK_BYTES;
     uint32_t stack_limit =
@@ -450,6 +456,9 @@ hark__sched_open(const struct sched_options *options, struct sched **out_sched)
                            stack_limit + options->workers)) {
         free(sched);
         return HARK_ENOMEM;
+    }
+    if (sched->reports_overflow) {
+        hark__overflow_open();
     }
     pthread_mutex_init(&sched->lock, NULL);
     hark__balance_init(&sched->balance, hark__env_now(sched->env));
@@ -495,6 +504,9 @@ hark__sched_free(struct sched *sched, void (*dropped)(void *arg, struct timer_ac
         if (sched->workers[i] != NULL) {
             worker_free(sched->workers[i], dropped, arg);
         }
+    }
+    if (sched->reports_overflow) {
+        hark__overflow_close();
     }
     hark__stacks_fini(&sched->stacks);
     pthread_mutex_destroy(&sched->lock);

@@ -44,9 +44,13 @@ enum { SCHED_MAX_WORKERS = 64 };
 
 struct sched_options {
     struct env *env;
-    unsigned workers;     // 1 to SCHED_MAX_WORKERS
-    void *const *locals;  // one a worker, in order: what hark__worker_local gives
-    size_t stack_bytes;   // usable, of each stack that turns run on; 0: 64 KiB
+    unsigned workers;    // 1 to SCHED_MAX_WORKERS
+    void *const *locals; // one a worker, in order: what hark__worker_local gives
+    size_t stack_bytes;  // usable, of each stack that turns run on; 0: 64 KiB
+    // Ends the process with a line when a turn overflows its stack, which print_task
+    // (NULL: nobody's name) says whose it is. Handles SIGSEGV for that.
+    bool reports_overflow;
+    void (*print_task)(const struct task *task, char *out, size_t size);
     uint32_t stack_limit; // turns that wait at once, at most; 0: 1 million
 };
 

@@ -85,6 +85,16 @@ hark__stack_bottom(const struct stacks *stacks, const struct stack *stack)
     return bottom_of(stacks, stack->index);
 }
 
+bool
+hark__stack_is_below(const struct stacks *stacks, const struct stack *stack,
+                     const void *address)
+{
+    uintptr_t bottom = (uintptr_t)bottom_of(stacks, stack->index);
+    uintptr_t guard = stacks->stride - stacks->usable_bytes;
+
+    return (uintptr_t)address < bottom && (uintptr_t)address >= bottom - guard;
+}
+
 void
 hark__stacks_fini(struct stacks *stacks)
 {

@@ -86,6 +86,9 @@ void hark__stacks_return(struct stacks *stacks, struct stack_cache *cache);
 // The most that any stack has needed so far, in whole pages. Looks at each of them: some
 // microseconds a stack.
 size_t hark__stacks_deepest(struct stacks *stacks);
+// Is that address in the closed pages below it? From a signal handler too.
+bool hark__stack_is_below(const struct stacks *stacks, const struct stack *stack,
+                          const void *address);
 // Its lowest usable byte.
 void *hark__stack_bottom(const struct stacks *stacks, const struct stack *stack);
 

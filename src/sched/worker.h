@@ -49,9 +49,10 @@ struct worker {
     void *local;
     struct sched *sched;
     struct thread *thread;
-    struct stack *stack;             // that its loop runs on
-    struct stack home;               // its thread's own
-    struct stack_cache stacks;       // free ones
+    struct task *running;      // the last one that its loop has begun; for overflow.h
+    struct stack *stack;       // that its loop runs on
+    struct stack home;         // its thread's own
+    struct stack_cache stacks; // free ones
     _Atomic(uint64_t) steals, parks; // owner counts; statistics read
     // Parking: the waker that cleared our bit in sched->idle sets token.
     _Alignas(64) _Atomic(uint32_t) token;
@@ -83,6 +84,8 @@ struct sched {
     struct task *first, *last;
     _Atomic(uint32_t) injected; // how many; written under the lock, read by anyone
     struct stacks stacks;
+    bool reports_overflow; // constant, as is the next
+    void (*print_task)(const struct task *task, char *out, size_t size);
     struct worker *workers[SCHED_MAX_WORKERS];
 };
 

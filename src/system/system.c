@@ -90,6 +90,7 @@ open_node(hark_system *system, const hark_options *options)
         .actor_limit = or_default(options->actor_limit, DEFAULT_ACTORS),
         .stack_bytes = options->stack_bytes,
         .stack_limit = options->waiting_limit,
+        .reports_overflow = options->report_overflow,
         .limits =
             {
                 .mailbox = options->mailbox_limit,
