@@ -208,6 +208,14 @@ inline call_to_duty()
     called = true
 }
 
+inline leave()
+{
+    if
+    :: !watching && !guest_waits -> watching = true; call_to_duty()
+    :: else
+    fi
+}
+
 proctype guest()
 {
     byte rounds;
@@ -222,27 +230,24 @@ proctype guest()
         guest_waits = true;
         wait_in(GUEST, came);
 #ifdef BUG_GUEST_LOOKS_FIRST
-        if
-        :: !watching -> watching = true; guest_waits = false; call_to_duty()
-        :: else -> guest_waits = false
-        fi;
-#else
+        leave();
+#endif
         guest_waits = false;
-#ifndef BUG_GUEST_LEAVES_SILENTLY
-        if
-        :: !watching -> watching = true; call_to_duty()
-        :: else
-        fi;
-#endif
-#endif
         if
         :: came -> poll(false)
         :: else
         fi;
         came = false;
         if
-        :: true // a short turn
-        :: true -> noon // a long one
+        :: true // nothing to do: it waits again, and has never left
+        :: true ->
+#if !defined(BUG_GUEST_LOOKS_FIRST) && !defined(BUG_GUEST_LEAVES_SILENTLY)
+            leave();
+#endif
+            if
+            :: true // a short turn
+            :: true -> noon // a long one
+            fi
         fi
     od;
     ended++

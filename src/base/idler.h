@@ -20,6 +20,9 @@ struct idler {
     void (*poll)(struct idler *idler, struct worker *worker);
     // Ends the wait that is under way, or the next one. Any thread.
     void (*wake)(struct idler *idler);
+    // The worker that waited has found something to do, perhaps for long: not after each
+    // wait, but before it goes.
+    void (*leave)(struct idler *idler);
 };
 
 #endif // BASE_IDLER_H

@@ -62,12 +62,12 @@ hark__net_open(const struct net_options *options)
     }
     net->env = options->env;
     net->sink = options->sink;
-    net->tick_ms = options->tick_ms;
     net->frame_limit_bytes = options->frame_limit_bytes;
     net->hub = options->hub != NULL ? hark__hub_retain(options->hub) : NULL;
     net->own_epoll = net->guest_epoll = net->event = net->unwait = -1;
-    net->waited_ns = INT64_MAX;
+    atomic_init(&net->waited_ns, INT64_MAX);
     atomic_init(&net->watching, true);
+    atomic_init(&net->due_ns, INT64_MAX);
     pthread_mutex_init(&net->lock, NULL);
     pthread_mutex_init(&net->polling, NULL);
     return net;

@@ -10,7 +10,7 @@
 //
 // One thread at a time polls, and calls the sink: a guest, which is some thread that has
 // nothing else to do (hark__net_wait, hark__net_poll); or the net's own thread, which
-// steps in when no guest has looked for a millisecond or two, and keeps the clock.
+// steps in when no guest has looked for a millisecond or two. Who waits keeps the clock.
 // Everything else here may be called by any thread.
 
 #ifndef NET_NET_H
@@ -57,14 +57,14 @@ struct sink {
     // The other side is gone (the transport saw it, with the text why). No frame comes
     // after it. The pipe must still be closed.
     void (*gone)(struct sink *sink, struct pipe *pipe, const char *why);
-    // Called at least every tick_ms while any pipe is open, and after hark__net_kick.
-    void (*tick)(struct sink *sink);
+    // Called after hark__net_kick, and when what it gave last time has come: the time of
+    // the next tick (INT64_MAX: only a kick's).
+    int64_t (*tick)(struct sink *sink);
 };
 
 struct net_options {
     struct env *env;
     struct sink *sink;
-    uint32_t tick_ms;
     size_t frame_limit_bytes; // larger frames from outside are dropped by the transport
     struct hark_hub *hub;     // for mem:// endpoints; NULL: none
 };
@@ -119,11 +119,18 @@ void *hark__pipe_user(const struct pipe *pipe);
 // limit). One guest at a time. True: there is, and the caller polls. Under traffic it spins
 // for up to 100 us before it sleeps (ADR 8).
 bool hark__net_wait(struct net *net, int64_t until_ns);
+// The guest that waited has something to do, perhaps for long: not after each wait, but
+// before it goes. Else nobody looks for what comes meanwhile.
+void hark__net_leave(struct net *net);
 // Ends a guest's wait, or its next one.
 void hark__net_unwait(struct net *net);
 // Tells the sink what has come. Never waits: what another thread is polling is left to
 // it. where goes to the sink's begin.
 void hark__net_poll(struct net *net, void *where);
+
+// What has come was no traffic: who waits next need not spin for more, and may wait
+// longer, by what a tick says that follows at once. In the sink's frame function.
+void hark__net_calm(struct net *net);
 
 // Makes the poller call tick soon. Any thread; cheap when it is already due.
 void hark__net_kick(struct net *net);

@@ -144,7 +144,6 @@ end_new(struct memory_side *side, void *user)
         end->side = side;
         hark__list_init(&end->by_ready);
         hark__list_append(&side->ends, &end->by_side);
-        hark__net_count(side->net, 1);
     }
     return end;
 }
@@ -161,7 +160,6 @@ end_free(struct end *end)
     }
     hark__list_remove(&end->by_side);
     hark__list_remove(&end->by_ready);
-    hark__net_count(end->side->net, -1);
     free(end);
 }
 

@@ -431,7 +431,6 @@ zmq_close_pipe(struct pipe *pipe)
     struct zpipe *zpipe = (struct zpipe *)pipe;
     struct zsocket *socket = zpipe->socket;
 
-    hark__net_count(pipe->net, -1);
     zpipe->closed = true;
     if (!socket->is_listener) {
         socket->dead = true; // the poll that we are in may still look at it

@@ -46,6 +46,50 @@ poll_sides(struct net *net)
     return more;
 }
 
+static void
+write_event(int event)
+{
+    const uint64_t one = 1;
+    ssize_t written;
+
+    do {
+        written = write(event, &one, sizeof one);
+    } while (written < 0 && errno == EINTR);
+}
+
+// Wakes our own thread while it stands by.
+static void
+call_to_duty(struct net *net)
+{
+    // release: pairs with stand_by.
+    atomic_fetch_add_explicit(&net->duty, 1, memory_order_release);
+    net->env->ops->wake(net->env, &net->duty);
+}
+
+// `polling` is held.
+static void
+tick(struct net *net)
+{
+    // relaxed: written under the lock that we hold.
+    int64_t before_ns = atomic_load_explicit(&net->due_ns, memory_order_relaxed);
+    int64_t due_ns = net->sink->tick(net->sink);
+
+    // release: pairs with next_tick_ns. Who has read the old time, and sleeps by it or is
+    // about to, is woken by what follows.
+    atomic_store_explicit(&net->due_ns, due_ns, memory_order_release);
+    if (due_ns < before_ns) {
+        write_event(net->event);
+        call_to_duty(net);
+    }
+}
+
+static int64_t
+next_tick_ns(const struct net *net)
+{
+    // acquire: pairs with tick.
+    return atomic_load_explicit(&net->due_ns, memory_order_acquire);
+}
+
 // One look; `polling` is held. True: there is more.
 static bool
 look(struct net *net, void *where)
@@ -59,20 +103,9 @@ look(struct net *net, void *where)
     }
     // acq_rel: pairs with kick; what made the caller want a tick is seen by it.
     if (atomic_exchange_explicit(&net->kicked, false, memory_order_acq_rel)) {
-        net->sink->tick(net->sink);
+        tick(net);
     }
     return more;
-}
-
-static void
-write_event(int event)
-{
-    const uint64_t one = 1;
-    ssize_t written;
-
-    do {
-        written = write(event, &one, sizeof one);
-    } while (written < 0 && errno == EINTR);
 }
 
 // There is more, and our caller goes, perhaps for long. Whoever sleeps is told, even if
@@ -174,7 +207,9 @@ spin(struct net *net, int epoll, struct epoll_event *events, int64_t until_ns)
 static int
 guest_spin(struct net *net, struct epoll_event *events, int64_t until_ns)
 {
-    if (net->waited_ns > SPIN_AFTER_NS || net->spin_pause > 0) {
+    // relaxed: a hint; here and wherever it is written.
+    if (atomic_load_explicit(&net->waited_ns, memory_order_relaxed) > SPIN_AFTER_NS
+        || net->spin_pause > 0) {
         net->spin_pause -= net->spin_pause > 0;
         return 0;
     }
@@ -230,6 +265,15 @@ hark__net_kick(struct net *net)
     hark__net_wake(net);
 }
 
+void
+hark__net_calm(struct net *net)
+{
+    // relaxed: see guest_spin.
+    atomic_store_explicit(&net->waited_ns, INT64_MAX, memory_order_relaxed);
+    // relaxed: for the look that we are in.
+    atomic_store_explicit(&net->kicked, true, memory_order_relaxed);
+}
+
 bool
 hark__net_watch(struct net *net, int fd, uint64_t key)
 {
@@ -248,35 +292,38 @@ hark__net_unwatch(struct net *net, int fd)
 
 // ---- guests ----
 
-// Wakes our own thread while it stands by.
-static void
-call_to_duty(struct net *net)
-{
-    // release: pairs with stand_by.
-    atomic_fetch_add_explicit(&net->duty, 1, memory_order_release);
-    net->env->ops->wake(net->env, &net->duty);
-}
-
 bool
 hark__net_wait(struct net *net, int64_t until_ns)
 {
     // relaxed: counted for our thread's sake, which looks again.
     atomic_fetch_add_explicit(&net->guest_looks, 1, memory_order_relaxed);
-    // seq_cst, both: we write guest_waits and then look at watching; our own thread
-    // writes watching and then looks at guest_waits.
+    // seq_cst, twice, and the load in hark__net_leave: we write guest_waits and then look
+    // at watching; our own thread writes watching and then looks at guest_waits.
     atomic_store_explicit(&net->guest_waits, true, memory_order_seq_cst);
     int64_t began_ns = hark__env_now(net->env);
-    bool came = wait_in(net, net->guest_epoll, until_ns);
+    int64_t due_ns = next_tick_ns(net);
+    bool came = wait_in(net, net->guest_epoll, due_ns < until_ns ? due_ns : until_ns);
     if (came) {
-        net->waited_ns = hark__env_now(net->env) - began_ns;
+        atomic_store_explicit(&net->waited_ns, hark__env_now(net->env) - began_ns,
+                              memory_order_relaxed);
+    } else if (due_ns <= until_ns && due_ns <= hark__env_now(net->env)) {
+        // release: pairs with look. Our own thread may sleep: the tick is ours.
+        atomic_store_explicit(&net->kicked, true, memory_order_release);
+        came = true;
     }
-    atomic_store_explicit(&net->guest_waits, false, memory_order_seq_cst);
-    if (!atomic_load_explicit(&net->watching, memory_order_seq_cst)) {
-        // Whatever we do now may take long.
-        atomic_store_explicit(&net->watching, true, memory_order_seq_cst); // as above
+    atomic_store_explicit(&net->guest_waits, false, memory_order_seq_cst); // as above
+    return came;
+}
+
+void
+hark__net_leave(struct net *net)
+{
+    // seq_cst, all: see hark__net_wait. While another guest waits, leaving is up to it.
+    if (!atomic_load_explicit(&net->watching, memory_order_seq_cst)
+        && !atomic_load_explicit(&net->guest_waits, memory_order_seq_cst)) {
+        atomic_store_explicit(&net->watching, true, memory_order_seq_cst);
         call_to_duty(net);
     }
-    return came;
 }
 
 void
@@ -320,7 +367,7 @@ own_tick(struct net *net)
     own_begin(net);
     pthread_mutex_lock(&net->polling);
     net->sink->begin(net->sink, NULL);
-    net->sink->tick(net->sink);
+    tick(net);
     pthread_mutex_unlock(&net->polling);
     own_end(net);
 }
@@ -334,20 +381,10 @@ own_tick(struct net *net)
 //     ^---- no guest looks ------/        ^------ a guest leaves ------/
 struct own_thread {
     struct net *net;
-    int64_t next_tick_ns;
     bool stands_by;
     uint32_t looks; // guest_looks as last seen
     uint32_t quiet; // looks in a row without a guest's
 };
-
-static int64_t
-next_tick_ns(const struct own_thread *own)
-{
-    // relaxed: who opens a pipe wakes us.
-    return atomic_load_explicit(&own->net->pipes, memory_order_relaxed) == 0
-               ? INT64_MAX
-               : own->next_tick_ns;
-}
 
 static void
 stand_by(struct own_thread *own)
@@ -355,13 +392,14 @@ stand_by(struct own_thread *own)
     struct net *net = own->net;
     // acquire: pairs with call_to_duty, before we look at what it may be about.
     uint32_t seen = atomic_load_explicit(&net->duty, memory_order_acquire);
-    int64_t until_ns = next_tick_ns(own);
+    int64_t until_ns = INT64_MAX; // the guest that waits keeps the clock as well
 
     // seq_cst: see hark__net_wait.
     if (atomic_load_explicit(&net->watching, memory_order_seq_cst)) {
         int64_t look_ns = hark__env_now(net->env) + WATCH_NS;
+        int64_t due_ns = next_tick_ns(net);
 
-        until_ns = look_ns < until_ns ? look_ns : until_ns;
+        until_ns = look_ns < due_ns ? look_ns : due_ns;
     }
     // acquire: pairs with close.
     if (!atomic_load_explicit(&net->stopping, memory_order_acquire)) {
@@ -372,10 +410,7 @@ stand_by(struct own_thread *own)
 static void
 tick_if_due(struct own_thread *own)
 {
-    int64_t now_ns = hark__env_now(own->net->env);
-
-    if (now_ns >= own->next_tick_ns) {
-        own->next_tick_ns = now_ns + own->net->tick_ms * NS_PER_MS;
+    if (hark__env_now(own->net->env) >= next_tick_ns(own->net)) {
         own_tick(own->net);
     }
 }
@@ -409,31 +444,17 @@ static void
 own_main(void *arg)
 {
     struct net *net = arg;
-    struct own_thread own = {.net = net, .next_tick_ns = hark__env_now(net->env)};
+    struct own_thread own = {.net = net};
 
-    own.next_tick_ns += net->tick_ms * NS_PER_MS;
     // acquire: pairs with close.
     while (!atomic_load_explicit(&net->stopping, memory_order_acquire)) {
         if (own.stands_by) {
             stand_by(&own);
         } else {
-            (void)wait_in(net, net->own_epoll, next_tick_ns(&own));
+            (void)wait_in(net, net->own_epoll, next_tick_ns(net));
         }
         tick_if_due(&own);
         choose_duty(&own);
-    }
-}
-
-void
-hark__net_count(struct net *net, int more)
-{
-    // relaxed: only says whether ticks are wanted.
-    atomic_fetch_add_explicit(&net->pipes, (uint32_t)more, memory_order_relaxed);
-    if (more > 0) {
-        // Our thread may sleep without a clock, in its epoll or standing by. That
-        // something is pending would not do: a guest may deal with that alone.
-        write_event(net->event);
-        call_to_duty(net);
     }
 }
 

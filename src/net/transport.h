@@ -54,7 +54,6 @@ enum net_key { NET_KEY_EVENT, NET_KEY_UNWAIT, NET_KEYS };
 struct net {
     struct env *env;
     struct sink *sink;
-    uint32_t tick_ms;
     size_t frame_limit_bytes;
     struct hark_hub *hub;
     pthread_mutex_t lock; // guards starting of the thread and of the sides
@@ -62,7 +61,6 @@ struct net {
     struct zmq_side *zmq;       // NULL: not used yet
     struct memory_side *memory; // NULL: no hub
     _Atomic(bool) stopping;     // close has begun
-    _Atomic(uint32_t) pipes;    // open ones; ticks are for them
 
     // Waiting. Both epolls have all descriptors, edge-triggered; the guest's has
     // `unwait` too.
@@ -72,10 +70,13 @@ struct net {
     _Atomic(bool) kicked;       // a tick is wanted; kickers set, the poller clears
     _Atomic(uint32_t) sleepers; // threads that wait in an epoll, or are about to
     pthread_mutex_t polling;    // held by the thread that polls or ticks
+    _Atomic(int64_t) due_ns;    // of the next tick; who ticks writes, who waits reads
     _Atomic(bool) own_polls;    // our own thread holds it, or is about to
 
     // Guests only, one after the other.
-    int64_t waited_ns;    // the last wait that ended with something to poll
+    _Atomic(int64_t)
+        waited_ns;        // the last wait that ended with something to poll; or, by
+                          // who polls, INT64_MAX: that was no traffic
     uint32_t spin_misses; // spins in a row that found nothing
     uint32_t spin_pause;  // waits to come that do not spin
 
@@ -94,8 +95,6 @@ void hark__net_halt(struct net *net);
 void hark__net_close_descriptors(struct net *net);
 // Makes whoever polls look at the sides once more. Any thread.
 void hark__net_wake(struct net *net);
-// A pipe has come, or gone.
-void hark__net_count(struct net *net, int more);
 // Puts a descriptor into both epolls, under key. False: no memory.
 bool hark__net_watch(struct net *net, int fd, uint64_t key);
 void hark__net_unwatch(struct net *net, int fd);

@@ -75,16 +75,12 @@ hark__zpipe_new(struct zsocket *socket, void *user, const uint8_t *id, size_t id
     if (id_size > 0) {
         memcpy(pipe->id, id, id_size);
     }
-    hark__net_count(net, 1);
     return pipe;
 }
 
 void
 hark__zpipe_free(struct zpipe *pipe)
 {
-    if (!pipe->closed) {
-        hark__net_count(pipe->pipe.net, -1);
-    }
     free(pipe);
 }
 

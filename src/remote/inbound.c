@@ -427,16 +427,6 @@ take_entries(struct link *link, struct reader *entries)
     return fault;
 }
 
-// Acknowledges what has come if it is more than that.
-static void
-acknowledge(struct link *link, size_t most_bytes)
-{
-    if (link->unacked_in > most_bytes) {
-        link->unacked_in = 0;
-        hark__link_heartbeat(link);
-    }
-}
-
 static bool
 take_batch(struct link *link, struct frame *frame, size_t size)
 {
@@ -459,7 +449,10 @@ take_batch(struct link *link, struct frame *frame, size_t size)
         hark__link_down(link, HARK_EPROTO, why, true);
         return false;
     }
-    acknowledge(link, ACK_EVERY);
+    if (link->unacked_in > ACK_EVERY) {
+        link->unacked_in = 0;
+        hark__link_heartbeat(link);
+    }
     return true;
 }
 
@@ -592,7 +585,8 @@ take_frame(struct link *link, struct frame *frame, size_t size)
     } else if (frame->kind == FRAME_HEARTBEAT && frame->seq > link->seq_in) {
         hark__link_down(link, HARK_EPROTO, "frames are missing", true);
     } else if (frame->kind == FRAME_HEARTBEAT) {
-        acknowledge(link, 0);
+        hark__link_answer(link, link->unacked_in > 0);
+        link->unacked_in = 0;
     }
 }
 

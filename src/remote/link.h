@@ -54,11 +54,11 @@ struct remote {
     uint32_t peer_count;
     bool has_begun;               // idle workers know of the net
     char endpoint[ENDPOINT_SIZE]; // of our first listener; empty: we are a guest
-    int64_t ticked_ns;            // poller only, as the next three
+    int64_t ticked_ns, due_ns; // the last tick, and the next; poller only, as the rest
     int64_t next_sweep_ns;
-    struct arrival *arrival; // poller only: the frame at hand
-    hark_buffer *arrived;  // poller only: keeps its memory; NULL: nobody wanted it yet
-    struct link **ticking; // the links of one tick
+    struct arrival *arrival; // the frame at hand
+    hark_buffer *arrived;    // keeps its memory; NULL: nobody wanted it yet
+    struct link **ticking;   // the links of one tick
     uint32_t ticking_capacity;
     _Atomic(uint64_t) links_up;        // poller writes; statistics read
     _Atomic(uint64_t) frames_rejected; // poller writes; statistics read
@@ -125,6 +125,8 @@ struct link {
     uint64_t seq_out, ack_out, seq_acked;
     bool ack_wanted; // it was full: a HEARTBEAT has asked for an acknowledgement
     int64_t sent_ns;
+    uint64_t seq_ticked; // seq_out as the last tick saw it
+    bool is_calm;        // nothing but heartbeats has left since the tick before
     struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
     bool may_repeat;   // last is in the outbox, with no other envelope behind it
@@ -171,13 +173,20 @@ void hark__link_flush_locked(struct link *link);
 // Sends a HEARTBEAT with the latest acknowledgement, which also asks for one. The
 // second: the link's lock is held.
 void hark__link_heartbeat(struct link *link);
+// A HEARTBEAT has come. Answers it, unless the other side has just heard from us, or
+// `always`. So one side's clock is enough for both.
+void hark__link_answer(struct link *link, bool always);
 void hark__link_heartbeat_locked(struct link *link);
 // The peer has all up to ack. Poller. False: it acknowledges what we never sent.
 bool hark__link_acked(struct link *link, uint64_t ack);
 // This node did not look for so long: that was no silence of the other side. Poller.
 void hark__link_was_away(struct link *link, int64_t away_ns, int64_t now_ns);
-// One look at a link's clocks. Poller. False: it went down, and is gone.
-bool hark__link_tick(struct link *link, int64_t now_ns);
+// Something must leave by now. Poller.
+bool hark__link_beats(struct link *link, int64_t now_ns);
+// One look at a link's clocks. beats: some link of this node sends a heartbeat now, so
+// this one may as well. Gives when the next look is due; INT64_MAX: it went down, and is
+// gone. Poller.
+int64_t hark__link_tick(struct link *link, int64_t now_ns, bool beats);
 // Our side of HELLO and WELCOME. remote's lock is held.
 struct hello hark__link_hello(struct remote *remote);
 

@@ -349,12 +349,17 @@ put_entry(struct link *link, const struct draft *draft, char *error, size_t erro
     return HARK_OK;
 }
 
-// Enough is there for a frame, and its messages are counted.
+// A message was put, and is counted: sends the frame if it is large, and sees to it that
+// somebody looks at the link.
 static inline void
-send_if_large(struct link *link)
+put_done(struct link *link)
 {
     if (link->outbox.size >= SEND_AT) {
         hark__link_flush_locked(link);
+    }
+    if (link->is_calm) { // else its next look comes soon
+        link->is_calm = false;
+        hark__net_kick(link->remote->net);
     }
 }
 
@@ -473,7 +478,7 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
         }
     }
     link->outbox_tells += what->kind == MESSAGE_TELL;
-    send_if_large(link);
+    put_done(link);
     if (what->kind > MESSAGE_ASK) {
         bound_answers(link);
     }
@@ -492,7 +497,7 @@ put_own(struct link *link, const struct envelope *envelope)
     pthread_mutex_lock(&link->lock);
     if (link->broken == NULL) {
         err = put_entry(link, &draft, error, sizeof error);
-        send_if_large(link);
+        put_done(link);
     }
     bound_answers(link);
     pthread_mutex_unlock(&link->lock);

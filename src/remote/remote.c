@@ -11,6 +11,7 @@
 
 enum { TICKS_A_HEARTBEAT = 8, MOST_TICK_MS = 250, SWEEP_MS = 1000, LINGER_MS = 200 };
 
+// Between two looks at a link that is not calm.
 static uint32_t
 tick_ms(uint32_t heartbeat_ms)
 {
@@ -48,6 +49,12 @@ hark__remote_begin(struct remote *remote)
     }
 }
 
+static void
+idler_leave(struct idler *idler)
+{
+    hark__net_leave(CONTAINER_OF(idler, struct remote, idler)->net);
+}
+
 // ---- the sink ----
 
 // What we send from here goes to that worker first.
@@ -74,12 +81,14 @@ on_gone(struct sink *sink, struct pipe *pipe, const char *why)
     }
 }
 
-// Copies the links, which only this thread frees. Returns how many.
+// Copies the links, which only this thread frees. Returns how many. *out_all: these are
+// all, else the others have their tick when there is memory again.
 static uint32_t
-list_links(struct remote *remote)
+list_links(struct remote *remote, bool *out_all)
 {
     uint32_t count = 0;
 
+    *out_all = true;
     pthread_mutex_lock(&remote->lock);
     for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
         if (count == remote->ticking_capacity) {
@@ -88,7 +97,8 @@ list_links(struct remote *remote)
                 realloc((void *)remote->ticking, capacity * sizeof(struct link *));
 
             if (grown == NULL) {
-                break; // the others have their tick when there is memory again
+                *out_all = false;
+                break;
             }
             remote->ticking = grown;
             remote->ticking_capacity = capacity;
@@ -117,8 +127,9 @@ sweep(struct remote *remote, int64_t now_ns)
     }
 }
 
-// Time since the last tick in which this node did not run: it was stopped, or the machine
-// was busy. Who sent meanwhile was not silent, even if it has not come to us yet.
+// Time since the last tick in which this node did not run, if this one is late: it was
+// stopped, or the machine was busy. Who sent meanwhile was not silent, even if it has not
+// come to us yet. Since when it did not run it cannot tell: all but tick_ms is forgiven.
 static int64_t
 time_away_ns(struct remote *remote, int64_t now_ns)
 {
@@ -126,23 +137,41 @@ time_away_ns(struct remote *remote, int64_t now_ns)
     int64_t gap_ns = now_ns - remote->ticked_ns;
 
     remote->ticked_ns = now_ns;
-    return gap_ns > 2 * tick_ns ? gap_ns - tick_ns : 0;
+    return now_ns - remote->due_ns > tick_ns ? gap_ns - tick_ns : 0;
 }
 
-static void
+// Who has to beat has company: one waking serves all links.
+static bool
+some_link_beats(struct remote *remote, uint32_t count, int64_t now_ns)
+{
+    bool beats = false;
+
+    for (uint32_t i = 0; i < count && !beats; i++) {
+        beats = hark__link_beats(remote->ticking[i], now_ns);
+    }
+    return beats;
+}
+
+static int64_t
 on_tick(struct sink *sink)
 {
     struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
     int64_t now_ns = hark__env_now(remote->node->env);
     int64_t away_ns = time_away_ns(remote, now_ns);
-    uint32_t count = list_links(remote);
+    bool all;
+    uint32_t count = list_links(remote, &all);
+    bool beats = some_link_beats(remote, count, now_ns);
+    int64_t due_ns = all ? INT64_MAX : now_ns + remote->tick_ms * NS_PER_MS;
 
     for (uint32_t i = 0; i < count; i++) {
         hark__link_was_away(remote->ticking[i], away_ns, now_ns);
-        (void)hark__link_tick(remote->ticking[i], now_ns);
+        int64_t link_ns = hark__link_tick(remote->ticking[i], now_ns, beats);
+        due_ns = link_ns < due_ns ? link_ns : due_ns;
     }
     sweep(remote, now_ns);
     hark__ctx_flush(remote->ctx);
+    remote->due_ns = due_ns;
+    return due_ns;
 }
 
 // ---- opening and closing ----
@@ -157,9 +186,10 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
     }
     remote->node = options->node;
     remote->sink = (struct sink){on_begin, hark__inbound_frame, on_gone, on_tick};
-    remote->idler = (struct idler){idler_wait, idler_poll, idler_wake};
+    remote->idler = (struct idler){idler_wait, idler_poll, idler_wake, idler_leave};
     remote->heartbeat_ms = options->heartbeat_ms;
     remote->tick_ms = tick_ms(options->heartbeat_ms);
+    remote->due_ns = INT64_MAX;
     remote->connect_ms = options->connect_ms;
     remote->link_limit_bytes = options->link_limit_bytes;
     remote->frame_limit_bytes = options->frame_limit_bytes;
@@ -171,7 +201,6 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
     struct net_options net = {
         .env = options->node->env,
         .sink = &remote->sink,
-        .tick_ms = remote->tick_ms,
         .frame_limit_bytes = options->frame_limit_bytes,
         .hub = options->hub,
     };

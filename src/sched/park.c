@@ -174,6 +174,7 @@ doze(struct worker *self, int64_t until_ns)
         sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
         return NULL;
     }
+    self->is_guest = true;
     // seq_cst, twice, each before a look at token: see unpark.
     atomic_store_explicit(&self->in_idler, true, memory_order_seq_cst);
     if (atomic_load_explicit(&self->token, memory_order_seq_cst) == 0) {
@@ -316,6 +317,12 @@ hark__worker_park(struct worker *self)
             stop_watching(sched);
             watcher = false;
         }
+    }
+    if (self->is_guest) {
+        struct idler *idler = hark__sched_idler(sched);
+
+        self->is_guest = false;
+        idler->leave(idler);
     }
     if (watcher) {
         stop_watching(sched);

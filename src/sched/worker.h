@@ -58,6 +58,7 @@ struct worker {
     _Alignas(64) _Atomic(uint32_t) token;
     _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
     _Atomic(bool) in_idler;          // owner writes; wakers read
+    bool is_guest;                   // owner only: it was there, and has not left
     struct wheel *wheel;
     struct ring ring;
 };

@@ -43,6 +43,7 @@ struct place {
     bool closes;      // closes the pipe with the next frame
     bool keeps;       // does not close a pipe that is gone
     struct pipe *end; // to be closed with the next tick
+    int64_t tick_ns;  // between ticks that nobody asks for
 };
 
 struct nets {
@@ -154,7 +155,7 @@ place_on_gone(struct sink *sink, struct pipe *pipe, const char *why)
     }
 }
 
-static inline void
+static inline int64_t
 place_on_tick(struct sink *sink)
 {
     struct place *place = (struct place *)sink;
@@ -163,11 +164,13 @@ place_on_tick(struct sink *sink)
     struct pipe *end = place->end;
     place->end = NULL;
     place->ticks++;
+    int64_t tick_ns = place->tick_ns;
     pthread_cond_broadcast(&place->moved);
     pthread_mutex_unlock(&place->lock);
     if (end != NULL) {
         hark__pipe_close(end);
     }
+    return hark__env_now(hark__env_real()) + tick_ns;
 }
 
 // Sets one of its flags, which the poller reads.
@@ -235,14 +238,15 @@ place_open(struct place *place, struct hark_hub *hub, uint32_t tick_ms)
         (struct sink){place_on_begin, place_on_frame, place_on_gone, place_on_tick};
     pthread_mutex_init(&place->lock, NULL);
     pthread_cond_init(&place->moved, NULL);
+    place->tick_ns = tick_ms * INT64_C(1000000);
     place->net = hark__net_open(&(struct net_options){
         .env = hark__env_real(),
         .sink = &place->sink,
-        .tick_ms = tick_ms,
         .frame_limit_bytes = NETS_LIMIT_BYTES,
         .hub = hub,
     });
     assert_non_null(place->net);
+    hark__net_kick(place->net); // for the first one
 }
 
 static inline void

@@ -69,6 +69,7 @@ setup(void **state)
 static void
 guest_stays_away(struct fixture *f)
 {
+    hark__net_leave(f->nets->there.net);
     atomic_store(&f->left, true);
     while (atomic_load(&f->away) && !atomic_load(&f->ending)) {
         sched_yield();
@@ -93,6 +94,7 @@ guest_main(void *arg)
         if (atomic_load(&f->flits) && ++turns % 7 == 0) { // a turn of some length
             int64_t until = now_ns() + turns % 4 * MS;
 
+            hark__net_leave(net);
             while (now_ns() < until) {
                 sched_yield();
             }
@@ -444,7 +446,7 @@ slow_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
     atomic_fetch_add(&slow->frames, 1);
 }
 
-static void
+static int64_t
 slow_tick(struct sink *sink)
 {
     struct slow_sink *slow = (struct slow_sink *)sink;
@@ -455,6 +457,7 @@ slow_tick(struct sink *sink)
     if (atomic_fetch_add(&slow->ticks, 1) < slow->kicks_most) {
         hark__net_kick(slow->net);
     }
+    return INT64_MAX;
 }
 
 static void
@@ -469,7 +472,6 @@ slow_open(struct slow_sink *slow, struct hark_hub *hub)
     slow->net = hark__net_open(&(struct net_options){
         .env = hark__env_real(),
         .sink = &slow->sink,
-        .tick_ms = RARE_TICK_MS,
         .frame_limit_bytes = NETS_LIMIT_BYTES,
         .hub = hub,
     });
@@ -557,8 +559,21 @@ poll_returns_though_there_is_always_more_to_do(void **state)
     assert_in_range(most, 0, 100);
 }
 
+// ---- the clock ----
+
+// Its next tick is due in so long.
 static void
-first_pipe_starts_the_clock_of_a_sleeping_thread(void **state)
+set_clock(struct place *place, int64_t tick_ns)
+{
+    pthread_mutex_lock(&place->lock);
+    place->tick_ns = tick_ns;
+    pthread_mutex_unlock(&place->lock);
+}
+
+// A thread sleeps, and nobody will wake it but a tick that is due earlier than it knows:
+// that of whoever polls on another thread.
+static void
+earlier_tick_wakes_who_sleeps_by_a_later_one(void **state)
 {
     struct nets *nets = nets_open(OVER_MEM);
     struct place *there = &nets->there;
@@ -568,19 +583,54 @@ first_pipe_starts_the_clock_of_a_sleeping_thread(void **state)
         uint64_t ticks = place_get(there, &there->ticks);
         int64_t deadline = now_ns() + WAIT_NS;
 
+        set_clock(there, 60000 * MS);
         hark__net_kick(there->net);
         place_wait(there, &there->ticks, ticks + 1);
         while (atomic_load(&there->net->sleepers) == 0) {
             assert_true(now_ns() < deadline);
             sched_yield();
         }
-        // As a guest that is about to poll would have it.
-        atomic_store(&there->net->pending, true);
-        hark__net_count(there->net, 1);
+        set_clock(there, 10 * MS);
+        // A kick of which it does not hear, since we poll ourselves.
+        atomic_store(&there->net->kicked, true);
+        hark__net_poll(there->net, there);
         place_wait(there, &there->ticks, ticks + 4);
-        hark__net_count(there->net, -1);
     }
     nets_close(nets);
+}
+
+static void
+guest_that_waits_keeps_the_clock(void **state)
+{
+    struct fixture *f = *state;
+    struct place *there = &f->nets->there;
+    uint64_t sent = 0;
+
+    start_guest(f);
+    send_until_nobody_watches(f, &sent);
+    set_clock(there, 20 * MS);
+    hark__net_kick(there->net);
+    uint32_t duty = atomic_load(&there->net->duty);
+    uint64_t ticks = place_get(there, &there->ticks);
+    place_wait(there, &there->ticks, ticks + 10);
+    // Our own thread slept, but for the news that the clock goes faster now.
+    assert_in_range(atomic_load(&there->net->duty) - duty, 0, 1);
+}
+
+static void
+own_thread_keeps_the_clock_while_the_guest_is_away(void **state)
+{
+    struct fixture *f = *state;
+    struct place *there = &f->nets->there;
+    uint64_t sent = 0;
+
+    start_guest(f);
+    send_until_nobody_watches(f, &sent);
+    set_clock(there, 20 * MS);
+    hark__net_kick(there->net);
+    send_guest_away(f);
+    uint64_t ticks = place_get(there, &there->ticks);
+    place_wait(there, &there->ticks, ticks + 5);
 }
 
 #define GUEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -597,6 +647,8 @@ main(void)
         GUEST(guest_that_waits_hears_of_frames_while_the_own_thread_sleeps),
         GUEST(nothing_is_lost_over_many_hand_overs),
         GUEST(each_kick_is_followed_by_a_tick_whoever_polls),
+        GUEST(guest_that_waits_keeps_the_clock),
+        GUEST(own_thread_keeps_the_clock_while_the_guest_is_away),
         GUEST(unwait_ends_the_next_wait_too),
         GUEST(wait_ends_in_time_and_not_before),
         GUEST(guest_spins_only_while_that_is_worth_it),
@@ -605,7 +657,7 @@ main(void)
     const struct CMUnitTest once[] = {
         cmocka_unit_test(what_a_busy_guest_leaves_is_polled_by_the_own_thread),
         cmocka_unit_test(poll_returns_though_there_is_always_more_to_do),
-        cmocka_unit_test(first_pipe_starts_the_clock_of_a_sleeping_thread),
+        cmocka_unit_test(earlier_tick_wakes_who_sleeps_by_a_later_one),
     };
     int failed = cmocka_run_group_tests_name("polls", once, NULL, NULL);
 

@@ -38,7 +38,8 @@ struct fixture {
     pthread_cond_t moved;
     unsigned put, polled; // jobs that have come, and that a worker has polled
     bool unwaits;
-    _Atomic(unsigned) waiting, most_waiting, polls;
+    bool stirs; // what has come is no job
+    _Atomic(unsigned) waiting, most_waiting, polls, leaves;
     _Atomic(bool) holding, may_go;    // a long turn
     _Atomic(struct job *) at_the_end; // another thread's, when a wait ends by what came
 };
@@ -61,13 +62,14 @@ fake_wait(struct idler *idler, int64_t until_ns)
     }
     pthread_mutex_lock(&f->lock);
     int late = 0;
-    while (f->put == f->polled && !f->unwaits && late == 0) {
+    while (f->put == f->polled && !f->unwaits && !f->stirs && late == 0) {
         late = until_ns == INT64_MAX
                    ? pthread_cond_wait(&f->moved, &f->lock)
                    : pthread_cond_timedwait(&f->moved, &f->lock, &until);
     }
     f->unwaits = false;
-    bool came = f->put != f->polled;
+    bool came = f->put != f->polled || f->stirs;
+    f->stirs = false;
     pthread_mutex_unlock(&f->lock);
     atomic_fetch_sub(&f->waiting, 1);
     struct job *job = came ? atomic_exchange(&f->at_the_end, NULL) : NULL;
@@ -102,6 +104,14 @@ fake_wake(struct idler *idler)
     f->unwaits = true;
     pthread_cond_broadcast(&f->moved);
     pthread_mutex_unlock(&f->lock);
+}
+
+static void
+fake_leave(struct idler *idler)
+{
+    struct fixture *f = (struct fixture *)idler;
+
+    atomic_fetch_add(&f->leaves, 1);
 }
 
 static void
@@ -194,7 +204,7 @@ setup_workers(void **state, unsigned workers)
     pthread_condattr_t clock;
 
     assert_non_null(f);
-    f->idler = (struct idler){fake_wait, fake_poll, fake_wake};
+    f->idler = (struct idler){fake_wait, fake_poll, fake_wake, fake_leave};
     f->env = hark__env_real();
     f->workers = workers;
     pthread_mutex_init(&f->lock, NULL);
@@ -321,6 +331,37 @@ a_timer_ends_the_wait(void **state)
 }
 
 static void
+who_found_something_to_do_leaves_and_who_did_not_stays(void **state)
+{
+    struct fixture *f = *state;
+
+    hark__sched_wait_in(f->sched, &f->idler);
+    wait_for(&put(f)->done);
+    wait_until_one_waits(f);
+    unsigned before = atomic_load(&f->leaves);
+    for (unsigned i = 0; i < 100; i++) { // something comes that is nobody's task
+        unsigned polls = atomic_load(&f->polls);
+
+        pthread_mutex_lock(&f->lock);
+        f->stirs = true;
+        pthread_cond_broadcast(&f->moved);
+        pthread_mutex_unlock(&f->lock);
+        while (atomic_load(&f->polls) == polls) {
+            sched_yield();
+        }
+        wait_until_one_waits(f);
+    }
+    assert_int_equal(atomic_load(&f->leaves), before);
+    for (unsigned i = 0; i < 100; i++) {
+        struct job *job = put(f);
+
+        wait_until_one_waits(f);
+        wait_for(&job->done);
+    }
+    assert_true(atomic_load(&f->leaves) > before); // it may be busy with the last one
+}
+
+static void
 a_busy_worker_polls_between_turns(void **state)
 {
     struct fixture *f = *state;
@@ -441,6 +482,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         THREE(a_worker_that_sleeps_already_comes_to_wait_in_the_idler),
         THREE(one_worker_at_a_time_waits_in_the_idler),
+        ONE(who_found_something_to_do_leaves_and_who_did_not_stays),
         ONE(what_comes_runs_on_the_worker_that_polled_it),
         ONE(a_task_from_another_thread_ends_the_wait),
         THREE(a_task_from_another_thread_ends_the_wait),
