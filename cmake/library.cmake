@@ -5,7 +5,8 @@ file(GLOB hark_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*/*.c
 if(HARK_POOL)
     list(REMOVE_ITEM hark_sources ${PROJECT_SOURCE_DIR}/src/base/pool_malloc.c)
 else()
-    list(REMOVE_ITEM hark_sources ${PROJECT_SOURCE_DIR}/src/base/pool.c)
+    list(REMOVE_ITEM hark_sources ${PROJECT_SOURCE_DIR}/src/base/pool.c
+                                  ${PROJECT_SOURCE_DIR}/src/base/pool_trim.c)
 endif()
 
 # Only what HARK_API marks is seen outside the shared library.

@@ -144,7 +144,11 @@ open_sched(struct node *node, const struct node_options *what)
     for (uint32_t i = 0; i < node->workers; i++) {
         locals[i] = node->worker_seats[i];
     }
-    return hark__sched_open(&options, &node->sched);
+    hark_err err = hark__sched_open(&options, &node->sched);
+    if (err == HARK_OK) {
+        hark__node_watch_surplus(node);
+    }
+    return err;
 }
 
 hark_err
@@ -330,6 +334,7 @@ hark__node_close(struct node *node)
     struct seat *seat = node->worker_seats[0];
 
     if (node->sched != NULL) {
+        hark__depot_watch(node->depot, NULL, NULL);
         drain(node, seat->pool);
         hark__sched_free(node->sched, timer_dropped, seat->pool);
     }

@@ -96,6 +96,8 @@ HARK_CHECKED hark_err hark__node_open(const struct node_options *options,
 HARK_CHECKED hark_err hark__node_stop(struct node *node, int64_t deadline_ns);
 // Joins the workers. Nothing runs any more; other rooms may still hold seats.
 void hark__node_halt(struct node *node);
+// Gives memory back that is free for long, from now on. See surplus.c.
+void hark__node_watch_surplus(struct node *node);
 // Frees everything. All seats but the workers' are closed.
 void hark__node_close(struct node *node);
 void hark__node_stats(struct node *node, hark_stats *out_stats);

@@ -1,7 +1,5 @@
-#include "base/pool.h"
+#include "base/depot.h"
 
-#include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,26 +7,11 @@
 enum {
     MAGAZINE = 128, // blocks that move between a pool and the depot at once; of large
     MAGAZINE_BYTES = 64 << 10, // ones fewer: so many bytes, or one block
-    SLAB_BYTES = 1 << 18,
-    KEPT_BYTES = 16 << 20, // of large blocks in the depot
+    KEPT_BYTES = 16 << 20,     // of large blocks in the depot
 };
 
-struct slab {
-    struct slab *next;
-};
-
-struct depot {
-    pthread_mutex_t lock; // guards all below
-    struct pool_block *magazines[POOL_CLASSES];
-    size_t kept_bytes; // of the large ones among them
-    struct slab *slabs;
-    char *fresh; // the unused rest of the newest slab
-    size_t fresh_bytes;
-};
-
-// Of the blocks of that class.
-static size_t
-class_bytes(unsigned class)
+size_t
+hark__class_bytes(unsigned class)
 {
     if (class < POOL_SMALL_CLASSES) {
         return (size_t)(class + 1) << POOL_CLASS_SHIFT;
@@ -52,10 +35,10 @@ large_class(size_t size)
     return POOL_SMALL_CLASSES + 4 * doubling + (unsigned)quarters - 4;
 }
 
-static uint32_t
-magazine_size(unsigned class)
+uint32_t
+hark__magazine_size(unsigned class)
 {
-    size_t fit = MAGAZINE_BYTES / class_bytes(class);
+    size_t fit = MAGAZINE_BYTES / hark__class_bytes(class);
 
     return (uint32_t)(fit > MAGAZINE || class < POOL_SMALL_CLASSES ? MAGAZINE
                       : fit > 0                                    ? fit
@@ -65,7 +48,7 @@ magazine_size(unsigned class)
 static struct pool_magazine
 empty_magazine(unsigned class)
 {
-    return (struct pool_magazine){NULL, magazine_size(class)};
+    return (struct pool_magazine){NULL, hark__magazine_size(class)};
 }
 
 static void
@@ -86,19 +69,36 @@ hark__depot_open(void)
 
     if (depot != NULL) {
         pthread_mutex_init(&depot->lock, NULL);
+        depot->ask_bytes = DEPOT_SURPLUS;
     }
     return depot;
 }
 
 void
+hark__depot_watch(struct depot *depot, void (*surplus)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&depot->lock);
+    depot->surplus = surplus;
+    depot->surplus_arg = arg;
+    pthread_mutex_unlock(&depot->lock);
+}
+
+static void
+unmap_all(struct slab *slab)
+{
+    while (slab != NULL) {
+        struct slab *next = slab->next;
+
+        munmap(slab, SLAB_BYTES);
+        slab = next;
+    }
+}
+
+void
 hark__depot_close(struct depot *depot)
 {
-    while (depot->slabs != NULL) {
-        struct slab *slab = depot->slabs;
-
-        depot->slabs = slab->next;
-        munmap(slab, SLAB_BYTES);
-    }
+    unmap_all(depot->slabs);
+    unmap_all(depot->spare);
     for (unsigned i = POOL_SMALL_CLASSES; i < POOL_CLASSES; i++) {
         while (depot->magazines[i] != NULL) {
             struct pool_block *first = depot->magazines[i];
@@ -125,25 +125,44 @@ hark__pool_open(struct depot *depot)
     return pool;
 }
 
+void
+hark__depot_shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
+{
+    magazine.first->count = hark__magazine_size(class) - magazine.room;
+    magazine.first->next_magazine = depot->magazines[class];
+    depot->magazines[class] = magazine.first;
+    if (class < POOL_SMALL_CLASSES) {
+        depot->free_bytes += magazine.first->count * hark__class_bytes(class);
+    }
+}
+
 // Takes magazine, which is not empty. The lock is held. Gives what is to be freed without
 // it.
 static struct pool_block *
 shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
 {
-    uint32_t count = magazine_size(class) - magazine.room;
-
     if (class >= POOL_SMALL_CLASSES) {
-        size_t bytes = count * class_bytes(class);
+        size_t bytes =
+            (hark__magazine_size(class) - magazine.room) * hark__class_bytes(class);
 
         if (bytes > KEPT_BYTES - depot->kept_bytes) {
             return magazine.first;
         }
         depot->kept_bytes += bytes;
     }
-    magazine.first->count = count;
-    magazine.first->next_magazine = depot->magazines[class];
-    depot->magazines[class] = magazine.first;
+    hark__depot_shelve(depot, class, magazine);
     return NULL;
+}
+
+// There is much that could go back, and nobody was told. The lock is held.
+static bool
+asks(struct depot *depot)
+{
+    bool asks = depot->free_bytes > depot->ask_bytes && !depot->is_asked
+                && depot->surplus != NULL;
+
+    depot->is_asked = depot->is_asked || asks;
+    return asks;
 }
 
 static void
@@ -152,8 +171,12 @@ give_back(struct depot *depot, unsigned class, struct pool_magazine magazine)
     if (magazine.first != NULL) {
         pthread_mutex_lock(&depot->lock);
         struct pool_block *surplus = shelve(depot, class, magazine);
+        bool is_much = asks(depot);
         pthread_mutex_unlock(&depot->lock);
         free_all(surplus);
+        if (is_much) {
+            depot->surplus(depot->surplus_arg);
+        }
     }
 }
 
@@ -167,27 +190,75 @@ hark__pool_close(struct pool *pool)
     free(pool);
 }
 
+static void *
+map(size_t bytes, int flags)
+{
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+    return start == MAP_FAILED ? NULL : start;
+}
+
+// One that starts where a slab must: cut out of a larger one. Its pages come when they are
+// wanted.
+static void *
+map_aligned(void)
+{
+    char *start = map((size_t)2 * SLAB_BYTES, MAP_NORESERVE);
+
+    if (start == NULL) {
+        return NULL;
+    }
+    size_t before = (SLAB_BYTES - (uintptr_t)start % SLAB_BYTES) % SLAB_BYTES;
+    if (before > 0) {
+        munmap(start, before);
+    }
+    munmap(start + before + SLAB_BYTES, SLAB_BYTES - before);
+    return start + before;
+}
+
 // Maps one slab with its pages in place: touching them one by one costs 20 times more.
+// The kernel puts it beside the last one as a rule, and so where it must start.
+static struct slab *
+map_slab(void)
+{
+    void *start = map(SLAB_BYTES, MAP_POPULATE);
+
+    if (start != NULL && (uintptr_t)start % SLAB_BYTES != 0) {
+        munmap(start, SLAB_BYTES);
+        start = map_aligned();
+    }
+    return start;
+}
+
 static bool
 grow(struct depot *depot)
 {
-    struct slab *slab = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct slab *slab = depot->spare;
 
-    if (slab == MAP_FAILED) {
+    if (slab != NULL) {
+        depot->spare = slab->next;
+    } else {
+        slab = map_slab();
+    }
+    if (slab == NULL) {
         return false;
     }
-    slab->next = depot->slabs;
+    if (depot->slabs != NULL) { // the one that was carved last
+        depot->slabs->carved = (uint32_t)(SLAB_BYTES - SLAB_HEAD - depot->fresh_bytes);
+        depot->slabs->prev = slab;
+    }
+    *slab = (struct slab){.next = depot->slabs};
     depot->slabs = slab;
-    depot->fresh = (char *)slab + 64; // keeps blocks on cache lines
-    depot->fresh_bytes = SLAB_BYTES - 64;
+    depot->fresh = (char *)slab + SLAB_HEAD;
+    depot->fresh_bytes = SLAB_BYTES - SLAB_HEAD;
     return true;
 }
 
 static struct pool_magazine
 carve(struct depot *depot, unsigned class)
 {
-    size_t block_bytes = class_bytes(class);
+    size_t block_bytes = hark__class_bytes(class);
     struct pool_magazine magazine = empty_magazine(class);
 
     while (magazine.room > 0) {
@@ -204,6 +275,20 @@ carve(struct depot *depot, unsigned class)
     return magazine;
 }
 
+// So many bytes of that class leave the shelves. The lock is held.
+static void
+take_count(struct depot *depot, unsigned class, size_t bytes)
+{
+    if (class >= POOL_SMALL_CLASSES) {
+        depot->kept_bytes -= bytes;
+        return;
+    }
+    depot->free_bytes -= bytes;
+    if (depot->free_bytes < depot->least_bytes) {
+        depot->least_bytes = depot->free_bytes;
+    }
+}
+
 // Takes a magazine from the depot, or makes one of small blocks. It may be empty.
 static struct pool_magazine
 depot_take(struct depot *depot, unsigned class)
@@ -215,9 +300,7 @@ depot_take(struct depot *depot, unsigned class)
         magazine.first = depot->magazines[class];
         magazine.room -= magazine.first->count;
         depot->magazines[class] = magazine.first->next_magazine;
-        if (class >= POOL_SMALL_CLASSES) {
-            depot->kept_bytes -= magazine.first->count * class_bytes(class);
-        }
+        take_count(depot, class, magazine.first->count * hark__class_bytes(class));
     } else if (class < POOL_SMALL_CLASSES) {
         magazine = carve(depot, class);
     }
@@ -248,7 +331,7 @@ alloc_large(struct pool *pool, size_t size, uint8_t *out_class)
     }
     struct pool_block *block = active->first;
     if (block == NULL) {
-        return aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, class_bytes(class));
+        return aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, hark__class_bytes(class));
     }
     active->first = block->next;
     active->room++;

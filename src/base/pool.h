@@ -4,7 +4,7 @@
 // two short stacks ("magazines") a size class and trades whole ones with a shared
 // depot, under its lock, once in many blocks. (Bonwick and Adams, "Magazines and Vmem",
 // USENIX 2001.) A pool belongs to one thread at a time; the depot to the system. Memory
-// goes back to the operating system when the depot is closed.
+// goes back to the operating system by hark__depot_trim, and when the depot is closed.
 //
 // Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because malloc
 // gives large ones back to the operating system as soon as they are free, and then each of
@@ -31,6 +31,7 @@ enum {
     POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 128 KiB; above it malloc serves
     POOL_CLASSES = POOL_SMALL_CLASSES + 4 * POOL_DOUBLINGS,
     POOL_MALLOC = POOL_CLASSES, // the class of what malloc gave and is to get back
+    DEPOT_SURPLUS = 16 << 20,   // bytes of free small blocks that are kept at least
 };
 
 struct depot;
@@ -61,6 +62,21 @@ struct pool {
 struct depot *hark__depot_open(void);
 // Every pool must be closed before. Frees all blocks, whoever has them.
 void hark__depot_close(struct depot *depot);
+
+// Has surplus called when more than DEPOT_SURPLUS bytes of small blocks are free, on the
+// thread that frees the last of them. It is called again only after trims that have ended.
+// NULL: not any more.
+void hark__depot_watch(struct depot *depot, void (*surplus)(void *arg), void *arg);
+
+enum depot_trim {
+    DEPOT_TRIMMED, // all that can go back has; surplus will be called again
+    DEPOT_TRIMS,   // there is more to do
+    DEPOT_WAITS,   // what is free now may be wanted: look again after a while
+};
+
+// One step of giving back memory that was free since the last step: some 100 us. One thread
+// at a time.
+enum depot_trim hark__depot_trim(struct depot *depot);
 
 // Gives a pool for one thread, or NULL.
 struct pool *hark__pool_open(struct depot *depot);

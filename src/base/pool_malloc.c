@@ -21,6 +21,21 @@ hark__depot_close(struct depot *depot)
     free(depot);
 }
 
+void
+hark__depot_watch(struct depot *depot, void (*surplus)(void *arg), void *arg)
+{
+    (void)depot;
+    (void)surplus;
+    (void)arg;
+}
+
+enum depot_trim
+hark__depot_trim(struct depot *depot)
+{
+    (void)depot;
+    return DEPOT_TRIMMED;
+}
+
 struct pool *
 hark__pool_open(struct depot *depot)
 {

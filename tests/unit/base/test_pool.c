@@ -4,10 +4,13 @@
 #include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "base/pool.h"
 
@@ -297,6 +300,172 @@ sizes_of_one_class_share_their_blocks(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+// ---- giving back ----
+
+enum { MANY = 400000, MANY_BYTES = 200 };
+
+static void
+count_calls(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+// Takes and gives MANY blocks; what is at the places that keep(i) stays in use.
+static void
+take_and_give(struct fixture *f, struct held *held, size_t keep_every)
+{
+    fill(f->here, held, MANY, MANY_BYTES);
+    for (size_t i = 0; i < MANY; i++) {
+        if (keep_every == 0 || i % keep_every != 0) {
+            hark__pool_free(f->there, held[i].block, held[i].size_class);
+            held[i].block = NULL;
+        }
+    }
+}
+
+static size_t
+resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long all = 0, resident = 0;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu %lu", &all, &resident), 2);
+    fclose(file);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+// As a worker would, until all is given back.
+static void
+trim(struct depot *depot)
+{
+    enum depot_trim state;
+    unsigned waits = 0;
+
+    while ((state = hark__depot_trim(depot)) != DEPOT_TRIMMED) {
+        waits += state == DEPOT_WAITS;
+        assert_in_range(waits, 0, 2);
+    }
+}
+
+static void
+free_blocks_go_back_to_the_operating_system(void **state)
+{
+    struct fixture *f = *state;
+    struct held *held = test_calloc(MANY, sizeof *held);
+    unsigned calls = 0;
+
+    hark__depot_watch(f->depot, count_calls, &calls);
+    for (unsigned round = 1; round <= 3; round++) {
+        size_t before = resident_bytes();
+
+        take_and_give(f, held, 0);
+        if (calls == 0) {
+            break; // malloc's, in sanitizer builds
+        }
+        assert_int_equal(calls, round);
+        trim(f->depot);
+        assert_true(resident_bytes() < before + MANY * MANY_BYTES / 4);
+    }
+    test_free(held);
+}
+
+static void
+blocks_in_use_keep_their_memory_and_others_are_used_again(void **state)
+{
+    enum { KEEP_EVERY = 5000 };
+    struct fixture *f = *state;
+    struct held *held = test_calloc(MANY, sizeof *held);
+    struct held *more = test_calloc(MANY, sizeof *more);
+    unsigned calls = 0;
+
+    hark__depot_watch(f->depot, count_calls, &calls);
+    take_and_give(f, held, KEEP_EVERY);
+    trim(f->depot);
+    // No block is given twice, and none that is gone.
+    fill(f->here, more, MANY, MANY_BYTES);
+    assert_untouched(more, MANY, MANY_BYTES);
+    for (size_t i = 0; i < MANY; i++) {
+        hark__pool_free(f->here, more[i].block, more[i].size_class);
+        if (held[i].block != NULL) {
+            for (size_t at = 0; at < MANY_BYTES; at++) {
+                assert_int_equal(held[i].block[at], pattern(i));
+            }
+            hark__pool_free(f->here, held[i].block, held[i].size_class);
+        }
+    }
+    trim(f->depot);
+    test_free(more);
+    test_free(held);
+}
+
+// Blocks come and go on two threads at every step of trims.
+static void *
+take_and_give_for_a_while(void *arg)
+{
+    enum { ROUNDS = 300, AT_ONCE = 20000 };
+    struct pool *pool = arg;
+    struct held *held = calloc(AT_ONCE, sizeof *held);
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        size_t size = 64 + round % 7 * 64;
+
+        for (size_t i = 0; i < AT_ONCE; i++) {
+            held[i].block = hark__pool_alloc(pool, size, &held[i].size_class);
+            memset(held[i].block, pattern(i), size);
+        }
+        for (size_t i = 0; i < AT_ONCE; i++) {
+            if (held[i].block[0] != pattern(i)
+                || held[i].block[size - 1] != pattern(i)) {
+                abort();
+            }
+            hark__pool_free(pool, held[i].block, held[i].size_class);
+        }
+    }
+    free(held);
+    return NULL;
+}
+
+static void
+trims_go_on_beside_threads_that_take_and_give(void **state)
+{
+    struct fixture *f = *state;
+    struct held *held = test_calloc(MANY, sizeof *held);
+    unsigned calls = 0;
+    pthread_t thread;
+
+    hark__depot_watch(f->depot, count_calls, &calls);
+    take_and_give(f, held, 0);
+    assert_int_equal(pthread_create(&thread, NULL, take_and_give_for_a_while, f->here),
+                     0);
+    for (unsigned i = 0; i < 20000; i++) {
+        (void)hark__depot_trim(f->depot);
+    }
+    pthread_join(thread, NULL);
+    test_free(held);
+}
+
+static void
+depot_closes_in_the_middle_of_a_trim(void **state)
+{
+    struct held *held = test_calloc(MANY, sizeof *held);
+
+    (void)state;
+    for (unsigned steps = 1; steps < 400; steps = steps * 3 / 2 + 1) {
+        struct fixture *f = NULL;
+        unsigned calls = 0;
+
+        setup((void **)&f);
+        hark__depot_watch(f->depot, count_calls, &calls);
+        take_and_give(f, held, 0);
+        for (unsigned i = 0; i < steps; i++) {
+            (void)hark__depot_trim(f->depot);
+        }
+        teardown((void **)&f);
+    }
+    test_free(held);
+}
+
 int
 main(void)
 {
@@ -311,6 +480,13 @@ main(void)
         TEST(live_blocks_stay_apart_while_others_come_and_go),
         TEST(what_a_closed_pool_held_serves_another),
         TEST(sizes_of_one_class_share_their_blocks),
+        cmocka_unit_test_setup_teardown(free_blocks_go_back_to_the_operating_system,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            blocks_in_use_keep_their_memory_and_others_are_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(trims_go_on_beside_threads_that_take_and_give,
+                                        setup, teardown),
+        cmocka_unit_test(depot_closes_in_the_middle_of_a_trim),
     };
     return cmocka_run_group_tests_name("base/pool", tests, NULL, NULL);
 }
