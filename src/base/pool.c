@@ -197,6 +197,7 @@ map(size_t bytes, int flags)
     uintptr_t start = (uintptr_t)mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                                       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
+    // cppcheck-suppress memleak // the caller's, as a number
     return start == (uintptr_t)MAP_FAILED ? 0 : start;
 }
 
