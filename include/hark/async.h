@@ -267,7 +267,7 @@ typedef struct hark_job {
 //         hark_result_future(ctx, hark_ask(ctx, *(hark_ref *)arg, price_of, .n = 7));
 //     }
 //     ...
-//     hark_future f = hark_retry(ctx, NULL, get_price, &self->shop);
+//     hark_future f = hark_retry(ctx, get_price, &self->shop, NULL);
 #define HARK_JOB(name) HARK_JOB_WITH(name, NULL)
 // HARK_JOB_WITH(name, drop): the same, with arg's destructor, such as free.
 #define HARK_JOB_WITH(name, drop_arg)                                                  \
@@ -306,11 +306,11 @@ HARK_API bool hark_is_retryable(const hark_error *error, void *arg);
 // text tells the last error: an attempt in flight is closed then. Takes arg, also on
 // error. HARK_EINVAL too: factor under 1, jitter over 100.
 HARK_CHECKED hark_future hark_retry_at(hark_ctx *ctx, const char *site,
-                                       const hark_retry_options *options,
-                                       const hark_job *job, void *arg);
-// hark_retry(ctx, options, name, arg): retries HARK_JOB(name). options may be NULL.
-#define hark_retry(ctx, options, name, arg)                                            \
-    hark_retry_at(ctx, HARK_HERE, options, &name##_job, arg)
+                                       const hark_job *job, void *arg,
+                                       const hark_retry_options *options);
+// hark_retry(ctx, name, arg, options): retries HARK_JOB(name). options may be NULL.
+#define hark_retry(ctx, name, arg, ...)                                                \
+    hark_retry_at(ctx, HARK_HERE, &name##_job, arg, __VA_ARGS__)
 
 // How a hedge is done. All zero is a good default.
 typedef struct hark_hedge_options {
@@ -322,11 +322,11 @@ typedef struct hark_hedge_options {
 // has failed. Succeeds as the first that does, and closes the others; fails with the last
 // error when all have failed. For what may be done twice. Takes arg, also on error.
 HARK_CHECKED hark_future hark_hedge_at(hark_ctx *ctx, const char *site,
-                                       const hark_hedge_options *options,
-                                       const hark_job *job, void *arg);
-// hark_hedge(ctx, options, name, arg): hedges HARK_JOB(name). options may be NULL.
-#define hark_hedge(ctx, options, name, arg)                                            \
-    hark_hedge_at(ctx, HARK_HERE, options, &name##_job, arg)
+                                       const hark_job *job, void *arg,
+                                       const hark_hedge_options *options);
+// hark_hedge(ctx, name, arg, options): hedges HARK_JOB(name). options may be NULL.
+#define hark_hedge(ctx, name, arg, ...)                                                \
+    hark_hedge_at(ctx, HARK_HERE, &name##_job, arg, __VA_ARGS__)
 
 // ---- many inputs, few at a time ----
 
@@ -344,20 +344,20 @@ HARK_MESSAGE(hark_each_done, (u64, count), (u64, failed))
 // keep_going, the first failure ends it with that error, closes those in flight and starts
 // no more. Replies are let go of at once. Takes arg, also on error.
 HARK_CHECKED hark_future hark_for_each_at(hark_ctx *ctx, const char *site, size_t count,
-                                          const hark_each_options *options,
-                                          const hark_job *job, void *arg);
-// hark_for_each(ctx, count, options, name, arg): HARK_JOB(name) for each.
-#define hark_for_each(ctx, count, options, name, arg)                                  \
-    hark_for_each_at(ctx, HARK_HERE, count, options, &name##_job, arg)
+                                          const hark_job *job, void *arg,
+                                          const hark_each_options *options);
+// hark_for_each(ctx, count, name, arg, options): HARK_JOB(name) for each.
+#define hark_for_each(ctx, count, name, arg, ...)                                      \
+    hark_for_each_at(ctx, HARK_HERE, count, &name##_job, arg, __VA_ARGS__)
 
 // The same, and keeps each end until it is dropped itself, in the order of the inputs:
 // hark_future_member(ctx, future, index) gives it. Each counts against the future limit.
 HARK_CHECKED hark_future hark_map_each_at(hark_ctx *ctx, const char *site, size_t count,
-                                          const hark_each_options *options,
-                                          const hark_job *job, void *arg);
-// hark_map_each(ctx, count, options, name, arg)
-#define hark_map_each(ctx, count, options, name, arg)                                  \
-    hark_map_each_at(ctx, HARK_HERE, count, options, &name##_job, arg)
+                                          const hark_job *job, void *arg,
+                                          const hark_each_options *options);
+// hark_map_each(ctx, count, name, arg, options)
+#define hark_map_each(ctx, count, name, arg, ...)                                      \
+    hark_map_each_at(ctx, HARK_HERE, count, &name##_job, arg, __VA_ARGS__)
 
 HARK_END_DECLS
 

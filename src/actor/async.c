@@ -591,8 +591,8 @@ fill_in_retry(hark_retry_options *options)
 }
 
 hark_future
-hark_retry_at(hark_ctx *ctx, const char *site, const hark_retry_options *given,
-              const hark_job *job, void *arg)
+hark_retry_at(hark_ctx *ctx, const char *site, const hark_job *job, void *arg,
+              const hark_retry_options *given)
 {
     hark_retry_options options = given != NULL ? *given : (hark_retry_options){0};
     struct futures *futures = take_job(ctx, job, arg, "hark_retry");
@@ -609,8 +609,8 @@ hark_retry_at(hark_ctx *ctx, const char *site, const hark_retry_options *given,
 }
 
 hark_future
-hark_hedge_at(hark_ctx *ctx, const char *site, const hark_hedge_options *given,
-              const hark_job *job, void *arg)
+hark_hedge_at(hark_ctx *ctx, const char *site, const hark_job *job, void *arg,
+              const hark_hedge_options *given)
 {
     hark_hedge_options options = given != NULL ? *given : (hark_hedge_options){0};
     struct futures *futures = take_job(ctx, job, arg, "hark_hedge");
@@ -649,15 +649,15 @@ open_each(hark_ctx *ctx, const char *site, size_t count, const hark_each_options
 }
 
 hark_future
-hark_for_each_at(hark_ctx *ctx, const char *site, size_t count,
-                 const hark_each_options *options, const hark_job *job, void *arg)
+hark_for_each_at(hark_ctx *ctx, const char *site, size_t count, const hark_job *job,
+                 void *arg, const hark_each_options *options)
 {
     return open_each(ctx, site, count, options, false, job, arg, "hark_for_each");
 }
 
 hark_future
-hark_map_each_at(hark_ctx *ctx, const char *site, size_t count,
-                 const hark_each_options *options, const hark_job *job, void *arg)
+hark_map_each_at(hark_ctx *ctx, const char *site, size_t count, const hark_job *job,
+                 void *arg, const hark_each_options *options)
 {
     return open_each(ctx, site, count, options, true, job, arg, "hark_map_each");
 }

@@ -84,7 +84,15 @@ run_out(struct computed *computed, void *turn, const struct future *alarm)
     }
     snprintf(text, sizeof text, "timed out after %" PRIu32 " ms",
              ((struct timeout *)computed)->ms);
-    computed->future->ended_ns = alarm != NULL ? alarm->ended_ns : 0;
+    if (alarm != NULL) {
+        struct future *result = computed->future;
+
+        // The coarse clock may have given the input a later start; see start.
+        if (result->started_ns > alarm->started_ns) {
+            result->started_ns = alarm->started_ns;
+        }
+        result->ended_ns = alarm->ended_ns;
+    }
     hark__computed_fail(computed, turn, HARK_ETIMEOUT, stage, text);
 }
 
