@@ -140,7 +140,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 #define HARK_RECOVER(name) HARK_RECOVER_WITH(name, NULL)
 #define HARK_RECOVER_WITH(name, drop_arg)                                              \
     static void name##_on_recover(hark_ctx *ctx, const hark_error *error, void *arg);  \
-    static const hark_step name##_recover = {                                      \
+    static const hark_step name##_recover = {                                          \
         .type = NULL,                                                                  \
         .on_reply = NULL,                                                              \
         .on_error = name##_on_recover,                                                 \
@@ -175,7 +175,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
         (void)reply;                                                                   \
         name##_at_end(ctx, NULL, arg);                                                 \
     }                                                                                  \
-    static const hark_step name##_finally = {                                      \
+    static const hark_step name##_finally = {                                          \
         .type = NULL,                                                                  \
         .on_reply = name##_after_reply,                                                \
         .on_error = name##_at_end,                                                     \
@@ -195,7 +195,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
     {                                                                                  \
         step##_on(ctx, (const reply *)msg, arg);                                       \
     }                                                                                  \
-    static const hark_step step = {                                                \
+    static const hark_step step = {                                                    \
         .type = &reply##_type,                                                         \
         .on_reply = step##_run,                                                        \
         .on_error = NULL,                                                              \

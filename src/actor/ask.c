@@ -35,7 +35,8 @@ make_futures(hark_ctx *ctx)
     struct extra *extra = hark__ctx_extra(ctx);
 
     if (extra != NULL && extra->futures == NULL) {
-        extra->futures = hark__futures_new(ctx->node->limits.futures, ctx->node->env, &host);
+        extra->futures =
+            hark__futures_new(ctx->node->limits.futures, ctx->node->env, &host);
     }
     return extra != NULL ? extra->futures : NULL;
 }

@@ -36,13 +36,13 @@ refuse_null(hark_ctx *ctx, const char *call)
     return refuse(ctx, HARK_EINVAL, call, "null argument");
 }
 
-// Why nothing was opened.
+// Why nothing was opened. What opens two has let go of the first one again.
 static hark_future
 refuse_full(hark_ctx *ctx, const char *call)
 {
     const struct futures *futures = ctx_futures(ctx);
 
-    return futures != NULL && futures->open_count >= futures->limit
+    return futures != NULL && futures->open_count + 1 >= futures->limit
                ? refuse(ctx, HARK_ELIMIT, call, "too many open futures")
                : refuse(ctx, HARK_ENOMEM, call, "no memory");
 }
@@ -88,7 +88,8 @@ open_own(hark_ctx *ctx, const char *site, const char *call)
 {
     struct futures *futures = hark__own_futures(ctx);
     struct future *future =
-        futures != NULL ? hark__future_open(futures, ctx_pool(ctx), HARK_FOREVER) : NULL;
+        futures != NULL ? hark__future_open(futures, ctx_pool(ctx), HARK_FOREVER)
+                        : NULL;
 
     if (future == NULL) {
         refuse_full(ctx, call);
@@ -102,8 +103,7 @@ open_own(hark_ctx *ctx, const char *site, const char *call)
 hark_future
 hark_future_new_at(hark_ctx *ctx, const char *site)
 {
-    struct future *future =
-        ctx != NULL ? open_own(ctx, site, "hark_future_new") : NULL;
+    struct future *future = ctx != NULL ? open_own(ctx, site, "hark_future_new") : NULL;
 
     return future != NULL ? hark__own_name(ctx, future) : no_future;
 }
@@ -427,8 +427,7 @@ open_all(hark_ctx *ctx, const hark_future *futures, size_t count, enum all_mode 
     if (table == NULL) {
         return no_future;
     }
-    hark_err err =
-        hark__all_open(table, ctx_pool(ctx), futures, count, mode, &future);
+    hark_err err = hark__all_open(table, ctx_pool(ctx), futures, count, mode, &future);
     return err == HARK_OK ? hark__own_name(ctx, future)
                           : refuse(ctx, err, call, hark_err_text(err));
 }
@@ -545,8 +544,8 @@ take_job(hark_ctx *ctx, const hark_job *job, void *arg, const char *call)
 
 // future: NULL: it could not be opened.
 static hark_future
-give_or_drop(hark_ctx *ctx, struct future *future, const char *site, const hark_job *job,
-             void *arg, const char *call)
+give_or_drop(hark_ctx *ctx, struct future *future, const char *site,
+             const hark_job *job, void *arg, const char *call)
 {
     if (future == NULL) {
         refuse_full(ctx, call);
@@ -601,7 +600,8 @@ hark_retry_at(hark_ctx *ctx, const char *site, const hark_job *job, void *arg,
         return no_future;
     }
     if (!(options.factor >= 0) || !fill_in_retry(&options)) {
-        refuse(ctx, HARK_EINVAL, "hark_retry", "a factor under 1, or a jitter over 100");
+        refuse(ctx, HARK_EINVAL, "hark_retry",
+               "a factor under 1, or a jitter over 100");
         return drop_job(job, arg);
     }
     return give_or_drop(ctx, hark__retry_open(futures, ctx, &options, job, arg), site,

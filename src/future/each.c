@@ -144,7 +144,8 @@ fill(struct each *each, void *turn)
         struct input *lane = &each->computed.inputs[each->free_lane];
         size_t index = each->started++;
 
-        if (!hark__work_run(&each->work, &each->computed, lane, index, &outcome, turn)) {
+        if (!hark__work_run(&each->work, &each->computed, lane, index, &outcome,
+                            turn)) {
             return;
         }
         if (outcome.kind == OUTCOME_FUTURE) {

@@ -34,7 +34,8 @@ note(struct first *first, const hark_error *error)
 }
 
 static void
-fail(struct first *first, void *turn, const hark_error *last, const struct future *blame)
+fail(struct first *first, void *turn, const hark_error *last,
+     const struct future *blame)
 {
     struct computed *computed = &first->computed;
     char text[FAULTS_SIZE + 40];
@@ -78,8 +79,8 @@ hark__first_open(struct futures *futures, void *turn, const hark_future *members
     if (futures->open_count >= futures->limit) {
         return HARK_ELIMIT;
     }
-    struct first *first = hark__computed_new(futures, futures->host->pool_of(turn), &ops,
-                                             sizeof *first, count);
+    struct first *first = hark__computed_new(futures, futures->host->pool_of(turn),
+                                             &ops, sizeof *first, count);
     if (first == NULL) {
         return HARK_ENOMEM;
     }

@@ -100,9 +100,9 @@ struct futures {
         struct list list;
     } lists[FUTURE_TIMEOUT_LISTS]; // the last one also takes all other lengths, sorted
     struct list fresh;             // opened in this turn
-    struct list ready; // done, with a waiter still to be told; or to be woken
-    bool ending;       // hark__futures_free is at work: waiters are only dropped
-    bool closing;      // the loop over doomed is at work
+    struct list ready;       // done, with a waiter still to be told; or to be woken
+    bool ending;             // hark__futures_free is at work: waiters are only dropped
+    bool closing;            // the loop over doomed is at work
     struct computed *doomed; // whose futures were closed: theirs are still to be
     struct outcome *outcome; // of the callback that runs; NULL: none does
     struct env *env;

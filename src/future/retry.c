@@ -68,7 +68,8 @@ next_pause_ms(struct retry *retry)
     retry->delay_ms = pause_ms * retry->options.factor;
     if (retry->options.jitter_percent > 0) {
         // 53 bits: what a double holds.
-        double part = (double)(env->ops->random(env) >> 11) / (double)(UINT64_C(1) << 53);
+        double part =
+            (double)(env->ops->random(env) >> 11) / (double)(UINT64_C(1) << 53);
 
         pause_ms -= pause_ms * retry->options.jitter_percent / 100 * part;
     }
@@ -193,7 +194,8 @@ hark__retry_open(struct futures *futures, void *turn, const hark_retry_options *
                  const hark_job *job, void *arg)
 {
     struct pool *pool = futures->host->pool_of(turn);
-    struct retry *retry = hark__computed_new(futures, pool, &ops, sizeof *retry, INPUTS);
+    struct retry *retry =
+        hark__computed_new(futures, pool, &ops, sizeof *retry, INPUTS);
 
     if (retry == NULL) {
         return NULL;

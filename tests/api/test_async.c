@@ -76,25 +76,32 @@ ask_n(hark_ctx *ctx, hark_ref to, int64_t n)
 
 // ---- steps ----
 
-HARK_MAP_WITH(twice, answer, count_drop) {
+HARK_MAP_WITH(twice, answer, count_drop)
+{
     hark_result(ctx, answer, .n = msg->n * 2);
 }
-HARK_MAP(as_stall, stall) {
+HARK_MAP(as_stall, stall)
+{
     hark_result(ctx, answer, .n = -1);
 }
-HARK_MAP_WITH(silent, answer, count_drop) {
+HARK_MAP_WITH(silent, answer, count_drop)
+{
     calls++;
 }
-HARK_MAP_WITH(refuse, answer, count_drop) {
+HARK_MAP_WITH(refuse, answer, count_drop)
+{
     hark_fail_with(ctx, HARK_EUSER + 3, "no %d", (int)msg->n);
 }
-HARK_MAP_WITH(ask_again, answer, count_drop) {
+HARK_MAP_WITH(ask_again, answer, count_drop)
+{
     hark_result_future(ctx, ask_n(ctx, whom, msg->n));
 }
-HARK_MAP_WITH(ask_in_vain, answer, count_drop) {
+HARK_MAP_WITH(ask_in_vain, answer, count_drop)
+{
     hark_result_future(ctx, ask_n(ctx, whom, -1));
 }
-HARK_MAP(answer_twice, answer) {
+HARK_MAP(answer_twice, answer)
+{
     assert_int_equal(hark_result(ctx, answer, .n = 1), HARK_OK);
     assert_int_equal(hark_result(ctx, answer, .n = 2), HARK_ENOASK);
     assert_int_equal(hark_fail_with(ctx, HARK_EUSER, "late"), HARK_ENOASK);
@@ -102,7 +109,8 @@ HARK_MAP(answer_twice, answer) {
     assert_int_equal(hark_result_future(ctx, f), HARK_ENOASK);
     hark_future_drop(ctx, f);
 }
-HARK_MAP(wait_inside, answer) {
+HARK_MAP(wait_inside, answer)
+{
     hark_future f = ask_n(ctx, whom, 1);
     assert_null(hark_await(ctx, f, answer));
     assert_int_equal(hark_error_of(ctx)->code, HARK_ENOTSUP);
@@ -111,28 +119,34 @@ HARK_MAP(wait_inside, answer) {
     hark_future_drop(ctx, f);
     hark_result(ctx, answer, .n = 5);
 }
-HARK_MAP(nest, answer) { // a whole chain inside
+HARK_MAP(nest, answer)
+{ // a whole chain inside
     hark_future f = hark_map(ctx, ask_n(ctx, whom, msg->n), twice, NULL);
     hark_result_future(ctx, hark_map(ctx, f, twice, NULL));
 }
-HARK_MAP_WITH(drop_own_result, answer, count_drop) {
+HARK_MAP_WITH(drop_own_result, answer, count_drop)
+{
     hark_future_drop(ctx, made[0]);
     assert_int_equal(drops, arg != NULL ? 1 : 0); // not ours while we are at work
     assert_int_equal(msg->n, 2);
     hark_result(ctx, answer, .n = 1);
 }
-HARK_RECOVER_WITH(heal, count_drop) {
+HARK_RECOVER_WITH(heal, count_drop)
+{
     hark_result(ctx, answer, .n = error->code);
 }
-HARK_RECOVER_WITH(heal_stale_only, count_drop) {
+HARK_RECOVER_WITH(heal_stale_only, count_drop)
+{
     if (error->code == HARK_ESTALE) {
         hark_result(ctx, answer, .n = error->code);
     }
 }
-HARK_RECOVER_WITH(ask_instead, count_drop) {
+HARK_RECOVER_WITH(ask_instead, count_drop)
+{
     hark_result_future(ctx, ask_n(ctx, whom, 10));
 }
-HARK_RECOVER(check_origin) {
+HARK_RECOVER(check_origin)
+{
     assert_string_equal(error->type, "question");
     assert_non_null(strstr(error->site, "test_async.c:"));
     assert_string_equal(error->text, "negative: -1");
@@ -140,23 +154,29 @@ HARK_RECOVER(check_origin) {
     assert_true(hark_ref_equal(error->target, whom));
     hark_result(ctx, answer, .n = 1);
 }
-HARK_TAP_WITH(look, answer, count_drop) {
+HARK_TAP_WITH(look, answer, count_drop)
+{
     calls += (int)msg->n;
     hark_result(ctx, answer, .n = 1000); // for nothing
 }
-HARK_TAP(look_and_fail, answer) {
+HARK_TAP(look_and_fail, answer)
+{
     hark_fail_with(ctx, HARK_EUSER + 1, "looked, and failed");
 }
-HARK_TAP(look_and_ask, answer) {
+HARK_TAP(look_and_ask, answer)
+{
     hark_result_future(ctx, ask_n(ctx, whom, 1));
 }
-HARK_FINALLY_WITH(clean_up, count_drop) {
+HARK_FINALLY_WITH(clean_up, count_drop)
+{
     calls += error != NULL ? 100 : 1;
 }
-HARK_FINALLY(clean_up_slowly) {
+HARK_FINALLY(clean_up_slowly)
+{
     hark_result_future(ctx, hark_delay(ctx, 1));
 }
-HARK_FINALLY(clean_up_and_fail) {
+HARK_FINALLY(clean_up_and_fail)
+{
     hark_fail_with(ctx, HARK_EUSER + 2, "cannot clean up");
 }
 
@@ -225,8 +245,8 @@ map_of_nothing(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
     (void)hark_reply(ctx, answer); // leaves no error behind
-    return hark_map(ctx, hark_future_failed(ctx, HARK_EUSER + 9, "as %s", "made"), twice,
-                    NULL);
+    return hark_map(ctx, hark_future_failed(ctx, HARK_EUSER + 9, "as %s", "made"),
+                    twice, NULL);
 }
 
 static hark_future
@@ -319,10 +339,12 @@ step_whose_input_is_dropped(hark_ctx *ctx, hark_ref to)
 
 // ---- many at once ----
 
-HARK_MAP(count_of_all, hark_all_done) {
+HARK_MAP(count_of_all, hark_all_done)
+{
     hark_result(ctx, answer, .n = msg->count);
 }
-HARK_MAP(sum_of_all, hark_all_done) { // the members stay until we return
+HARK_MAP(sum_of_all, hark_all_done)
+{ // the members stay until we return
     int64_t sum = 0;
 
     for (uint32_t i = 0; i < 4; i++) {
@@ -336,7 +358,8 @@ HARK_MAP(sum_of_all, hark_all_done) { // the members stay until we return
     assert_int_equal(hark_future_member(ctx, made[8], 4).id, 0);
     hark_result(ctx, answer, .n = sum);
 }
-HARK_RECOVER(look_at_the_rest) { // of the four, the third failed, the fourth is open
+HARK_RECOVER(look_at_the_rest)
+{ // of the four, the third failed, the fourth is open
     int64_t open = 0;
 
     for (int i = 0; i < 4; i++) {
@@ -473,7 +496,8 @@ race_of_done_ones(hark_ctx *ctx, hark_ref to)
 
 // ---- time ----
 
-HARK_MAP(unit_to_answer, hark_unit) {
+HARK_MAP(unit_to_answer, hark_unit)
+{
     hark_result(ctx, answer, .n = 3);
 }
 
@@ -510,27 +534,32 @@ timeout_forever(hark_ctx *ctx, hark_ref to)
     return hark_timeout(ctx, ask_n(ctx, to, -4), HARK_FOREVER);
 }
 
-HARK_JOB_WITH(try_flaky, count_drop) {
+HARK_JOB_WITH(try_flaky, count_drop)
+{
     calls++;
-    hark_result_future(ctx, hark_ask(ctx, whom, flaky, .failures = 2,
-                                     .code = HARK_ELIMIT));
+    hark_result_future(ctx,
+                       hark_ask(ctx, whom, flaky, .failures = 2, .code = HARK_ELIMIT));
 }
-HARK_JOB_WITH(try_bad, count_drop) {
+HARK_JOB_WITH(try_bad, count_drop)
+{
     calls++;
     hark_result_future(ctx, ask_n(ctx, whom, -1));
 }
-HARK_JOB_WITH(try_stall, count_drop) {
+HARK_JOB_WITH(try_stall, count_drop)
+{
     calls++;
     hark_result_future(ctx, hark_ask_within(ctx, HARK_SECONDS(60), whom, stall));
 }
-HARK_JOB_WITH(third_time_at_once, count_drop) {
+HARK_JOB_WITH(third_time_at_once, count_drop)
+{
     if (index < 2) {
         hark_fail_with(ctx, HARK_ENONODE, "attempt %zu", index);
     } else {
         hark_result(ctx, answer, .n = (int64_t)index);
     }
 }
-HARK_JOB_WITH(give_nothing, count_drop) {
+HARK_JOB_WITH(give_nothing, count_drop)
+{
     calls++;
 }
 
@@ -541,7 +570,8 @@ retry_all_but_limits(const hark_error *error, void *arg)
     return error->code != HARK_ELIMIT;
 }
 
-static const hark_retry_options quick = {.delay_ms = 1, .jitter_percent = HARK_JITTER_NONE};
+static const hark_retry_options quick = {.delay_ms = 1,
+                                         .jitter_percent = HARK_JITTER_NONE};
 
 static hark_future
 retry_until_it_works(hark_ctx *ctx, hark_ref to)
@@ -589,7 +619,8 @@ retry_of_nothing(hark_ctx *ctx, hark_ref to)
     return hark_retry(ctx, give_nothing, NULL, &quick);
 }
 
-HARK_JOB_WITH(slow_then_quick, count_drop) {
+HARK_JOB_WITH(slow_then_quick, count_drop)
+{
     calls++;
     if (index == 0) {
         hark_result_future(ctx, hark_ask(ctx, whom, stall));
@@ -597,7 +628,8 @@ HARK_JOB_WITH(slow_then_quick, count_drop) {
         hark_result_future(ctx, ask_n(ctx, whom, (int64_t)index));
     }
 }
-HARK_JOB_WITH(quick, count_drop) {
+HARK_JOB_WITH(quick, count_drop)
+{
     calls++;
     hark_result_future(ctx, ask_n(ctx, whom, 60));
 }
@@ -613,34 +645,40 @@ static hark_future
 hedge_that_needs_no_second(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
-    return hark_hedge(ctx, quick, NULL, &(hark_hedge_options){.delay_ms = HARK_FOREVER});
+    return hark_hedge(ctx, quick, NULL,
+                      &(hark_hedge_options){.delay_ms = HARK_FOREVER});
 }
 
 static hark_future
 hedge_of_failures(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
-    return hark_hedge(ctx, try_bad, NULL, &(hark_hedge_options){.delay_ms = HARK_FOREVER, .attempts = 3});
+    return hark_hedge(ctx, try_bad, NULL,
+                      &(hark_hedge_options){.delay_ms = HARK_FOREVER, .attempts = 3});
 }
 
 static hark_future
 hedge_of_results_at_once(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
-    return hark_hedge(ctx, third_time_at_once, NULL, &(hark_hedge_options){.attempts = 3});
+    return hark_hedge(ctx, third_time_at_once, NULL,
+                      &(hark_hedge_options){.attempts = 3});
 }
 
 // ---- many inputs ----
 
-HARK_FINALLY(leave_flight) {
+HARK_FINALLY(leave_flight)
+{
     in_flight--;
 }
-HARK_JOB_WITH(ask_index, count_drop) {
+HARK_JOB_WITH(ask_index, count_drop)
+{
     most_in_flight = ++in_flight > most_in_flight ? in_flight : most_in_flight;
     hark_result_future(
         ctx, hark_finally(ctx, ask_n(ctx, whom, (int64_t)index), leave_flight, NULL));
 }
-HARK_JOB_WITH(every_third_fails, count_drop) {
+HARK_JOB_WITH(every_third_fails, count_drop)
+{
     calls++;
     if (index % 3 == 2) {
         hark_result_future(ctx, ask_n(ctx, whom, -(int64_t)index));
@@ -650,7 +688,8 @@ HARK_JOB_WITH(every_third_fails, count_drop) {
         hark_result_future(ctx, ask_n(ctx, whom, (int64_t)index));
     }
 }
-HARK_JOB_WITH(fail_at_once, count_drop) {
+HARK_JOB_WITH(fail_at_once, count_drop)
+{
     calls++;
     if (index == 3) {
         hark_fail_with(ctx, HARK_EUSER + 8, "input %zu", index);
@@ -658,7 +697,8 @@ HARK_JOB_WITH(fail_at_once, count_drop) {
         hark_result(ctx, answer, .n = (int64_t)index);
     }
 }
-HARK_JOB(stall_or_fail) {
+HARK_JOB(stall_or_fail)
+{
     if (index == 2) {
         hark_result_future(ctx, ask_n(ctx, whom, -2));
     } else {
@@ -666,10 +706,12 @@ HARK_JOB(stall_or_fail) {
     }
 }
 
-HARK_MAP(counts, hark_each_done) {
+HARK_MAP(counts, hark_each_done)
+{
     hark_result(ctx, answer, .n = (int64_t)(msg->count * 1000 + msg->failed));
 }
-HARK_MAP(in_order, hark_each_done) {
+HARK_MAP(in_order, hark_each_done)
+{
     for (size_t i = 0; i < msg->count; i++) {
         hark_future m = hark_future_member(ctx, made[8], i);
         const answer *a = hark_future_get(ctx, m, answer);
@@ -680,7 +722,8 @@ HARK_MAP(in_order, hark_each_done) {
     assert_int_equal(hark_future_member(ctx, made[8], msg->count).id, 0);
     hark_result(ctx, answer, .n = most_in_flight);
 }
-HARK_MAP(some_failed, hark_each_done) {
+HARK_MAP(some_failed, hark_each_done)
+{
     for (size_t i = 0; i < msg->count; i++) {
         hark_future m = hark_future_member(ctx, made[8], i);
         const hark_error *error = hark_future_error(ctx, m);
@@ -693,7 +736,8 @@ HARK_MAP(some_failed, hark_each_done) {
     }
     hark_result(ctx, answer, .n = (int64_t)msg->failed);
 }
-HARK_RECOVER(see_those_in_flight_closed) {
+HARK_RECOVER(see_those_in_flight_closed)
+{
     assert_int_equal(hark_future_error(ctx, made[0])->code, HARK_ESTALE);
     assert_int_equal(hark_future_error(ctx, made[1])->code, HARK_ESTALE);
     assert_string_equal(error->text, "negative: -2");
@@ -719,7 +763,8 @@ for_each_that_goes_on(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
     return hark_map(ctx,
-                    hark_for_each(ctx, 30, every_third_fails, NULL, &(hark_each_options){.keep_going = true}),
+                    hark_for_each(ctx, 30, every_third_fails, NULL,
+                                  &(hark_each_options){.keep_going = true}),
                     counts, NULL);
 }
 
@@ -734,16 +779,16 @@ static hark_future
 for_each_that_fails_later(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
-    return hark_recover(
-        ctx, hark_for_each(ctx, 3, stall_or_fail, NULL, NULL),
-        see_those_in_flight_closed, NULL);
+    return hark_recover(ctx, hark_for_each(ctx, 3, stall_or_fail, NULL, NULL),
+                        see_those_in_flight_closed, NULL);
 }
 
 static hark_future
 map_each_in_order(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
-    made[8] = hark_map_each(ctx, 100, ask_index, NULL, &(hark_each_options){.at_most = 3});
+    made[8] =
+        hark_map_each(ctx, 100, ask_index, NULL, &(hark_each_options){.at_most = 3});
     return hark_map(ctx, made[8], in_order, NULL);
 }
 
@@ -751,7 +796,8 @@ static hark_future
 map_each_that_goes_on(hark_ctx *ctx, hark_ref to)
 {
     (void)to;
-    made[8] = hark_map_each(ctx, 30, every_third_fails, NULL, &(hark_each_options){.at_most = 4, .keep_going = true});
+    made[8] = hark_map_each(ctx, 30, every_third_fails, NULL,
+                            &(hark_each_options){.at_most = 4, .keep_going = true});
     return hark_map(ctx, made[8], some_failed, NULL);
 }
 
@@ -947,7 +993,8 @@ map_lets_an_error_pass(void **state)
 static void
 map_of_another_type_fails_with_etype(void **state)
 {
-    expect_error(state, map_of_another_type, HARK_ETYPE, "the reply is answer, not stall");
+    expect_error(state, map_of_another_type, HARK_ETYPE,
+                 "the reply is answer, not stall");
 }
 
 static void
@@ -1271,7 +1318,8 @@ retry_refuses_options_that_cannot_be(void **state)
     assert_int_equal(
         hark_retry(me, quick, NULL, &(hark_retry_options){.factor = -1}).id, 0);
     assert_int_equal(
-        hark_retry(me, quick, NULL, &(hark_retry_options){.jitter_percent = 101}).id, 0);
+        hark_retry(me, quick, NULL, &(hark_retry_options){.jitter_percent = 101}).id,
+        0);
     assert_int_equal(
         hark_hedge(me, quick, NULL, &(hark_hedge_options){.attempts = 17}).id, 0);
     assert_int_equal(hark_error_of(me)->code, HARK_EINVAL);
@@ -1431,7 +1479,8 @@ what_a_thread_leaves_open_is_dropped_once(void **state)
 
 // ---- chains ----
 
-HARK_MAP(add_one, answer) {
+HARK_MAP(add_one, answer)
+{
     hark_result(ctx, answer, .n = msg->n + 1);
 }
 
@@ -1485,7 +1534,8 @@ a_chain_of_a_million_open_links_is_dropped_without_a_stack(void **state)
 }
 
 // A loop of futures: each step gives the next one.
-HARK_MAP(count_down, answer) {
+HARK_MAP(count_down, answer)
+{
     if (msg->n == 0) {
         hark_result(ctx, answer, .n = 99);
         return;
@@ -1503,6 +1553,50 @@ a_loop_of_futures_needs_no_stack(void **state)
     hark_future last = hark_map(me, first, count_down, NULL);
 
     assert_int_equal(hark_await(me, last, answer)->n, 99);
+}
+
+// ---- limits ----
+
+static recipe *const recipes[] = {
+    map_to_a_future,
+    recover_after_steps,
+    all_succeed,
+    settled_with_a_failure,
+    any_with_a_success,
+    race_won_by_a_reply,
+    delay_once,
+    timeout_in_time,
+    retry_until_it_works,
+    hedge_won_by_the_second,
+    for_each_that_goes_on,
+    map_each_that_goes_on,
+};
+
+static void
+a_full_table_is_told_and_loses_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t limit = 1; limit < 14; limit++) {
+        struct world *w =
+            world_open(REACH_LOCAL, &(hark_options){.future_limit = limit});
+
+        whom = hark_spawn(w->here, server);
+        for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++) {
+            // In a ctx of its own: what could not be made into more is left over.
+            hark_ctx *me = hark_attach(w->here_system);
+
+            memset(made, 0, sizeof made);
+            hark_future f = recipes[i](me, whom);
+            if (f.id == 0) {
+                int code = hark_error_of(me)->code;
+                assert_true(code == HARK_ELIMIT || code == HARK_ESTALE);
+            } else {
+                (void)!hark_await(me, f, answer); // or fails with a limit inside
+            }
+            hark_detach(me);
+        }
+        world_close(w);
+    }
 }
 
 // ---- failures that nobody saw ----
@@ -1525,9 +1619,9 @@ static void
 a_failure_that_nobody_saw_is_told_once_with_its_place(void **state)
 {
     struct unseen unseen = {0};
-    struct world *w = world_open(
-        REACH_LOCAL, &(hark_options){.on_unseen_failure = note_unseen,
-                                     .on_unseen_failure_arg = &unseen});
+    struct world *w =
+        world_open(REACH_LOCAL, &(hark_options){.on_unseen_failure = note_unseen,
+                                                .on_unseen_failure_arg = &unseen});
     hark_ctx *me = w->here;
     hark_ref s = hark_spawn(me, server);
 
@@ -1632,6 +1726,7 @@ here(void)
         TEST(a_chain_of_a_million_links_needs_no_stack),
         TEST(a_chain_of_a_million_open_links_is_dropped_without_a_stack),
         TEST(a_loop_of_futures_needs_no_stack),
+        cmocka_unit_test(a_full_table_is_told_and_loses_nothing),
         cmocka_unit_test(a_failure_that_nobody_saw_is_told_once_with_its_place),
     };
 

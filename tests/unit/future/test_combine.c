@@ -760,7 +760,8 @@ static void
 callbacks_do_not_run_before_the_turn_ends(void **state)
 {
     struct fixture *f = *state;
-    struct future *result = hark__step_open(f->futures, f->pool, make_map(f), &map_step, f);
+    struct future *result =
+        hark__step_open(f->futures, f->pool, make_map(f), &map_step, f);
 
     answer(f, f->inputs[0], 1);
     assert_int_equal(f->runs, 1); // as the answer came: it is a turn of the owner

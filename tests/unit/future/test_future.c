@@ -499,8 +499,8 @@ open_all(struct fixture *f, struct future *a, struct future *b)
     const hark_future members[] = {handle(a), handle(b)};
     struct future *all = NULL;
 
-    assert_int_equal(
-        hark__all_open(f->futures, f->pool, members, 2, ALL_CANCEL, &all), HARK_OK);
+    assert_int_equal(hark__all_open(f->futures, f->pool, members, 2, ALL_CANCEL, &all),
+                     HARK_OK);
     watch(f, all, 0);
     return all;
 }
