@@ -24,9 +24,9 @@ typedef struct {
 
 static void ask_next(hark_ctx *ctx, asker *self);
 
-HARK_MAP(doubled, answer)
+HARK_MAP(passed, answer)
 {
-    hark_result(ctx, answer, .value = msg->value * 2);
+    hark_result(ctx, answer, .value = msg->value);
 }
 
 HARK_THEN(asker, told, answer) {
@@ -51,7 +51,7 @@ ask_next(hark_ctx *ctx, asker *self)
     hark_future future = hark_ask_within(ctx, HARK_SECONDS(600), self->oracle, question,
                                          .value = self->answered);
 
-    future = hark_map(ctx, future, doubled, NULL);
+    future = hark_map(ctx, future, passed, NULL);
     if (hark_then(ctx, future, asker, told, NULL) != HARK_OK) {
         fail("cannot continue an ask");
     }

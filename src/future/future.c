@@ -344,6 +344,9 @@ adopt(struct futures *futures, struct future *future, struct waiter *guardian)
 static int64_t
 start(struct futures *futures, struct env *env, struct future *future)
 {
+    if (future->timeout_ms == HARK_FOREVER && future->asked == NULL) {
+        return INT64_MAX; // it is no ask, whose errors say how long it took
+    }
     if (future->timeout_ms < EXACT_MS) {
         future->started_ns = hark__env_now(env);
     } else {

@@ -26,12 +26,13 @@ source_of(const struct step *step)
 }
 
 static void
-fail_type(struct step *step, void *turn, const struct future *source)
+fail_type(struct step *step, void *turn, const struct future *source,
+          const hark_type *expected)
 {
     char text[TEXT_SIZE];
 
     snprintf(text, sizeof text, "the reply is %s, not %s", source->message->type->name,
-             step->what->type->name);
+             expected->name);
     hark__future_blame(step->computed.futures, step->computed.future, source);
     hark__computed_fail(&step->computed, turn, HARK_ETYPE, HARK_STAGE_REPLY_LOST, text);
 }
@@ -66,18 +67,15 @@ use(struct step *step, void *turn, struct outcome *outcome, int code)
 static void
 run_on_reply(struct step *step, void *turn, struct future *source)
 {
-    const hark_type *type = step->what->type;
-    const void *reply = type == NULL || source->message->type == type
-                            ? source->message + 1
-                            : hark_message_as(source->message, type);
+    const hark_type *expected = step->what->type;
     struct outcome outcome;
 
-    if (reply == NULL) {
-        fail_type(step, turn, source);
+    if (expected != NULL && hark_message_as(source->message, expected) == NULL) {
+        fail_type(step, turn, source, expected);
         return;
     }
     hark__outcome_begin(&outcome, &step->computed, &step->computed.inputs[FOLLOWED]);
-    step->what->on_reply(turn, reply, step->arg);
+    step->what->on_reply(turn, source->message + 1, step->arg);
     if (hark__outcome_end(&outcome, turn)) {
         use(step, turn, &outcome, HARK_OK);
     }
@@ -152,15 +150,15 @@ static const struct computed_ops ops = {ended, fini, NULL};
 
 struct future *
 hark__step_open(struct futures *futures, struct pool *pool, struct future *input,
-                const hark_step *what, void *arg)
+                const hark_step *step, void *arg)
 {
-    struct step *step = hark__computed_new(futures, pool, &ops, sizeof *step, INPUTS);
+    struct step *made = hark__computed_new(futures, pool, &ops, sizeof *made, INPUTS);
 
-    if (step == NULL) {
+    if (made == NULL) {
         return NULL;
     }
-    step->what = what;
-    step->arg = arg;
-    hark__computed_watch(&step->computed, &step->computed.inputs[SOURCE], input);
-    return step->computed.future;
+    made->what = step;
+    made->arg = arg;
+    hark__computed_watch(&made->computed, &made->computed.inputs[SOURCE], input);
+    return made->computed.future;
 }
