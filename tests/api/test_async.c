@@ -180,6 +180,39 @@ HARK_FINALLY(clean_up_and_fail)
     hark_fail_with(ctx, HARK_EUSER + 2, "cannot clean up");
 }
 
+static void
+both_on_reply(hark_ctx *ctx, const void *reply, void *arg)
+{
+    (void)arg;
+    hark_result(ctx, answer, .n = ((const answer *)reply)->n + 500);
+}
+
+static void
+both_on_error(hark_ctx *ctx, const hark_error *error, void *arg)
+{
+    (void)arg;
+    hark_result(ctx, answer, .n = error->code + 500);
+}
+
+static const hark_step both_step = {
+    .type = &answer_type,
+    .on_reply = both_on_reply,
+    .on_error = both_on_error,
+    .drop = count_drop,
+};
+
+static hark_future
+both_after_a_reply(hark_ctx *ctx, hark_ref to)
+{
+    return hark_step_at(ctx, HARK_HERE, ask_n(ctx, to, 1), &both_step, NULL);
+}
+
+static hark_future
+both_after_a_failure(hark_ctx *ctx, hark_ref to)
+{
+    return hark_step_at(ctx, HARK_HERE, ask_n(ctx, to, -1), &both_step, NULL);
+}
+
 static hark_future
 map_once(hark_ctx *ctx, hark_ref to)
 {
@@ -1083,6 +1116,14 @@ finally_runs_whichever_way_it_ended(void **state)
 }
 
 static void
+a_step_may_have_both_functions(void **state)
+{
+    expect_n(state, both_after_a_reply, 502);
+    expect_n(state, both_after_a_failure, HARK_EUSER + 500);
+    expect_drops(state, 4);
+}
+
+static void
 a_dropped_input_has_failed_with_estale(void **state)
 {
     expect_n(state, step_whose_input_is_dropped, HARK_ESTALE);
@@ -1683,6 +1724,7 @@ over(enum reach how, const char *name)
         TEST(an_error_keeps_its_origin_through_a_chain),
         TEST(tap_sees_a_reply_and_lets_it_pass),
         TEST(finally_runs_whichever_way_it_ended),
+        TEST(a_step_may_have_both_functions),
         TEST(a_dropped_input_has_failed_with_estale),
         TEST(dropping_the_last_of_a_chain_drops_each),
         TEST(a_result_may_be_dropped_in_its_own_callback),
