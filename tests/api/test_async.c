@@ -54,10 +54,11 @@ HARK_ACTOR(server, question, stall, unstall, flaky)
 
 // ---- what callbacks leave behind ----
 
-static int drops;     // destructors run
-static int calls;     // callbacks run, of those that count
-static int in_flight; // of many inputs
-static int most_in_flight;
+// Written by whoever runs the turn; atomic for what ends without telling.
+static _Atomic(int) drops;     // destructors run
+static _Atomic(int) calls;     // callbacks run, of those that count
+static _Atomic(int) in_flight; // of many inputs
+static _Atomic(int) most_in_flight;
 static hark_future made[16]; // what a recipe made on its way
 static hark_ref whom;        // the server, for jobs
 
@@ -706,7 +707,8 @@ HARK_FINALLY(leave_flight)
 }
 HARK_JOB_WITH(ask_index, count_drop)
 {
-    most_in_flight = ++in_flight > most_in_flight ? in_flight : most_in_flight;
+    int now = ++in_flight;
+    most_in_flight = now > most_in_flight ? now : most_in_flight;
     hark_result_future(
         ctx, hark_finally(ctx, ask_n(ctx, whom, (int64_t)index), leave_flight, NULL));
 }
