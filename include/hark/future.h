@@ -241,7 +241,8 @@ HARK_API void hark_future_drop(hark_ctx *ctx, hark_future future);
 HARK_MESSAGE(hark_all_done, (u32, count))
 
 // A future over many of the same ctx: it succeeds when all have, and fails as soon as
-// one fails, with that one's error. It keeps them until it is dropped itself, so that
+// one fails, with that one's error; then it closes those that are still open (hark_all_with
+// in hark/async.h: not). One that is dropped has failed with HARK_ESTALE. It keeps them until it is dropped itself, so that
 // hark_future_get reaches each reply; none of them may be continued otherwise. One that
 // is named twice counts as done with the first. count 0 succeeds at once. {0} on error,
 // with the reason in hark_error_of(ctx): HARK_EINVAL, HARK_ESTALE (one is not of ctx, or

@@ -4,6 +4,7 @@
 #define HARK_HARK_H
 
 #include <hark/actor.h>
+#include <hark/async.h>
 #include <hark/base.h>
 #include <hark/future.h>
 #include <hark/message.h>

@@ -4,11 +4,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "future/all.h"
-
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
 // ---- opening ----
+
+static struct pool *
+pool_of(void *turn)
+{
+    return ctx_pool(turn);
+}
+
+static void
+report_unseen(struct futures *futures, void *turn, const struct future *future)
+{
+    hark_ctx *ctx = turn;
+    const struct node *node = ctx->node;
+
+    hark__seat_count(&ctx->seat->failures_unseen);
+    if (node->on_unseen_failure != NULL) {
+        hark_error error = hark__future_error(futures, future);
+
+        node->on_unseen_failure(ctx, &error, node->on_unseen_failure_arg);
+    }
+}
+
+static const struct futures_host host = {pool_of, report_unseen};
 
 static __attribute__((noinline)) struct futures *
 make_futures(hark_ctx *ctx)
@@ -16,7 +36,8 @@ make_futures(hark_ctx *ctx)
     struct extra *extra = hark__ctx_extra(ctx);
 
     if (extra != NULL && extra->futures == NULL) {
-        extra->futures = hark__futures_new(ctx->node->limits.futures);
+        extra->futures =
+            hark__futures_new(ctx->node->limits.futures, ctx->node->env, &host);
     }
     return extra != NULL ? extra->futures : NULL;
 }
@@ -208,9 +229,6 @@ hark__futures_expire(hark_ctx *ctx)
 static void
 close_future(hark_ctx *ctx, struct future *future)
 {
-    if (future->state == FUTURE_DONE && future->code != HARK_OK && !future->looked_at) {
-        hark__seat_count(&ctx->seat->failures_unseen);
-    }
     hark__future_close(ctx_futures(ctx), ctx_pool(ctx), ctx, future);
 }
 
@@ -481,32 +499,23 @@ hark_future_drop(hark_ctx *ctx, hark_future name)
     }
 }
 
-hark_future
-hark_all(hark_ctx *ctx, const hark_future *futures, size_t count)
-{
-    struct future *future = NULL;
+// ---- for async.c ----
 
-    if (ctx == NULL || (futures == NULL && count > 0)) {
-        hark__ctx_error(ctx, HARK_EINVAL, "hark_all: null argument");
-        return (hark_future){0, 0};
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (hark__ctx_future(ctx, futures[i]) == NULL) {
-            hark__ctx_error(ctx, HARK_ESTALE,
-                            "hark_all: future %zu has ended, or is not "
-                            "of this actor or thread",
-                            i);
-            return (hark_future){0, 0};
-        }
-    }
-    struct futures *table = futures_of(ctx);
-    hark_err err = table == NULL
-                       ? HARK_ENOMEM
-                       : hark__all_open(table, ctx_pool(ctx), futures, count, &future);
-    if (err != HARK_OK) {
-        hark__ctx_error(ctx, err, "hark_all: %s", hark_err_text(err));
-        return (hark_future){0, 0};
-    }
-    start_clock(ctx, table);
+struct futures *
+hark__own_futures(hark_ctx *ctx)
+{
+    return futures_of(ctx);
+}
+
+struct future *
+hark__own_find(const hark_ctx *ctx, hark_future future)
+{
+    return hark__ctx_future(ctx, future);
+}
+
+hark_future
+hark__own_name(hark_ctx *ctx, const struct future *future)
+{
+    start_clock(ctx, ctx_futures(ctx));
     return name_of(ctx, future);
 }

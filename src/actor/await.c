@@ -227,6 +227,10 @@ hark__await(hark_ctx *ctx, hark_future name, const hark_type *type)
 {
     struct future *future = hark__ctx_future(ctx, name);
 
+    if (ctx->slot == NULL || ctx_is_in_callback(ctx)) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: a callback must not wait");
+        return NULL;
+    }
     if (future != NULL && future->waiter != NULL) {
         hark__ctx_error(ctx, HARK_ESTALE,
                         "hark_await: the future is continued already");

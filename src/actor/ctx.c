@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "message/failure.h"
-
 hark_ctx *
 hark__service_open(struct node *node)
 {
@@ -193,30 +191,6 @@ hark_error_of(hark_ctx *ctx)
     return ctx->last_error != NULL ? &ctx->last_error->error : &none;
 }
 
-hark_error
-hark__future_error(const struct futures *futures, const struct future *future)
-{
-    const struct future *blame = hark__future_find(futures, future->blame);
-    const struct future *whose = blame != NULL ? blame : future;
-    hark_error error = {
-        .code = future->code,
-        .stage = (hark_stage)future->stage,
-        .text = hark_err_text(future->code),
-        .target = whose->target,
-        .type = whose->asked != NULL ? whose->asked->name : NULL,
-        .site = whose->site,
-    };
-
-    if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE
-        && hark__failure_of(whose->message)->size > 0) {
-        error.text = hark__failure_of(whose->message)->text;
-    }
-    if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
-        error.elapsed_ms = (uint32_t)((whose->ended_ns - whose->started_ns) / 1000000);
-    }
-    return error;
-}
-
 void
 hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                    const struct future *future)
@@ -294,6 +268,9 @@ hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
         append(out, size, &used, "%s: %s", hark_err_name(error->code), error->text);
     }
     if (error->type == NULL) {
+        if (error->site != NULL) {
+            append(out, size, &used, " at %s", error->site);
+        }
         return used;
     }
     hark_ref_print(ctx, error->target, target, sizeof target);

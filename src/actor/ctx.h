@@ -69,9 +69,6 @@ hark_err hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type 
 // Sets hark_error_of to a future's failure.
 void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                         const struct future *future);
-// Why a future failed. Its strings live as long as the future.
-hark_error hark__future_error(const struct futures *futures,
-                              const struct future *future);
 
 // send.c
 
@@ -94,6 +91,12 @@ void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
 struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
+// The table of ctx's owner; NULL: no memory, or nobody's.
+struct futures *hark__own_futures(hark_ctx *ctx);
+// NULL: it is not one of ctx's.
+struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
+// What the user gets of a future that was just made, and of those made with it.
+hark_future hark__own_name(hark_ctx *ctx, const struct future *future);
 
 // reply.c
 
@@ -152,6 +155,15 @@ ctx_futures(const hark_ctx *ctx)
 {
     return ctx->slot != NULL && ctx->slot->extra != NULL ? ctx->slot->extra->futures
                                                          : NULL;
+}
+
+// True: a callback of a combinator runs, which must not wait.
+static inline bool
+ctx_is_in_callback(const hark_ctx *ctx)
+{
+    const struct futures *futures = ctx_futures(ctx);
+
+    return futures != NULL && futures->outcome != NULL;
 }
 
 #endif // ACTOR_CTX_H

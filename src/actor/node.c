@@ -165,6 +165,8 @@ hark__node_open(const struct node_options *options, struct node **out_node)
     node->system = options->system;
     node->registry = options->registry;
     node->limits = options->limits;
+    node->on_unseen_failure = options->on_unseen_failure;
+    node->on_unseen_failure_arg = options->on_unseen_failure_arg;
     node->workers = options->workers;
     pthread_mutex_init(&node->lock, NULL);
     hark__list_init(&node->threads);

@@ -65,6 +65,8 @@ struct node {
     struct slots slots;
     struct targets targets;
     struct node_limits limits;
+    hark_unseen_failure *on_unseen_failure; // NULL: nobody
+    void *on_unseen_failure_arg;
     _Atomic(bool) stopping;   // no more births
     _Atomic(uint32_t) ending; // counts threads that detached; node_stop waits on it
     pthread_mutex_t lock;     // guards seats, retired and threads
@@ -86,6 +88,8 @@ struct node_options {
     size_t stack_bytes;   // as in hark_options
     uint32_t stack_limit; // as in hark_options
     bool reports_overflow;
+    hark_unseen_failure *on_unseen_failure; // NULL: nobody
+    void *on_unseen_failure_arg;
 };
 
 // Gives a running node.

@@ -176,6 +176,8 @@ pump(struct attached *attached)
     if (futures != NULL) {
         hark__futures_expire(&attached->ctx);
         hark__futures_tell_ready(futures, &attached->ctx);
+        // Those that were opened meanwhile.
+        (void)hark__futures_start(futures, attached->ctx.node->env, NULL);
     }
     hark__ctx_flush(&attached->ctx);
 }
@@ -404,6 +406,10 @@ hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
     if (!ctx->is_thread) {
         return hark__await(ctx, future, type);
     }
+    if (ctx_is_in_callback(ctx)) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: a callback must not wait");
+        return NULL;
+    }
     struct attached *attached = attached_of(ctx);
     pump(attached);
     while (!hark_future_done(ctx, future)) {
@@ -445,6 +451,10 @@ hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
 {
     if (ctx == NULL || !ctx->is_thread) {
         hark__ctx_error(ctx, HARK_ENOTSUP, "hark_receive: only in an attached thread");
+        return NULL;
+    }
+    if (ctx_is_in_callback(ctx)) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_receive: a callback must not wait");
         return NULL;
     }
     struct attached *attached = attached_of(ctx);

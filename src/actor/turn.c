@@ -658,7 +658,7 @@ hark__actor_rest(struct task *task, struct worker *worker, void *local)
 
     ctx_begin(&ctx, local, worker, slot);
     if (slot->heed != SLOT_WAITS || waits->first_aside != NULL
-        || !hark__list_is_empty(&waits->due)
+        || !hark__list_is_empty(&waits->due) || has_futures_to_settle(slot->extra)
         || hark__mailbox_has_next(&slot->box, slot->current)
         || hark__mailbox_has_system(&slot->box) || !sleep_slot(&ctx)) {
         hark__actor_run(task, worker, local);

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "future/all.h"
+#include "future/computed.h"
 #include "message/failure.h"
 
 #define NS_PER_MS INT64_C(1000000)
@@ -14,7 +14,7 @@ enum {
 };
 
 struct futures *
-hark__futures_new(uint32_t limit)
+hark__futures_new(uint32_t limit, struct env *env, const struct futures_host *host)
 {
     struct futures *futures = calloc(1, sizeof *futures);
 
@@ -22,6 +22,8 @@ hark__futures_new(uint32_t limit)
         return NULL;
     }
     futures->limit = limit;
+    futures->env = env;
+    futures->host = host;
     futures->free = NO_PLACE;
     hark__list_init(&futures->fresh);
     hark__list_init(&futures->ready);
@@ -32,6 +34,7 @@ void
 hark__futures_free(struct futures *futures, struct pool *pool, void *turn)
 {
     futures->ending = true;
+    futures->limit = 0; // whoever is told of this opens no more
     for (uint32_t i = 0; i < futures->place_count; i++) {
         if (futures->places[i].future != NULL) {
             hark__future_close(futures, pool, turn, futures->places[i].future);
@@ -100,12 +103,11 @@ tell(struct future *future, void *turn)
     waiter->complete(waiter, turn, future);
 }
 
-void
-hark__future_complete(struct futures *futures, void *turn, struct future *future,
-                      struct hark_message *message, int code, hark_stage stage,
-                      int64_t now_ns)
+// What an open future becomes.
+static inline void
+end(struct future *future, struct hark_message *message, int code, hark_stage stage,
+    int64_t now_ns)
 {
-    (void)futures;
     hark__list_remove(&future->by_timeout);
     future->state = FUTURE_DONE;
     future->message = message;
@@ -116,8 +118,108 @@ hark__future_complete(struct futures *futures, void *turn, struct future *future
         future->code = hark__failure_of(message)->code;
         future->stage = (uint8_t)hark__failure_of(message)->stage;
     }
+}
+
+void
+hark__future_complete(struct futures *futures, void *turn, struct future *future,
+                      struct hark_message *message, int code, hark_stage stage,
+                      int64_t now_ns)
+{
+    (void)futures;
+    end(future, message, code, stage, now_ns);
     if (future->waiter != NULL) {
         tell(future, turn);
+    }
+}
+
+static void
+make_ready(struct futures *futures, struct future *future)
+{
+    hark__list_remove(&future->by_turn);
+    hark__list_append(&futures->ready, &future->by_turn);
+}
+
+void
+hark__future_settle(struct futures *futures, struct future *future,
+                    struct hark_message *message, int code, hark_stage stage,
+                    int64_t now_ns)
+{
+    end(future, message, code, stage, now_ns);
+    if (future->waiter != NULL) {
+        make_ready(futures, future);
+    }
+}
+
+void
+hark__future_wake(struct futures *futures, struct future *future)
+{
+    make_ready(futures, future);
+}
+
+// Whose error a failed future tells.
+static const struct future *
+to_blame(const struct futures *futures, const struct future *future)
+{
+    const struct future *blame = hark__future_find(futures, future->blame);
+
+    return blame != NULL ? blame : future;
+}
+
+void
+hark__future_blame(struct futures *futures, struct future *to,
+                   const struct future *from)
+{
+    from = to_blame(futures, from);
+    to->target = from->target;
+    to->asked = from->asked;
+    to->site = from->site != NULL ? from->site : to->site;
+    to->started_ns = from->started_ns;
+}
+
+void
+hark__future_settle_as(struct futures *futures, struct future *to, struct future *from)
+{
+    const struct future *whose = to_blame(futures, from);
+    int64_t ended_ns = whose->ended_ns;
+    struct hark_message *message = from->message;
+    int code = from->code;
+    hark_stage stage = (hark_stage)from->stage;
+
+    if (code != HARK_OK) {
+        hark__future_blame(futures, to, whose);
+        if (message == NULL && whose != from) { // it is closed together with from
+            struct future *blame = hark__future_find(futures, from->blame);
+
+            message = blame->message;
+            blame->message = NULL;
+        }
+    }
+    from->message = NULL;
+    hark__future_settle(futures, to, message, code, stage, ended_ns);
+}
+
+static inline bool
+is_unseen(const struct future *future)
+{
+    return future->state == FUTURE_DONE && future->code != HARK_OK
+           && !future->looked_at;
+}
+
+// What belongs to a future whose place is free already.
+static void
+dispose(struct futures *futures, struct pool *pool, void *turn, struct future *future)
+{
+    struct computed *computed = future->computed;
+
+    if (is_unseen(future)) {
+        futures->host->unseen(futures, turn, future);
+    }
+    if (future->message != NULL) {
+        hark__message_drop(pool, future->message);
+    }
+    hark__pool_free(pool, future, future->size_class);
+    if (computed != NULL) {
+        hark__computed_close(computed, futures, pool, turn);
     }
 }
 
@@ -127,7 +229,6 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 {
     struct future_place *place = &futures->places[(uint32_t)future->id];
     struct waiter *waiter = future->waiter;
-    struct all *all = future->all;
 
     hark__list_unlink(&future->by_timeout);
     hark__list_unlink(&future->by_turn);
@@ -139,13 +240,7 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
     if (waiter != NULL) {
         waiter->drop(waiter, turn, future);
     }
-    if (future->message != NULL) {
-        hark__message_drop(pool, future->message);
-    }
-    hark__pool_free(pool, future, future->size_class);
-    if (all != NULL) {
-        hark__all_close(all, futures, pool, turn);
-    }
+    dispose(futures, pool, turn, future);
 }
 
 void
@@ -155,8 +250,7 @@ hark__future_watch(struct futures *futures, struct future *future,
     future->waiter = waiter;
     future->looked_at = true;
     if (future->state == FUTURE_DONE) {
-        hark__list_remove(&future->by_turn);
-        hark__list_append(&futures->ready, &future->by_turn);
+        make_ready(futures, future);
     }
 }
 
@@ -198,6 +292,28 @@ insert(struct timeout_list *list, struct future *future)
     hark__list_append(after->next, &future->by_timeout); // before what comes after
 }
 
+// Nobody waits for it (yet): whether anybody will is seen when its turn is over.
+static void
+make_fresh(struct futures *futures, struct future *future)
+{
+    struct list *list = future->made != NULL ? future->made : &futures->fresh;
+
+    hark__list_remove(&future->by_turn);
+    hark__list_append(list, &future->by_turn);
+}
+
+static void
+wake(struct futures *futures, void *turn, struct future *future)
+{
+    uint64_t id = future->id;
+
+    hark__computed_wake(future->computed, turn);
+    future = hark__future_find(futures, id);
+    if (future != NULL && future->waiter == NULL) {
+        make_fresh(futures, future);
+    }
+}
+
 void
 hark__futures_tell_ready(struct futures *futures, void *turn)
 {
@@ -206,7 +322,13 @@ hark__futures_tell_ready(struct futures *futures, void *turn)
             CONTAINER_OF(futures->ready.next, struct future, by_turn);
 
         hark__list_remove(&future->by_turn);
-        tell(future, turn);
+        if (future->state == FUTURE_OPEN) {
+            wake(futures, turn, future);
+        } else if (future->waiter != NULL) {
+            tell(future, turn);
+        } else {
+            make_fresh(futures, future);
+        }
     }
 }
 
@@ -224,6 +346,9 @@ adopt(struct futures *futures, struct future *future, struct waiter *guardian)
 static inline __attribute__((always_inline)) int64_t
 start(struct futures *futures, struct env *env, struct future *future)
 {
+    if (future->timeout_ms == HARK_FOREVER && future->asked == NULL) {
+        return INT64_MAX; // it is no ask, whose errors say how long it took
+    }
     if (future->timeout_ms < EXACT_MS) {
         future->started_ns = hark__env_now(env);
     } else {
@@ -277,15 +402,30 @@ hark__futures_pause(struct futures *futures, struct env *env, struct list *made)
         struct future *future = CONTAINER_OF(link, struct future, by_turn);
         int64_t expiry = start_once(futures, env, future);
 
+        future->made = made;
         first_ns = expiry < first_ns ? expiry : first_ns;
     }
     hark__list_splice(made, &futures->fresh);
     return first_ns;
 }
 
+static void
+forget_made(struct list *list, const struct list *made)
+{
+    for (struct list *link = list->next; link != list; link = link->next) {
+        struct future *future = CONTAINER_OF(link, struct future, by_turn);
+
+        if (future->made == made) {
+            future->made = NULL;
+        }
+    }
+}
+
 void
 hark__futures_unpause(struct futures *futures, struct list *made)
 {
+    forget_made(made, made);
+    forget_made(&futures->ready, made);
     hark__list_splice(&futures->fresh, made);
 }
 
@@ -335,4 +475,27 @@ hark__futures_overdue(struct futures *futures, int64_t now_ns)
         }
     }
     return NULL;
+}
+
+hark_error
+hark__future_error(const struct futures *futures, const struct future *future)
+{
+    const struct future *whose = to_blame(futures, future);
+    hark_error error = {
+        .code = future->code,
+        .stage = (hark_stage)future->stage,
+        .text = hark_err_text(future->code),
+        .target = whose->target,
+        .type = whose->asked != NULL ? whose->asked->name : NULL,
+        .site = whose->site,
+    };
+
+    if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE
+        && hark__failure_of(whose->message)->size > 0) {
+        error.text = hark__failure_of(whose->message)->text;
+    }
+    if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
+        error.elapsed_ms = (uint32_t)((whose->ended_ns - whose->started_ns) / 1000000);
+    }
+    return error;
 }
