@@ -75,6 +75,8 @@ enum {
     SHORT,       // a timeout that runs out
     RECURSE,     // deep in its stack
     SELF,        // asks itself
+    MAPPED,      // a future made of futures, while another is waited for
+    RACED,       // all, any and race over asks
 };
 
 typedef struct {
@@ -190,6 +192,59 @@ wait_for_continued(hark_ctx *ctx, const plan *msg)
     report(ctx, f);
 }
 
+HARK_MAP(ten_times, answer)
+{
+    hark_result(ctx, answer, .n = msg->n * 10);
+}
+
+HARK_MAP(wait_inside, answer)
+{
+    hark_future f = hark_future_of(ctx, answer, .n = msg->n);
+
+    assert_null(hark_await(ctx, f, answer));
+    hark_result(ctx, answer, .n = hark_error_of(ctx)->code);
+}
+
+// The first is done, with its callback, while the second is waited for; and is still ours.
+static void
+wait_for_mapped(hark_ctx *ctx, const plan *msg)
+{
+    hark_future first =
+        hark_map(ctx, hark_ask(ctx, msg->whom, question, .n = msg->n), ten_times, NULL);
+    hark_future wrong = hark_map(ctx, hark_ask(ctx, msg->whom, question, .n = msg->n),
+                                 wait_inside, NULL);
+    int64_t all = sum(ctx, msg->whom, 20);
+    bool was_done = hark_future_done(ctx, first);
+    const answer *a = hark_await(ctx, first, answer);
+    const answer *b = hark_await(ctx, wrong, answer);
+
+    hark_reply(ctx, outcome, .n = a != NULL ? a->n + all : -1,
+               .code = was_done && b != NULL ? (int32_t)b->n : -1);
+}
+
+static void
+wait_for_raced(hark_ctx *ctx, const plan *msg)
+{
+    hark_future asked[3];
+    int64_t total = 0;
+
+    for (int i = 0; i < 3; i++) {
+        asked[i] = hark_ask(ctx, msg->whom, question, .n = i);
+    }
+    hark_future all = hark_all(ctx, asked, 3);
+    if (hark_await(ctx, all, hark_all_done) == NULL) {
+        report_error(ctx);
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        total += hark_future_get(ctx, asked[i], answer)->n;
+    }
+    hark_future ends[2] = {hark_ask(ctx, msg->whom, hold, .n = 1),
+                           hark_ask(ctx, msg->whom, question, .n = 99)};
+    report(ctx, hark_map(ctx, hark_any(ctx, ends, 2), ten_times, NULL));
+    assert_int_equal(total, 6);
+}
+
 HARK_ON(waiter, plan) {
     char *kept = hark_alloc(ctx, 16);
 
@@ -232,6 +287,12 @@ HARK_ON(waiter, plan) {
     }
     case SHORT:
         report(ctx, hark_ask_within(ctx, 20, msg->whom, hold, .n = msg->n));
+        break;
+    case MAPPED:
+        wait_for_mapped(ctx, msg);
+        break;
+    case RACED:
+        wait_for_raced(ctx, msg);
         break;
     case SELF:
         report(ctx, hark_ask_within(ctx, 20, hark_self(ctx), question));
@@ -428,6 +489,23 @@ an_exclusive_wait_also_holds_up_those_that_interleave(void **state)
     assert_int_equal(take(w, f).n, 1);
     check_notes(w, who, (const int64_t[]){3}, 1);
     world_close(w);
+}
+
+static void
+futures_made_of_futures_end(struct world *w, hark_ref who, hark_ref whom)
+{
+    outcome o = take(w, give(w, who, whom, MAPPED, 4));
+
+    assert_int_equal(o.n, 50 + 210);
+    assert_int_equal(o.code, HARK_ENOTSUP);
+    assert_int_equal(take(w, give(w, who, whom, RACED, 4)).n, 1000);
+}
+
+static void
+futures_made_of_futures_end_while_a_handler_waits(void **state)
+{
+    (void)state;
+    everywhere(futures_made_of_futures_end);
 }
 
 static void
@@ -734,6 +812,7 @@ main(void)
         TEST(other_messages_wait_and_keep_their_order),
         TEST(other_messages_pass_a_handler_that_interleaves),
         TEST(an_exclusive_wait_also_holds_up_those_that_interleave),
+        TEST(futures_made_of_futures_end_while_a_handler_waits),
         TEST(a_future_that_is_not_there_is_refused),
         TEST(a_stop_ends_the_wait_and_what_was_set_aside),
         TEST(the_system_stops_with_handlers_that_wait),
