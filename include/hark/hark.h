@@ -5,6 +5,7 @@
 
 #include <hark/actor.h>
 #include <hark/base.h>
+#include <hark/cancel.h>
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/system.h>

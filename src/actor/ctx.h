@@ -39,12 +39,14 @@ struct hark_ctx {
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
     struct scratch *scratch;
     struct last_error *last_error; // NULL: none yet
+    struct request *request;       // in hand, its shields first; NULL: not needed yet
 };
 
 // What few actors have: made when first needed, gone with the actor.
 struct extra {
     struct futures *futures;   // NULL: none asked
     struct promises *promises; // NULL: none deferred
+    struct requests *requests; // NULL: none so far
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
     bool expired;     // that timer has come, and none is armed
 };
@@ -53,6 +55,8 @@ struct extra {
 enum system_code {
     SYSTEM_STOP = 1,     // end
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
+    SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
+    SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
 };
 
 // ctx.c
@@ -77,6 +81,15 @@ hark_error hark__future_error(const struct futures *futures,
 void hark__schedule(hark_ctx *ctx, struct slot *slot);
 // Sends a system message. False: no such actor, or no memory.
 bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
+// The same, about somebody.
+bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
+                             hark_ref from, uint64_t correlation);
+// Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
+// wire it is named number (0: it never got there).
+void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
+                       uint64_t number);
+// The target for a node. NULL: never heard of it.
+struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
 // ask.c
 
@@ -88,12 +101,50 @@ void hark__futures_end_turn(hark_ctx *ctx);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
 
+// cancel.c
+
+// What an actor does about the ends of its asks.
+extern const struct futures_hooks hark__ask_hooks;
+// The request that the ask in hand is, made if need be. NULL: none is in hand, or no
+// memory.
+struct request *hark__request_of(hark_ctx *ctx);
+// A handler or continuation is over: what it has in hand is let go.
+void hark__request_let_go(hark_ctx *ctx);
+// Somebody does not hold it any more.
+void hark__request_drop(hark_ctx *ctx, struct request *request);
+// The ask in hand, which has become a request, is being answered. HARK_ECANCELLED: nobody
+// waits for it any more.
+hark_err hark__request_answered(hark_ctx *ctx);
+// The request has its answer: no cancel finds it any more.
+void hark__request_end(hark_ctx *ctx, struct request *request);
+// Nobody waits for its answer.
+bool hark__request_is_dead(hark_ctx *ctx, const struct request *request);
+// For whose sake ctx asks; lowers *timeout_ms to what is left of its time. NULL: nobody's.
+struct request *hark__parent(hark_ctx *ctx, uint32_t *timeout_ms);
+void hark__parent_adopt(struct request *parent, struct future *future);
+// Why a child must not be sent at all; HARK_OK: it may.
+hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
+// SYSTEM_CANCEL and SYSTEM_LOST.
+void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
+void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// Looks closely at an ask from the mailbox. False: it is not to be run, and that is
+// accounted for.
+bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
+// A message with MESSAGE_MARKED is looked at.
+void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
+// Lets other actors run in the middle of a handler. For hark_checkpoint; nothing yet.
+void hark__yield_turn(hark_ctx *ctx);
+
 // reply.c
 
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
 // turn.c
+
+// Handles the system messages that have come, in the middle of a handler: nothing else
+// runs, and a stop waits.
+void hark__take_news(hark_ctx *ctx);
 
 // The task of every actor's slot, and of free ones.
 void hark__actor_run(struct task *task, struct worker *worker, void *local);
@@ -124,6 +175,13 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->target_count = 0;
     ctx->scratch = NULL;
     ctx->last_error = NULL;
+    ctx->request = NULL;
+}
+
+static inline bool
+hark__is_here(const hark_ctx *ctx, hark_ref ref)
+{
+    return ref.node == ctx->node->id || ref.node == 0;
 }
 
 static inline struct pool *

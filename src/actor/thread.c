@@ -162,8 +162,10 @@ static void
 pump(struct attached *attached)
 {
     struct slot *slot = attached->ctx.slot;
+    struct request *shield = attached->ctx.request;
     struct hark_message *next;
 
+    attached->ctx.request = NULL; // continuations are not in the thread's shield
     take_system(attached);
     while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
         let_go(attached, slot->current);
@@ -176,6 +178,7 @@ pump(struct attached *attached)
         hark__futures_expire(&attached->ctx);
         hark__futures_tell_ready(futures, &attached->ctx);
     }
+    attached->ctx.request = shield;
     hark__ctx_flush(&attached->ctx);
 }
 
@@ -349,6 +352,7 @@ hark_detach(hark_ctx *ctx)
 
     settle(attached);
     free_inbox(attached);
+    hark__request_let_go(ctx); // shields
     hark__slot_vacate(ctx);
     hark__ctx_flush(ctx);
     hark__scratch_free(ctx);

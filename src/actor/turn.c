@@ -7,6 +7,8 @@
 
 #include "actor/ctx.h"
 #include "actor/names.h"
+#include "actor/request.h"
+#include "hark/cancel.h"
 
 #include <stdlib.h>
 
@@ -34,6 +36,9 @@ free_extra(hark_ctx *ctx, struct extra *extra)
     }
     if (extra->futures != NULL) {
         hark__futures_free(extra->futures, ctx_pool(ctx), ctx);
+    }
+    if (extra->requests != NULL) {
+        hark__requests_free(extra->requests, ctx_pool(ctx));
     }
     free(extra);
 }
@@ -64,6 +69,8 @@ hark__slot_vacate(hark_ctx *ctx)
     }
     // relaxed: others read it only for its name.
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
+    // relaxed: nobody here has requests.
+    atomic_store_explicit(&slot->foreign, false, memory_order_relaxed);
     slot->life = SLOT_FREE;
     slot->exiting = false;
     ctx->self = (hark_ref){0, 0};
@@ -79,6 +86,7 @@ stop_actor(hark_ctx *ctx)
     ctx->owes_answer = false;
     if (behavior->stop != NULL && !slot->start_owed) {
         behavior->stop(ctx, hark__slot_state(slot));
+        hark__request_let_go(ctx);
         hark__scratch_free(ctx);
     }
     slot->start_owed = false;
@@ -122,9 +130,28 @@ refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
 static __attribute__((cold, noinline)) void
 refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
 {
+    bool is_late = hark_remaining_ms(ctx) == 0; // and its handler may have seen that
+
     ctx->owes_answer = false;
-    hark__fail(ctx, message->from, message->correlation, HARK_ENOREPLY,
-               HARK_STAGE_RUNNING, NULL);
+    if (ctx->request == NULL || hark__request_answered(ctx) == HARK_OK) {
+        hark__fail(ctx, message->from, message->correlation,
+                   is_late ? HARK_ETIMEOUT : HARK_ENOREPLY, HARK_STAGE_RUNNING, NULL);
+    }
+}
+
+// Is an ask to be run? A close look is rarely needed.
+static inline bool
+is_wanted(hark_ctx *ctx, const struct hark_message *message)
+{
+    const struct extra *extra = ctx->slot->extra;
+
+    if (message->deadline_ns > hark__worker_now(ctx->worker)
+        && message->from.node == ctx->node->id
+        && (extra == NULL || extra->requests == NULL
+            || !hark__requests_are_missing(extra->requests))) {
+        return true;
+    }
+    return hark__ask_is_wanted(ctx, message);
 }
 
 static inline void
@@ -132,16 +159,23 @@ handle(hark_ctx *ctx, struct hark_message *message)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
     const hark_clause *clause = find_clause(behavior, message->type);
+    bool is_ask = message->kind == MESSAGE_ASK;
 
+    if (is_ask && !is_wanted(ctx, message)) {
+        return;
+    }
     if (clause == NULL) {
         refuse_unhandled(ctx, message);
         return;
     }
     ctx->message = message;
-    ctx->owes_answer = message->kind == MESSAGE_ASK;
+    ctx->owes_answer = is_ask;
     clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
     if (ctx->owes_answer) {
         refuse_unanswered(ctx, message);
+    }
+    if (ctx->request != NULL) {
+        hark__request_let_go(ctx);
     }
     ctx->message = NULL;
 }
@@ -157,14 +191,25 @@ refuse_late(hark_ctx *ctx, const struct hark_message *message)
                          "the actor stopped before it looked at the message");
 }
 
+static void
+heed_flags(hark_ctx *ctx, const struct hark_message *message)
+{
+    if (message->flags & MESSAGE_COUNTED) {
+        // relaxed: a count; see count_waiting.
+        atomic_fetch_sub_explicit(&ctx->slot->waiting, 1, memory_order_relaxed);
+    }
+    if (message->flags & MESSAGE_MARKED) {
+        hark__see_mark(ctx, message);
+    }
+}
+
 static inline void
 dispatch(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
 
-    if (message->flags & MESSAGE_COUNTED) {
-        // relaxed: a count; see count_waiting.
-        atomic_fetch_sub_explicit(&slot->waiting, 1, memory_order_relaxed);
+    if (message->flags & (MESSAGE_COUNTED | MESSAGE_MARKED)) {
+        heed_flags(ctx, message);
     }
     // relaxed: only the reader writes it.
     if (message->generation
@@ -185,10 +230,34 @@ start_actor(hark_ctx *ctx)
 {
     ctx->slot->start_owed = false;
     behavior_of(ctx->slot)->start(ctx, hark__slot_state(ctx->slot));
+    hark__request_let_go(ctx);
     hark__scratch_free(ctx);
 }
 
 // ---- system messages ----
+
+// For the actor that lives here.
+static void
+heed(hark_ctx *ctx, const struct hark_message *message)
+{
+    struct slot *slot = ctx->slot;
+
+    switch ((enum system_code)message->code) {
+    case SYSTEM_STOP:
+        slot->exiting = true;
+        break;
+    case SYSTEM_TIMEOUTS: // the end of the turn sees to them
+        slot->extra->armed_ns = INT64_MAX;
+        slot->extra->expired = true;
+        break;
+    case SYSTEM_CANCEL:
+        hark__cancel_came(ctx, message->from, message->correlation);
+        break;
+    case SYSTEM_LOST:
+        hark__loss_came(ctx, message->from.node);
+        break;
+    }
+}
 
 static void
 handle_system(hark_ctx *ctx, struct hark_message *message)
@@ -203,13 +272,12 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
         // relaxed: only the reader writes it.
         if (message->generation
             == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
-            if (message->code == SYSTEM_STOP) {
-                slot->exiting = true;
-            } else {
-                slot->extra->armed_ns = INT64_MAX;
-                slot->extra->expired = true;
-                hark__futures_expire(ctx);
-            }
+            heed(ctx, message);
+        }
+        if (message->code == SYSTEM_CANCEL && message->from.node != ctx->node->id) {
+            // relaxed: a count; see hark__cancel_from.
+            atomic_fetch_sub_explicit(&ctx->node->foreign_cancels, 1,
+                                      memory_order_relaxed);
         }
         hark__message_free(ctx_pool(ctx), message);
         message = next;
@@ -283,14 +351,20 @@ sleep_slot(hark_ctx *ctx)
     }
 }
 
-static __attribute__((noinline)) void
-take_system(hark_ctx *ctx)
+void
+hark__take_news(hark_ctx *ctx)
 {
     struct hark_message *system = hark__mailbox_take_system(&ctx->slot->box);
 
     if (system != NULL) {
         handle_system(ctx, system);
     }
+}
+
+static __attribute__((noinline)) void
+take_system(hark_ctx *ctx)
+{
+    hark__take_news(ctx);
     if (ctx->slot->exiting) {
         stop_actor(ctx);
     }

@@ -13,6 +13,8 @@
 #include "wire/entry.h"
 #include "wire/payload.h"
 
+#define NS_PER_MS INT64_C(1000000)
+
 enum {
     ACK_EVERY = 256 * 1024,  // bytes received that make us acknowledge at once
     NOBODY = -1,             // the actor word of a guest that gave no ref
@@ -160,6 +162,14 @@ asker_of(const struct link *link, const struct envelope *envelope)
     return (hark_ref){link->peer->incarnation, actor != 0 ? actor : (uint64_t)NOBODY};
 }
 
+static int64_t
+deadline_ns(const struct link *link, uint32_t remaining_ms)
+{
+    return remaining_ms == HARK_FOREVER
+               ? INT64_MAX
+               : link->heard_ns + (int64_t)remaining_ms * NS_PER_MS;
+}
+
 static void
 take_user(struct link *link, struct envelope *envelope)
 {
@@ -177,13 +187,22 @@ take_user(struct link *link, struct envelope *envelope)
         message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
         message->from = from;
         message->correlation = envelope->correlation;
-        message->timeout_ms = envelope->remaining_ms;
+        message->deadline_ns = deadline_ns(link, envelope->remaining_ms);
         (void)hark__send(remote->ctx, to, message); // an error is accounted for
     } else if (is_ask) {
         hark__fail(remote->ctx, from, envelope->correlation, err, HARK_STAGE_SENT, why);
     } else {
         hark__letter(remote->ctx, to, from, name, err, why);
     }
+}
+
+static void
+take_cancel(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+
+    hark__cancel_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                      asker_of(link, envelope), envelope->correlation);
 }
 
 static void
@@ -313,6 +332,9 @@ take_envelope(struct link *link, struct envelope *envelope)
         break;
     case ENVELOPE_FOUND:
         take_found(link, envelope);
+        break;
+    case ENVELOPE_CANCEL:
+        take_cancel(link, envelope);
         break;
     default: // reserved, or of a later version
         break;

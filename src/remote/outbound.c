@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "future/future.h"
 #include "message/failure.h"
 #include "wire/entry.h"
 #include "wire/payload.h"
@@ -244,7 +245,7 @@ put_envelope(struct link *link, const struct draft *draft)
     struct route route = {
         .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
         .sender = what->from,
-        .remaining_ms = what->timeout_ms,
+        .remaining_ms = what->future != NULL ? what->future->timeout_ms : 0,
         .kind = kinds[what->kind],
     };
 
@@ -371,8 +372,30 @@ add_ask(struct link *link, const struct outgoing *what)
                                  .link = link,
                                  .asker = what->from,
                                  .correlation = what->correlation,
-                                 .expiry_ns = expiry_ns(link, what->timeout_ms),
+                                 .expiry_ns = expiry_ns(link, what->future->timeout_ms),
                              });
+}
+
+// Nobody waits for an answer any more. If none has come, and the ask went this way, the
+// other side hears of it.
+static hark_err
+put_cancel(struct link *link, hark_ref to, const struct outgoing *what, char *error,
+           size_t error_size)
+{
+    struct pending row;
+
+    if (!hark__pending_take(&link->remote->pendings, what->correlation, &row)
+        || row.link != link) {
+        return HARK_OK;
+    }
+    const struct envelope cancel = {
+        .kind = ENVELOPE_CANCEL,
+        .target = to.actor,
+        .sender = what->from,
+        .correlation = what->correlation,
+        .type = TYPE_NONE,
+    };
+    return put_entry(link, &(struct draft){.plain = &cancel}, error, error_size);
 }
 
 hark_err
@@ -386,6 +409,9 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char
     if (link->broken != NULL) {
         snprintf(error, error_size, "%s", link->broken);
         return HARK_ENONODE;
+    }
+    if (what->kind == MESSAGE_SYSTEM) {
+        return put_cancel(link, to, what, error, error_size);
     }
     if (what->kind <= MESSAGE_ASK && is_full(link)) {
         snprintf(error, error_size, "%zu bytes to this node are not acknowledged yet",
@@ -405,9 +431,11 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what, char
     hark_err err = put_entry(link, &draft, error, error_size);
     if (err != HARK_OK && is_ask) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
+    } else if (is_ask) {
+        what->future->number = number;
     } else if (err == HARK_OK && what->kind == MESSAGE_TELL) {
         link->outbox_tells++;
-    } else if (err == HARK_OK && !is_ask) {
+    } else if (err == HARK_OK) {
         bound_answers(link);
     }
     return err;

@@ -43,7 +43,8 @@ poll_and_leave(struct worker *self, struct idler *idler)
 
     idler->poll(idler, self);
     // relaxed: a hint of when to look again.
-    atomic_store_explicit(&sched->idler_polled_ns, self->face.now_ns, memory_order_relaxed);
+    atomic_store_explicit(&sched->idler_polled_ns, self->face.now_ns,
+                          memory_order_relaxed);
     leave_idler(sched);
 }
 
