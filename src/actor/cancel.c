@@ -317,6 +317,16 @@ hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlati
 }
 
 void
+hark__system_free(hark_ctx *ctx, struct hark_message *message)
+{
+    if (message->code == SYSTEM_CANCEL && message->from.node != ctx->node->id) {
+        // relaxed: a count; see hark__cancel_from.
+        atomic_fetch_sub_explicit(&ctx->node->foreign_cancels, 1, memory_order_relaxed);
+    }
+    hark__message_free(ctx_pool(ctx), message);
+}
+
+void
 hark__loss_came(hark_ctx *ctx, uint64_t node)
 {
     struct requests *requests = requests_of(ctx);

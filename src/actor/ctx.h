@@ -127,6 +127,8 @@ hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
 // SYSTEM_CANCEL and SYSTEM_LOST.
 void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// Takes a system message that has been looked at.
+void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
 // accounted for.
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);

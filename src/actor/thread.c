@@ -152,7 +152,7 @@ take_system(struct attached *attached)
             && atomic_load_explicit(&ctx->node->stopping, memory_order_seq_cst)) {
             attached->stopping = true;
         }
-        hark__message_free(ctx_pool(ctx), message);
+        hark__system_free(ctx, message);
         message = next;
     }
 }

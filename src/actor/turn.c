@@ -8,7 +8,6 @@
 #include "actor/ctx.h"
 #include "actor/names.h"
 #include "actor/request.h"
-#include "hark/cancel.h"
 
 #include <stdlib.h>
 
@@ -130,7 +129,8 @@ refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
 static __attribute__((cold, noinline)) void
 refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
 {
-    bool is_late = hark_remaining_ms(ctx) == 0; // and its handler may have seen that
+    // And its handler may have seen that.
+    bool is_late = message->deadline_ns <= hark__env_now(ctx->node->env);
 
     ctx->owes_answer = false;
     if (ctx->request == NULL || hark__request_answered(ctx) == HARK_OK) {
@@ -274,12 +274,7 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
             == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
             heed(ctx, message);
         }
-        if (message->code == SYSTEM_CANCEL && message->from.node != ctx->node->id) {
-            // relaxed: a count; see hark__cancel_from.
-            atomic_fetch_sub_explicit(&ctx->node->foreign_cancels, 1,
-                                      memory_order_relaxed);
-        }
-        hark__message_free(ctx_pool(ctx), message);
+        hark__system_free(ctx, message);
         message = next;
     }
 }

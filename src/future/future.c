@@ -139,6 +139,18 @@ hark__future_complete(struct futures *futures, void *turn, struct future *future
     }
 }
 
+// Of a future that is being closed.
+static void
+tell_hooks(const struct futures_hooks *hooks, void *turn, struct future *future)
+{
+    if (future->state == FUTURE_OPEN) {
+        hooks->unwanted(turn, future);
+    }
+    if (future->parent != NULL) {
+        hooks->leave(turn, future);
+    }
+}
+
 void
 hark__future_close(struct futures *futures, struct pool *pool, void *turn,
                    struct future *future)
@@ -147,11 +159,9 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
     struct waiter *waiter = future->waiter;
     struct all *all = future->all;
 
-    if (future->state == FUTURE_OPEN && futures->hooks != NULL) {
-        futures->hooks->unwanted(turn, future);
-    }
-    if (future->parent != NULL) {
-        futures->hooks->leave(turn, future);
+    if ((future->state == FUTURE_OPEN || future->parent != NULL)
+        && futures->hooks != NULL) {
+        tell_hooks(futures->hooks, turn, future);
     }
     hark__list_unlink(&future->by_timeout);
     hark__list_unlink(&future->by_turn);
