@@ -6,6 +6,7 @@
 #include <hark/actor.h>
 #include <hark/async.h>
 #include <hark/base.h>
+#include <hark/cancel.h>
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/system.h>

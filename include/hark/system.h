@@ -132,6 +132,8 @@ typedef struct hark_stats {
     uint64_t frames_rejected; // from outside: malformed, foreign or out of order
     uint64_t steals;          // tasks that moved between workers
     uint64_t parks;           // times that a worker went to sleep
+    uint64_t cancelled;       // asks not run, since nobody waited for them any more
+    uint64_t expired;         // asks not run, since their time ran out before
 } hark_stats;
 
 // Fills *out_stats; all zero for no system. Borrows; any thread.

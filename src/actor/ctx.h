@@ -40,6 +40,7 @@ struct hark_ctx {
     struct scratch *scratch;
     struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
+    struct request *request;       // in hand, its shields first; NULL: not needed yet
 };
 
 // What few actors have: made when first needed, gone with the actor.
@@ -47,6 +48,7 @@ struct extra {
     struct futures *futures;   // NULL: none asked
     struct promises *promises; // NULL: none deferred
     struct waits *waits;       // NULL: no handler has ever waited
+    struct requests *requests; // NULL: none so far
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
     bool expired;     // that timer has come, and none is armed
 };
@@ -55,6 +57,8 @@ struct extra {
 enum system_code {
     SYSTEM_STOP = 1,     // end
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
+    SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
+    SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
 };
 
 // ctx.c
@@ -76,6 +80,15 @@ void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
 void hark__schedule(hark_ctx *ctx, struct slot *slot);
 // Sends a system message. False: no such actor, or no memory.
 bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
+// The same, about somebody.
+bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
+                             hark_ref from, uint64_t correlation);
+// Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
+// wire it is named number (0: it never got there).
+void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
+                       uint64_t number);
+// The target for a node. NULL: never heard of it.
+struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
 // ask.c
 
@@ -98,6 +111,39 @@ struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
 // What the user gets of a future that was just made, and of those made with it.
 hark_future hark__own_name(hark_ctx *ctx, const struct future *future);
 
+// cancel.c
+
+// What an actor does about the ends of its asks.
+extern const struct futures_hooks hark__ask_hooks;
+// The request that the ask in hand is, made if need be. NULL: none is in hand, or no
+// memory.
+struct request *hark__request_of(hark_ctx *ctx);
+// A handler or continuation is over: what it has in hand is let go.
+void hark__request_let_go(hark_ctx *ctx);
+// Somebody does not hold it any more.
+void hark__request_drop(hark_ctx *ctx, struct request *request);
+// The ask in hand, which has become a request, is being answered. HARK_ECANCELLED: nobody
+// waits for it any more.
+hark_err hark__request_answered(hark_ctx *ctx);
+// The request has its answer: no cancel finds it any more.
+void hark__request_end(hark_ctx *ctx, struct request *request);
+// Nobody waits for its answer.
+bool hark__request_is_dead(hark_ctx *ctx, const struct request *request);
+// For whose sake ctx asks; lowers *timeout_ms to what is left of its time. NULL: nobody's.
+struct request *hark__parent(hark_ctx *ctx, uint32_t *timeout_ms);
+void hark__parent_adopt(struct request *parent, struct future *future);
+// Why a child must not be sent at all; HARK_OK: it may.
+hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
+// SYSTEM_CANCEL and SYSTEM_LOST.
+void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
+void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// Takes a system message that has been looked at.
+void hark__system_free(hark_ctx *ctx, struct hark_message *message);
+// Looks closely at an ask from the mailbox. False: it is not to be run, and that is
+// accounted for.
+bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
+// A message with MESSAGE_MARKED is looked at.
+void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
 // reply.c
 
 // Fails every ask that was deferred and not answered, and frees the table.
@@ -107,6 +153,11 @@ void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
 // A message for an actor that has ended: a failure to its asker, or a dead letter.
 void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
+// Handles the system messages that have come, in the middle of a handler: nothing else
+// runs, and a stop waits.
+void hark__take_news(hark_ctx *ctx);
+// A message leaves the mailbox or what was set aside: its limit, and marks of cancels.
+void hark__heed_flags(hark_ctx *ctx, const struct hark_message *message);
 // The task of every actor's slot, and of free ones.
 void hark__actor_run(struct task *task, struct worker *worker, void *local);
 // The rest of a turn in which a handler has begun to wait: as hark__actor_run, quicker if
@@ -142,6 +193,13 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->scratch = NULL;
     ctx->await = NULL;
     ctx->last_error = NULL;
+    ctx->request = NULL;
+}
+
+static inline bool
+hark__is_here(const hark_ctx *ctx, hark_ref ref)
+{
+    return ref.node == ctx->node->id || ref.node == 0;
 }
 
 static inline struct pool *

@@ -63,6 +63,8 @@ fold(struct node *node, struct seat *seat)
     add_count(&node->retired.ended, &seat->ended);
     add_count(&node->retired.dead_letters, &seat->dead_letters);
     add_count(&node->retired.failures_unseen, &seat->failures_unseen);
+    add_count(&node->retired.cancelled, &seat->cancelled);
+    add_count(&node->retired.expired, &seat->expired);
 }
 
 void
@@ -368,6 +370,8 @@ add_seat(const struct seat *seat, hark_stats *stats)
     stats->actors += born - ended; // an actor may end in another seat: the sum is right
     stats->dead_letters += read_count(&seat->dead_letters);
     stats->failures_unseen += read_count(&seat->failures_unseen);
+    stats->cancelled += read_count(&seat->cancelled);
+    stats->expired += read_count(&seat->expired);
 }
 
 void

@@ -42,7 +42,7 @@ struct seat {
     struct known_target targets[SEAT_TARGETS];   // by the node's low bits
     struct seat *next;                           // in node->seats
     // Counters: this seat's thread adds, statistics read.
-    _Atomic(uint64_t) born, ended, dead_letters, failures_unseen;
+    _Atomic(uint64_t) born, ended, dead_letters, failures_unseen, cancelled, expired;
 };
 
 struct node_limits {
@@ -67,7 +67,8 @@ struct node {
     struct node_limits limits;
     hark_unseen_failure *on_unseen_failure; // NULL: nobody
     void *on_unseen_failure_arg;
-    _Atomic(bool) stopping;   // no more births
+    _Atomic(bool) stopping;            // no more births
+    _Atomic(uint32_t) foreign_cancels; // of other nodes, that no actor has looked at
     _Atomic(uint32_t) ending; // counts threads that detached; node_stop waits on it
     pthread_mutex_t lock;     // guards seats, retired and threads
     struct list threads;      // attached ones

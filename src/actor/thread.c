@@ -153,7 +153,7 @@ take_system(struct attached *attached)
             && atomic_load_explicit(&ctx->node->stopping, memory_order_seq_cst)) {
             attached->stopping = true;
         }
-        hark__message_free(ctx_pool(ctx), message);
+        hark__system_free(ctx, message);
         message = next;
     }
 }
@@ -163,8 +163,10 @@ static void
 pump(struct attached *attached)
 {
     struct slot *slot = attached->ctx.slot;
+    struct request *shield = attached->ctx.request;
     struct hark_message *next;
 
+    attached->ctx.request = NULL; // continuations are not in the thread's shield
     take_system(attached);
     while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
         let_go(attached, slot->current);
@@ -179,6 +181,7 @@ pump(struct attached *attached)
         // Those that were opened meanwhile.
         (void)hark__futures_start(futures, attached->ctx.node->env, NULL);
     }
+    attached->ctx.request = shield;
     hark__ctx_flush(&attached->ctx);
 }
 
@@ -352,6 +355,7 @@ hark_detach(hark_ctx *ctx)
 
     settle(attached);
     free_inbox(attached);
+    hark__request_let_go(ctx); // shields
     hark__slot_vacate(ctx);
     hark__ctx_flush(ctx);
     hark__scratch_free(ctx);

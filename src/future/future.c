@@ -5,12 +5,10 @@
 #include "future/computed.h"
 #include "message/failure.h"
 
-#define NS_PER_MS INT64_C(1000000)
 #define NO_PLACE UINT32_MAX
 
 enum {
     FIRST_PLACES = 4,
-    EXACT_MS = 100, // shorter timeouts are counted by the exact clock
 };
 
 struct futures *
@@ -63,6 +61,34 @@ grow(struct futures *futures)
     return true;
 }
 
+// Field by field: to clear all of it takes longer.
+static inline void
+init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class)
+{
+    hark__list_init(&future->by_timeout);
+    future->parent = NULL;
+    future->number = 0;
+    future->id = id;
+    future->started_ns = 0;
+    future->expires_ns = INT64_MAX;
+    future->ended_ns = 0;
+    future->message = NULL;
+    future->waiter = NULL;
+    future->made = NULL;
+    future->computed = NULL;
+    future->blame = 0;
+    future->target = (hark_ref){0, 0};
+    future->asked = NULL;
+    future->site = NULL;
+    future->timeout_ms = timeout_ms;
+    future->code = HARK_OK;
+    future->stage = HARK_STAGE_NOT_SENT;
+    future->state = FUTURE_OPEN;
+    future->kept = false;
+    future->looked_at = false;
+    future->size_class = size_class;
+}
+
 struct future *
 hark__future_open(struct futures *futures, struct pool *pool, uint32_t timeout_ms)
 {
@@ -83,13 +109,7 @@ hark__future_open(struct futures *futures, struct pool *pool, uint32_t timeout_m
     futures->free = place->next_free;
     futures->open_count++;
     place->future = future;
-    *future = (struct future){
-        .id = (uint64_t)place->generation << 32 | index,
-        .timeout_ms = timeout_ms,
-        .state = FUTURE_OPEN,
-        .size_class = size_class,
-    };
-    hark__list_init(&future->by_timeout);
+    init(future, (uint64_t)place->generation << 32 | index, timeout_ms, size_class);
     hark__list_append(&futures->fresh, &future->by_turn);
     return future;
 }
@@ -129,6 +149,18 @@ hark__future_complete(struct futures *futures, void *turn, struct future *future
     end(future, message, code, stage, now_ns);
     if (future->waiter != NULL) {
         tell(future, turn);
+    }
+}
+
+// Of a future that is being closed.
+static void
+tell_hooks(const struct futures_hooks *hooks, void *turn, struct future *future)
+{
+    if (future->state == FUTURE_OPEN) {
+        hooks->unwanted(turn, future);
+    }
+    if (future->parent != NULL) {
+        hooks->leave(turn, future);
     }
 }
 
@@ -230,6 +262,10 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
     struct future_place *place = &futures->places[(uint32_t)future->id];
     struct waiter *waiter = future->waiter;
 
+    if ((future->state == FUTURE_OPEN || future->parent != NULL)
+        && futures->hooks != NULL) {
+        tell_hooks(futures->hooks, turn, future);
+    }
     hark__list_unlink(&future->by_timeout);
     hark__list_unlink(&future->by_turn);
     place->future = NULL;
@@ -252,12 +288,6 @@ hark__future_watch(struct futures *futures, struct future *future,
     if (future->state == FUTURE_DONE) {
         make_ready(futures, future);
     }
-}
-
-static int64_t
-expiry_ns(const struct future *future)
-{
-    return future->started_ns + (int64_t)future->timeout_ms * NS_PER_MS;
 }
 
 // The list for this length; the last one when there are too many lengths.
@@ -285,8 +315,8 @@ insert(struct timeout_list *list, struct future *future)
     struct list *after = list->list.prev;
 
     while (after != &list->list
-           && expiry_ns(CONTAINER_OF(after, struct future, by_timeout))
-                  > expiry_ns(future)) {
+           && CONTAINER_OF(after, struct future, by_timeout)->expires_ns
+                  > future->expires_ns) {
         after = after->prev;
     }
     hark__list_append(after->next, &future->by_timeout); // before what comes after
@@ -342,6 +372,22 @@ adopt(struct futures *futures, struct future *future, struct waiter *guardian)
     future->looked_at = was_looked_at;
 }
 
+void
+hark__future_cancel(struct futures *futures, void *turn, struct future *future,
+                    hark_stage stage, int64_t now_ns)
+{
+    if (futures->hooks != NULL) {
+        futures->hooks->unwanted(turn, future);
+    }
+    future->looked_at = true; // it was meant to fail
+    if (future->computed != NULL && future->computed != &hark__self_made) {
+        future->ended_ns = now_ns;
+        hark__computed_fail(future->computed, turn, HARK_ECANCELLED, stage, NULL);
+    } else {
+        hark__future_settle(futures, future, NULL, HARK_ECANCELLED, stage, now_ns);
+    }
+}
+
 // Starts the clock of an open future. Returns when it runs out.
 static inline __attribute__((always_inline)) int64_t
 start(struct futures *futures, struct env *env, struct future *future)
@@ -349,26 +395,20 @@ start(struct futures *futures, struct env *env, struct future *future)
     if (future->timeout_ms == HARK_FOREVER && future->asked == NULL) {
         return INT64_MAX; // it is no ask, whose errors say how long it took
     }
-    if (future->timeout_ms < EXACT_MS) {
-        future->started_ns = hark__env_now(env);
-    } else {
-        int64_t lag_ns;
-        int64_t now_ns = env->ops->now_coarse_ns(env, &lag_ns);
-
-        future->started_ns = now_ns + lag_ns;
+    if (future->started_ns == 0) {
+        hark__future_count_from(future, hark__futures_now(env, future->timeout_ms));
     }
-    if (future->timeout_ms == HARK_FOREVER) {
-        return INT64_MAX;
+    if (future->timeout_ms != HARK_FOREVER) {
+        insert(list_for(futures, future->timeout_ms), future);
     }
-    insert(list_for(futures, future->timeout_ms), future);
-    return expiry_ns(future);
+    return future->expires_ns;
 }
 
 // INT64_MAX: it is done, or was started before a pause.
 static int64_t
 start_once(struct futures *futures, struct env *env, struct future *future)
 {
-    return future->state == FUTURE_OPEN && future->started_ns == 0
+    return future->state == FUTURE_OPEN && hark__list_is_empty(&future->by_timeout)
                ? start(futures, env, future)
                : INT64_MAX;
 }
@@ -453,7 +493,7 @@ hark__futures_next_ns(const struct futures *futures)
 
         if (!hark__list_is_empty(list)) {
             int64_t expiry =
-                expiry_ns(CONTAINER_OF(list->next, struct future, by_timeout));
+                CONTAINER_OF(list->next, struct future, by_timeout)->expires_ns;
             next = expiry < next ? expiry : next;
         }
     }
@@ -469,7 +509,7 @@ hark__futures_overdue(struct futures *futures, int64_t now_ns)
         if (!hark__list_is_empty(list)) {
             struct future *first = CONTAINER_OF(list->next, struct future, by_timeout);
 
-            if (expiry_ns(first) <= now_ns) {
+            if (first->expires_ns <= now_ns) {
                 return first;
             }
         }

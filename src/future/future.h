@@ -9,9 +9,9 @@
 //
 // Timeouts: nearly none fires. Open futures stand in one list for each length of
 // timeout, in which they are in order of expiry by themselves; arming and disarming are
-// list operations. A future made in a turn counts from the end of that turn (start),
-// since no answer can be looked at before. A long timeout is counted by the coarse
-// clock, and a little late rather than early.
+// list operations. A future made in a turn counts from when its maker has set
+// started_ns, or else from the end of that turn (start). A long timeout is counted by
+// the coarse clock, and a little late rather than early.
 //
 // Whoever completes a future in a message's or timer's name tells its waiter at once. One
 // that is settled by its owner, or computed from others (computed.h), only goes to the
@@ -58,9 +58,13 @@ enum future_state { FUTURE_OPEN, FUTURE_DONE };
 struct future {
     struct list by_timeout; // in one of the lists of its table, or alone
     struct list by_turn;    // in futures->fresh or ->ready, in made, or alone
+    struct list by_parent;  // among its parent's children, if it has one
     struct list *made;      // of its maker's turn, which was paused; NULL: it was not
+    void *parent;           // the room's above: whose child it is; NULL: nobody's
+    uint64_t number;        // the room's above: its name on the wire; 0: none
     uint64_t id;
     int64_t started_ns; // 0: not started yet
+    int64_t expires_ns; // INT64_MAX: never
     int64_t ended_ns;
     struct hark_message *message; // DONE: the reply or the failure; NULL: see code
     struct waiter *waiter;        // NULL: nobody looks
@@ -80,7 +84,18 @@ struct future {
     uint8_t size_class;
 };
 
-enum { FUTURE_TIMEOUT_LISTS = 8 };
+enum {
+    FUTURE_TIMEOUT_LISTS = 8,
+    FUTURE_EXACT_MS = 100, // shorter timeouts are counted by the exact clock
+};
+
+// The seam to the room above: what it does about a future's end. turn is the closer's.
+struct futures_hooks {
+    // It is closed, or cancelled, while it is open: nobody wants the answer any more.
+    void (*unwanted)(void *turn, struct future *future);
+    // It is closed, and has a parent.
+    void (*leave)(void *turn, struct future *future);
+};
 
 // Where an id leads. The generation outlives the future, so that a stale id is noticed.
 struct future_place {
@@ -108,6 +123,7 @@ struct futures {
     struct outcome *outcome; // of the callback that runs; NULL: none does
     struct env *env;
     const struct futures_host *host;
+    const struct futures_hooks *hooks; // NULL: none
 };
 
 // Gives an empty table; NULL: no memory.
@@ -153,11 +169,36 @@ void hark__future_wake(struct futures *futures, struct future *future);
 // Ends it and frees its message. Drops its waiter if that was not told yet.
 void hark__future_close(struct futures *futures, struct pool *pool, void *turn,
                         struct future *future);
+// Fails an open future with HARK_ECANCELLED. Its waiter is told by the next
+// hark__futures_tell_ready, so this may be called while a handler runs.
+void hark__future_cancel(struct futures *futures, void *turn, struct future *future,
+                         hark_stage stage, int64_t now_ns);
 // Sets the waiter of a future that has none. If it is done already, its waiter is told
 // by the next hark__futures_tell_ready.
 void hark__future_watch(struct futures *futures, struct future *future,
                         struct waiter *waiter);
 
+// The time from which a timeout of that length counts when it begins now.
+static inline int64_t
+hark__futures_now(struct env *env, uint32_t timeout_ms)
+{
+    int64_t lag_ns;
+
+    if (timeout_ms < FUTURE_EXACT_MS) {
+        return hark__env_now(env);
+    }
+    int64_t now_ns = env->ops->now_coarse_ns(env, &lag_ns);
+    return now_ns + lag_ns;
+}
+// Starts the clock of an open future before hark__futures_start does.
+static inline void
+hark__future_count_from(struct future *future, int64_t now_ns)
+{
+    future->started_ns = now_ns;
+    future->expires_ns = future->timeout_ms == HARK_FOREVER
+                             ? INT64_MAX
+                             : now_ns + (int64_t)future->timeout_ms * INT64_C(1000000);
+}
 // Starts the clocks of all fresh futures, and has guardian (NULL: none) watch those that
 // nobody watches and nobody keeps. Returns when the first of them runs out; INT64_MAX:
 // none does.

@@ -646,6 +646,104 @@ the_end_of_the_table_drops_the_waiter_of_all_and_tells_it_nothing(void **state)
     assert_int_equal(f->watcher[0].dropped, 1);
 }
 
+// ---- cancelling ----
+
+static int unwanted_count, left_count;
+
+static void
+on_unwanted(void *turn, struct future *future)
+{
+    assert_non_null(turn);
+    assert_int_equal(future->state, FUTURE_OPEN);
+    unwanted_count++;
+}
+
+static void
+on_leave(void *turn, struct future *future)
+{
+    assert_non_null(turn);
+    assert_non_null(future->parent);
+    left_count++;
+}
+
+static const struct futures_hooks hooks = {on_unwanted, on_leave};
+
+static void
+hook(struct fixture *f)
+{
+    unwanted_count = left_count = 0;
+    f->futures->hooks = &hooks;
+}
+
+static void
+a_cancelled_future_fails_at_once_and_its_waiter_is_told_later(void **state)
+{
+    struct fixture *f = *state;
+    struct future *future = open_future(f, 100);
+
+    hook(f);
+    watch(f, future, 0);
+    start_at(f, 1 * MS);
+    hark__future_cancel(f->futures, f, future, HARK_STAGE_SENT, 2 * MS);
+    assert_int_equal(future->state, FUTURE_DONE);
+    assert_int_equal(future->code, HARK_ECANCELLED);
+    assert_int_equal(f->watcher[0].told, 0);
+    assert_null(hark__futures_overdue(f->futures, INT64_MAX));
+    assert_true(hark__futures_are_unsettled(f->futures));
+    hark__futures_tell_ready(f->futures, f);
+    assert_int_equal(f->watcher[0].told, 1);
+    assert_int_equal(f->watcher[0].code, HARK_ECANCELLED);
+    hark__future_close(f->futures, f->pool, f, future);
+    assert_int_equal(unwanted_count, 1);
+}
+
+static void
+only_an_open_future_is_unwanted_when_it_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct future *open = open_future(f, 100), *done = open_future(f, 100);
+
+    hook(f);
+    complete(f, done, HARK_ETIMEOUT);
+    hark__future_close(f->futures, f->pool, f, done);
+    assert_int_equal(unwanted_count, 0);
+    hark__future_close(f->futures, f->pool, f, open);
+    assert_int_equal(unwanted_count, 1);
+    open_future(f, 100);
+    hark__futures_free(f->futures, f->pool, f);
+    f->futures = NULL;
+    assert_int_equal(unwanted_count, 2);
+}
+
+static void
+a_child_leaves_its_parent_when_it_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct future *child = open_future(f, 100);
+
+    hook(f);
+    child->parent = f;
+    complete(f, child, HARK_OK);
+    assert_int_equal(left_count, 0);
+    hark__future_close(f->futures, f->pool, f, child);
+    assert_int_equal(left_count, 1);
+}
+
+static void
+a_future_may_count_from_before_the_end_of_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct future *future = open_future(f, 100);
+
+    hark__future_count_from(future, 3 * MS);
+    assert_int_equal(start_at(f, 50 * MS), 103 * MS);
+    assert_null(hark__futures_overdue(f->futures, 102 * MS));
+    assert_ptr_equal(hark__futures_overdue(f->futures, 103 * MS), future);
+    future = open_future(f, HARK_FOREVER);
+    hark__future_count_from(future, 3 * MS);
+    assert_int_equal(start_at(f, 60 * MS), INT64_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -682,6 +780,10 @@ main(void)
         TEST(closing_all_closes_its_members),
         TEST(closing_a_member_fails_all),
         TEST(the_end_of_the_table_drops_the_waiter_of_all_and_tells_it_nothing),
+        TEST(a_cancelled_future_fails_at_once_and_its_waiter_is_told_later),
+        TEST(only_an_open_future_is_unwanted_when_it_is_closed),
+        TEST(a_child_leaves_its_parent_when_it_is_closed),
+        TEST(a_future_may_count_from_before_the_end_of_its_turn),
     };
     return cmocka_run_group_tests_name("future/future", tests, NULL, NULL);
 }
