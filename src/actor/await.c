@@ -203,6 +203,15 @@ must_stop(const struct slot *slot)
     return (slot->heed & SLOT_TOLD) && !(slot->heed & SLOT_STOPPING);
 }
 
+// For whose sake the handler waits, so that a cancel finds it; without memory for that it
+// does not. NULL: nobody's.
+static const struct request *
+make_known(hark_ctx *ctx)
+{
+    return ctx->request == NULL && ctx->owes_answer ? hark__request_of(ctx)
+                                                    : ctx->request;
+}
+
 // Waits for an open future. False: the wait failed, and hark_error_of says why.
 static bool
 wait_for(hark_ctx *ctx, struct future *future)
@@ -218,11 +227,7 @@ wait_for(hark_ctx *ctx, struct future *future)
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_await: no memory");
         return false;
     }
-    // So that a cancel finds it; without memory for that it does not.
-    struct request *request = ctx->request;
-    if (request == NULL && ctx->owes_answer) {
-        request = hark__request_of(ctx);
-    }
+    const struct request *request = make_known(ctx);
     if (request != NULL && request->state == REQUEST_CANCELLED) {
         hark__ctx_error(ctx, HARK_ECANCELLED,
                         "hark_await: nobody waits for the answer");
@@ -268,6 +273,7 @@ hark__await_yield(hark_ctx *ctx)
     if (waits == NULL || await == NULL) {
         return false;
     }
+    (void)make_known(ctx);
     enter(waits, await);
     make_due(waits, await);
     return suspend(ctx, waits, await, rest_yielding) == HARK_OK;
