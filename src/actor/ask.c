@@ -1,5 +1,6 @@
 #include "actor/await.h"
 #include "actor/ctx.h"
+#include "actor/deadlock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,6 +232,10 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     struct future *future = hark__future_find(futures, message->correlation);
 
     if (future == NULL || future->state == FUTURE_DONE) {
+        if (message->kind == MESSAGE_SYSTEM) {
+            hark__deadlock_probe(ctx, message);
+            return;
+        }
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTALE,
                              HARK_STAGE_REPLY_LOST,
                              "nobody waits for this reply any more");

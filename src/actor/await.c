@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "actor/deadlock.h"
+
 // ---- records ----
 
 static struct waits *
@@ -193,6 +195,7 @@ _Noreturn void
 hark__await_go_on(hark_ctx *ctx, struct await *await)
 {
     leave(ctx_waits(ctx), await);
+    hark__deadlock_forget(ctx);
     hark__sched_resume(ctx->worker, await->stack);
 }
 
@@ -238,8 +241,12 @@ wait_for(hark_ctx *ctx, struct future *future)
     await->waiter = (struct waiter){await_complete, await_drop};
     hark__future_watch(ctx_futures(ctx), future, &await->waiter);
     enter(waits, await);
+    if (await->mode == HARK_WAIT_EXCLUSIVE) {
+        hark__deadlock_look(ctx, future);
+    }
     if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
         future->waiter = NULL;
+        hark__deadlock_forget(ctx);
         hark__ctx_error(ctx, HARK_ELIMIT,
                         "hark_await: no stack for another handler that waits");
         return false;
