@@ -1,10 +1,11 @@
-// hark/hark.h - everything: actors, messages, futures, systems.
+// hark/hark.h - everything: actors, messages, futures, blocking work, systems.
 
 #ifndef HARK_HARK_H
 #define HARK_HARK_H
 
 #include <hark/actor.h>
 #include <hark/base.h>
+#include <hark/blocking.h>
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/system.h>

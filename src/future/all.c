@@ -9,6 +9,7 @@ struct member {
 };
 
 struct all {
+    struct backing backing;
     struct futures *futures;
     struct future *future;      // what was made; NULL while it is being closed
     struct hark_message *reply; // ready for success; NULL once given away
@@ -102,6 +103,27 @@ watch_members(struct all *all, const hark_future *members)
     }
 }
 
+// Closes the members too.
+static void
+backing_close(struct backing *backing, struct futures *futures, struct pool *pool,
+              void *turn)
+{
+    struct all *all = CONTAINER_OF(backing, struct all, backing);
+
+    all->future = NULL;
+    for (size_t i = 0; i < all->count; i++) {
+        struct future *future = hark__future_find(futures, all->members[i].id);
+
+        if (future != NULL) {
+            hark__future_close(futures, pool, turn, future);
+        }
+    }
+    if (all->reply != NULL) {
+        hark__message_free(pool, all->reply);
+    }
+    free(all);
+}
+
 hark_err
 hark__all_open(struct futures *futures, struct pool *pool, const hark_future *members,
                size_t count, struct future **out_future)
@@ -127,30 +149,13 @@ hark__all_open(struct futures *futures, struct pool *pool, const hark_future *me
         }
         return HARK_ENOMEM;
     }
-    *all = (struct all){futures, future, reply, count, count};
+    *all = (struct all){{backing_close, NULL}, futures, future, reply, count, count};
     reply->kind = MESSAGE_REPLY;
-    future->all = all;
+    future->backing = &all->backing;
     watch_members(all, members);
     if (count == 0) {
         succeed(all, NULL);
     }
     *out_future = future;
     return HARK_OK;
-}
-
-void
-hark__all_close(struct all *all, struct futures *futures, struct pool *pool, void *turn)
-{
-    all->future = NULL;
-    for (size_t i = 0; i < all->count; i++) {
-        struct future *future = hark__future_find(futures, all->members[i].id);
-
-        if (future != NULL) {
-            hark__future_close(futures, pool, turn, future);
-        }
-    }
-    if (all->reply != NULL) {
-        hark__message_free(pool, all->reply);
-    }
-    free(all);
 }

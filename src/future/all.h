@@ -14,8 +14,4 @@ HARK_CHECKED hark_err hark__all_open(struct futures *futures, struct pool *pool,
                                      const hark_future *members, size_t count,
                                      struct future **out_future);
 
-// For hark__future_close: closes the members.
-void hark__all_close(struct all *all, struct futures *futures, struct pool *pool,
-                     void *turn);
-
 #endif // FUTURE_ALL_H

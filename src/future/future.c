@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "future/all.h"
 #include "message/failure.h"
 
 #define NS_PER_MS INT64_C(1000000)
@@ -127,7 +126,7 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 {
     struct future_place *place = &futures->places[(uint32_t)future->id];
     struct waiter *waiter = future->waiter;
-    struct all *all = future->all;
+    struct backing *backing = future->backing;
 
     hark__list_unlink(&future->by_timeout);
     hark__list_unlink(&future->by_turn);
@@ -143,8 +142,8 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
         hark__message_drop(pool, future->message);
     }
     hark__pool_free(pool, future, future->size_class);
-    if (all != NULL) {
-        hark__all_close(all, futures, pool, turn);
+    if (backing != NULL) {
+        backing->close(backing, futures, pool, turn);
     }
 }
 

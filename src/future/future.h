@@ -24,7 +24,6 @@
 #include "hark/future.h"
 #include "message/message.h"
 
-struct all;
 struct future;
 struct futures;
 
@@ -35,6 +34,17 @@ struct waiter {
     void (*complete)(struct waiter *waiter, void *turn, struct future *future);
     // Called instead of complete when the future is closed first; it is still there.
     void (*drop)(struct waiter *waiter, void *turn, struct future *future);
+};
+
+// What stands behind a future and ends with it: the seam to the room above, which embeds
+// it.
+struct backing {
+    // The future, done or not, is gone: nobody looks at it any more.
+    void (*close)(struct backing *backing, struct futures *futures, struct pool *pool,
+                  void *turn);
+    // The time of an open future is over. Returns how far its request has got. NULL: we
+    // cannot tell.
+    hark_stage (*expire)(struct backing *backing);
 };
 
 enum future_state { FUTURE_OPEN, FUTURE_DONE };
@@ -49,7 +59,7 @@ struct future {
     struct waiter *waiter;        // NULL: nobody looks
     const void *waiter_data;      // the waiter's own
     void *waiter_arg;             // the waiter's own
-    struct all *all;              // NULL: not made by hark__all_open
+    struct backing *backing;      // NULL: none
     uint64_t blame;               // DONE, failed: whose error it is; 0: its own
     hark_ref target;              // whom it asks; for errors
     const hark_type *asked;       // with what

@@ -1,0 +1,997 @@
+// Blocking work: functions that run beside the workers, on executors with limits.
+
+#include "api/world.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+HARK_MESSAGE(question, (i64, n))
+HARK_MESSAGE(answer, (i64, n))
+HARK_MESSAGE(text, (str, s))
+HARK_MESSAGE(begin, (i64, n))
+HARK_MESSAGE(outcome, (i64, n), (i32, code))
+HARK_MESSAGE(note, (i64, n))
+HARK_MESSAGE(poke)
+
+// ---- a gate that work waits at ----
+
+enum { MANY = 300 };
+
+// One for all tests, opened anew for each.
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int waiting; // are at it now
+    int allowed; // may still pass
+    int passed;
+    int most; // waited at once
+    int64_t order[MANY];
+    int came;
+    int dropped;
+    int cancelled; // passed, and found that nobody waits for them
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void
+gate_pass(int64_t number)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.order[gate.came++ % MANY] = number;
+    gate.waiting++;
+    gate.most = gate.waiting > gate.most ? gate.waiting : gate.most;
+    pthread_cond_broadcast(&gate.changed);
+    while (gate.allowed == 0) {
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    }
+    gate.allowed--;
+    gate.waiting--;
+    gate.passed++;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void
+gate_allow(int count)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.allowed += count;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void
+gate_count(int *count)
+{
+    pthread_mutex_lock(&gate.lock);
+    (*count)++;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+// Waits, without sleeping, until a count of the gate is so much.
+static void
+gate_until(const int *count, int value)
+{
+    pthread_mutex_lock(&gate.lock);
+    while (*count != value) {
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    }
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void
+drop_number(void *arg)
+{
+    free(arg);
+    gate_count(&gate.dropped);
+}
+
+static int64_t *
+number(int64_t n)
+{
+    int64_t *at = malloc(sizeof *at);
+
+    assert_non_null(at);
+    *at = n;
+    return at;
+}
+
+// ---- the work ----
+
+HARK_BLOCKING_WITH(twice, int64_t, drop_number) {
+    hark_reply(ctx, answer, .n = *arg * 2);
+}
+HARK_BLOCKING_WITH(refused, int64_t, drop_number) {
+    hark_refuse(ctx, HARK_EUSER + 7, "no such file: %d", (int)*arg);
+}
+HARK_BLOCKING_WITH(silent, int64_t, drop_number) {
+}
+HARK_BLOCKING_WITH(other_type, int64_t, drop_number) {
+    hark_reply(ctx, text, .s = HARK_STR("text"));
+}
+HARK_BLOCKING_WITH(at_gate, int64_t, drop_number) {
+    gate_pass(*arg);
+    if (hark_blocking_cancelled(ctx)) {
+        gate_count(&gate.cancelled);
+        return;
+    }
+    hark_reply(ctx, answer, .n = *arg);
+}
+HARK_BLOCKING(format_text, const char) {
+    hark_reply(ctx, text, .s = hark_format(ctx, "%s, %s", arg, arg));
+}
+// Speaks for itself: asks, awaits, tells.
+typedef struct {
+    hark_ref server;
+    int64_t n;
+} errand;
+HARK_BLOCKING_WITH(run_errand, errand, free) {
+    hark_future f = hark_ask(ctx, arg->server, question, .n = arg->n);
+    const answer *a = hark_await(ctx, f, answer);
+
+    if (a == NULL) {
+        hark_refuse(ctx, hark_error_of(ctx)->code, "%s", hark_error_of(ctx)->text);
+        return;
+    }
+    hark_tell(ctx, hark_sender(ctx), note, .n = a->n);
+    hark_reply(ctx, answer, .n = a->n);
+}
+HARK_BLOCKING(defers, void) {
+    hark_promise p = hark_defer(ctx);
+
+    hark_detach(ctx); // is not its to end
+    hark_reply(ctx, answer, .n = p.id == 0 ? hark_error_of(ctx)->code : 0);
+}
+HARK_BLOCKING(who_am_i, hark_ref) {
+    *arg = hark_self(ctx);
+    hark_reply(ctx, answer, .n = hark_is_alive(ctx, *arg));
+}
+HARK_BLOCKING_WITH(nested, int64_t, free) {
+    hark_future f = hark_blocking(ctx, twice, number(*arg));
+    const answer *a = hark_await(ctx, f, answer);
+
+    hark_reply(ctx, answer, .n = a != NULL ? a->n * 2 : -1);
+}
+// Awaits what never comes.
+HARK_BLOCKING(waits_for_ever, void) {
+    gate_count(&gate.came);
+    hark_message *none = hark_receive(ctx, HARK_FOREVER);
+
+    assert_null(none);
+    if (hark_error_of(ctx)->code == HARK_ESTOPPED && hark_blocking_cancelled(ctx)) {
+        gate_count(&gate.cancelled);
+    }
+}
+
+// ---- fixture ----
+
+static struct world *
+open_with(uint32_t threads, uint32_t queue)
+{
+    gate.waiting = gate.allowed = gate.passed = gate.most = 0;
+    gate.came = gate.dropped = gate.cancelled = 0;
+    return world_open(REACH_LOCAL, &(hark_options){.blocking_limit = threads,
+                                                   .blocking_queue_limit = queue});
+}
+
+static int64_t
+get(struct world *w, hark_future f)
+{
+    const answer *a = hark_await(w->here, f, answer);
+
+    if (a == NULL) {
+        fail_msg("%s", world_error(w));
+        return 0;
+    }
+    int64_t n = a->n;
+    hark_future_drop(w->here, f);
+    return n;
+}
+
+static void
+assert_fails(struct world *w, hark_future f, int code, hark_stage stage,
+             const char *words)
+{
+    const answer *a = hark_await(w->here, f, answer);
+
+    assert_null(a);
+    world_assert_error(w, code, words);
+    assert_int_equal(hark_error_of(w->here)->stage, stage);
+    assert_true(hark_ref_is_null(hark_error_of(w->here)->target));
+    assert_non_null(hark_error_of(w->here)->site);
+    hark_future_drop(w->here, f);
+}
+
+static hark_stats
+stats_of(struct world *w)
+{
+    hark_stats stats;
+
+    hark_stats_read(w->here_system, &stats);
+    return stats;
+}
+
+// ---- results and failures ----
+
+static void
+a_function_gives_its_result(void **state)
+{
+    struct world *w = open_with(0, 0);
+
+    (void)state;
+    assert_int_equal(get(w, hark_blocking(w->here, twice, number(21))), 42);
+    gate_until(&gate.dropped, 1);
+    world_close(w);
+    assert_int_equal(gate.dropped, 1);
+}
+
+static void
+a_result_may_hold_memory_of_the_functions_own_turn(void **state)
+{
+    struct world *w = open_with(0, 0);
+    hark_future f = hark_blocking(w->here, format_text, "hark");
+    const text *t = hark_await(w->here, f, text);
+
+    (void)state;
+    assert_non_null(t);
+    assert_string_equal(t->s.ptr, "hark, hark");
+    world_close(w);
+}
+
+static void
+a_refusal_carries_code_and_text_and_site(void **state)
+{
+    struct world *w = open_with(0, 0);
+    hark_future f = hark_blocking(w->here, refused, number(3));
+    char line[300];
+
+    (void)state;
+    assert_null(hark_await(w->here, f, answer));
+    world_assert_error(w, HARK_EUSER + 7, "no such file: 3");
+    assert_int_equal(hark_error_of(w->here)->stage, HARK_STAGE_RUNNING);
+    hark_error_print(w->here, hark_error_of(w->here), line, sizeof line);
+    assert_non_null(strstr(line, "test_blocking.c:"));
+    assert_non_null(strstr(line, "stage: running"));
+    world_close(w);
+}
+
+static void
+a_function_that_does_not_answer_fails_its_future(void **state)
+{
+    struct world *w = open_with(0, 0);
+
+    (void)state;
+    assert_fails(w, hark_blocking(w->here, silent, number(0)), HARK_ENOREPLY,
+                 HARK_STAGE_RUNNING, "silent returned without an answer");
+    world_close(w);
+}
+
+static void
+a_result_of_another_type_is_an_error(void **state)
+{
+    struct world *w = open_with(0, 0);
+    hark_future f = hark_blocking(w->here, other_type, number(0));
+
+    (void)state;
+    assert_null(hark_await(w->here, f, answer));
+    world_assert_error(w, HARK_ETYPE, "text");
+    world_close(w);
+}
+
+static void
+null_arguments_are_errors_and_the_argument_is_dropped(void **state)
+{
+    struct world *w = open_with(0, 0);
+    struct world *other = world_open(REACH_LOCAL, NULL);
+    hark_executor *foreign = hark_executor_new(other->here_system, NULL);
+    const hark_blocking_work nothing = {"nothing", NULL, drop_number};
+
+    (void)state;
+    assert_non_null(foreign);
+    hark_future none = hark_blocking(NULL, twice, number(1));
+    assert_int_equal(none.id, 0);
+    assert_fails(w, hark_blocking_at(w->here, HARK_HERE, NULL, &nothing, number(1)),
+                 HARK_EINVAL, HARK_STAGE_NOT_SENT, "no function");
+    assert_fails(w, hark_blocking_at(w->here, HARK_HERE, NULL, NULL, NULL), HARK_EINVAL,
+                 HARK_STAGE_NOT_SENT, "no function");
+    assert_fails(w, hark_blocking_on(w->here, foreign, twice, number(1)), HARK_EINVAL,
+                 HARK_STAGE_NOT_SENT, "another system");
+    assert_int_equal(gate.dropped, 3);
+    assert_false(hark_blocking_cancelled(NULL));
+    assert_false(hark_blocking_cancelled(w->here));
+    assert_null(hark_executor_new(NULL, NULL));
+    hark_executor_free(NULL);
+    world_close(other);
+    world_close(w);
+}
+
+static void
+a_future_limit_drops_the_argument_too(void **state)
+{
+    struct world *w;
+
+    (void)state;
+    w = open_with(0, 0);
+    world_close(w);
+    w = world_open(REACH_LOCAL, &(hark_options){.future_limit = 1});
+    hark_future f = hark_blocking(w->here, twice, number(2));
+    hark_future none = hark_blocking(w->here, twice, number(2));
+    assert_int_equal(none.id, 0);
+    world_assert_error(w, HARK_ELIMIT, "too many open futures");
+    assert_int_equal(get(w, f), 4);
+    gate_until(&gate.dropped, 2);
+    world_close(w);
+}
+
+// ---- the function's own ctx ----
+
+typedef struct {
+    int64_t seen;
+} server;
+HARK_ON(server, question) {
+    hark_reply(ctx, answer, .n = msg->n + 1);
+}
+HARK_ACTOR(server, question)
+
+static void
+a_function_may_ask_and_await_and_tell(void **state)
+{
+    struct world *w = open_with(0, 0);
+    errand *e = malloc(sizeof *e);
+
+    (void)state;
+    assert_non_null(e);
+    *e = (errand){hark_spawn(w->here, server), 9};
+    assert_int_equal(get(w, hark_blocking(w->here, run_errand, e)), 10);
+    hark_message *m = hark_receive(w->here, HARK_SECONDS(10));
+    const note *told = hark_message_as(m, &note_type);
+    assert_non_null(told);
+    assert_int_equal(told->n, 10);
+    hark_message_free(w->here, m);
+    world_close(w);
+}
+
+static void
+a_ctx_is_of_one_piece_of_work_alone(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_ref first;
+    hark_ref second;
+
+    (void)state;
+    assert_int_equal(get(w, hark_blocking(w->here, who_am_i, &first)), 1);
+    assert_int_equal(get(w, hark_blocking(w->here, who_am_i, &second)), 1);
+    assert_false(hark_ref_equal(first, second));
+    while (hark_is_alive(w->here, second)) {
+        sched_yield();
+    }
+    assert_int_equal(hark_tell(w->here, second, poke), HARK_ENOACTOR);
+    world_close(w);
+}
+
+static void
+a_function_answers_itself_and_cannot_defer(void **state)
+{
+    struct world *w = open_with(0, 0);
+
+    (void)state;
+    assert_int_equal(get(w, hark_blocking(w->here, defers, NULL)), HARK_ENOTSUP);
+    world_close(w);
+}
+
+static void
+blocking_work_may_have_blocking_work_done(void **state)
+{
+    struct world *w = open_with(2, 0);
+
+    (void)state;
+    assert_int_equal(get(w, hark_blocking(w->here, nested, number(5))), 20);
+    world_close(w);
+}
+
+// ---- limits ----
+
+static void
+more_work_than_threads_is_done_in_order(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future futures[MANY];
+
+    (void)state;
+    for (int64_t i = 0; i < MANY; i++) {
+        futures[i] = hark_blocking(w->here, at_gate, number(i));
+    }
+    gate_allow(MANY);
+    for (int64_t i = 0; i < MANY; i++) {
+        assert_int_equal(get(w, futures[i]), i);
+        assert_int_equal(gate.order[i], i);
+    }
+    assert_int_equal(gate.most, 1);
+    assert_int_equal(stats_of(w).blocking_started, 1);
+    world_close(w);
+    assert_int_equal(gate.dropped, MANY);
+}
+
+static void
+many_pieces_share_a_few_threads(void **state)
+{
+    struct world *w = open_with(4, 0);
+    hark_future futures[MANY];
+
+    (void)state;
+    for (int64_t i = 0; i < MANY; i++) {
+        futures[i] = hark_blocking(w->here, at_gate, number(i));
+    }
+    gate_until(&gate.waiting, 4);
+    assert_int_equal(stats_of(w).blocking_threads, 4);
+    assert_int_equal(stats_of(w).blocking_waiting, MANY - 4);
+    gate_allow(MANY);
+    hark_future all = hark_all(w->here, futures, MANY);
+    const hark_all_done *done = hark_await(w->here, all, hark_all_done);
+    assert_non_null(done);
+    assert_int_equal(gate.most, 4);
+    world_close(w);
+    assert_int_equal(gate.dropped, MANY);
+}
+
+static void
+a_full_queue_fails_at_once_and_says_so(void **state)
+{
+    struct world *w = open_with(1, 1);
+    hark_future first = hark_blocking(w->here, at_gate, number(1));
+    hark_future second = hark_blocking(w->here, at_gate, number(2));
+
+    (void)state;
+    assert_fails(w, hark_blocking(w->here, at_gate, number(3)), HARK_ELIMIT,
+                 HARK_STAGE_NOT_SENT,
+                 "at_gate: executor \"blocking\" is full: 1 threads are busy, and 1 "
+                 "wait");
+    assert_int_equal(gate.dropped, 1);
+    gate_allow(2);
+    assert_int_equal(get(w, first), 1);
+    assert_int_equal(get(w, second), 2);
+    world_close(w);
+}
+
+static void
+threads_end_when_there_is_nothing_to_do(void **state)
+{
+    struct world *w;
+
+    (void)state;
+    world_close(open_with(0, 0));
+    w = world_open(REACH_LOCAL, &(hark_options){.blocking_idle_ms = 1});
+    for (uint64_t round = 1; round <= 2; round++) {
+        hark_future f[3];
+
+        for (int i = 0; i < 3; i++) {
+            f[i] = hark_blocking(w->here, at_gate, number(i));
+        }
+        gate_until(&gate.waiting, 3);
+        assert_int_equal(stats_of(w).blocking_threads, 3);
+        gate_allow(3);
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(get(w, f[i]), i);
+        }
+        while (stats_of(w).blocking_threads > 0) {
+            sched_yield();
+        }
+        assert_int_equal(stats_of(w).blocking_started, 3 * round);
+    }
+    world_close(w);
+}
+
+static void
+no_room_for_another_ctx_is_a_clear_error(void **state)
+{
+    struct world *w;
+
+    (void)state;
+    world_close(open_with(0, 0));
+    w = world_open(REACH_LOCAL, &(hark_options){.actor_limit = 1}); // this thread
+    assert_fails(w, hark_blocking(w->here, twice, number(1)), HARK_ELIMIT,
+                 HARK_STAGE_QUEUED, "no room");
+    gate_until(&gate.dropped, 1);
+    world_close(w);
+}
+
+// ---- futures that end early ----
+
+static hark_future
+within(struct world *w, uint32_t timeout_ms, int64_t n)
+{
+    return hark_blocking_with(w->here,
+                              &(hark_blocking_options){.timeout_ms = timeout_ms},
+                              at_gate, number(n));
+}
+
+static void
+work_that_times_out_while_it_waits_is_never_run(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future first = hark_blocking(w->here, at_gate, number(1));
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    assert_fails(w, within(w, 20, 2), HARK_ETIMEOUT, HARK_STAGE_QUEUED, "timed out");
+    assert_int_equal(gate.dropped, 1);
+    assert_int_equal(stats_of(w).blocking_waiting, 0);
+    gate_allow(1);
+    assert_int_equal(get(w, first), 1);
+    world_close(w);
+    assert_int_equal(gate.passed, 1);
+    assert_int_equal(gate.dropped, 2);
+}
+
+static void
+work_that_times_out_while_it_runs_can_tell(void **state)
+{
+    struct world *w = open_with(1, 0);
+
+    (void)state;
+    hark_future f = within(w, 20, 1);
+    gate_until(&gate.waiting, 1);
+    assert_fails(w, f, HARK_ETIMEOUT, HARK_STAGE_RUNNING, "timed out");
+    assert_int_equal(gate.dropped, 0);
+    gate_allow(1);
+    gate_until(&gate.dropped, 1);
+    assert_int_equal(gate.cancelled, 1);
+    assert_int_equal(stats_of(w).dead_letters, 0);
+    world_close(w);
+}
+
+static void
+a_future_that_is_dropped_takes_its_work_along(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future running = hark_blocking(w->here, at_gate, number(1));
+    hark_future waiting = hark_blocking(w->here, at_gate, number(2));
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    hark_future_drop(w->here, waiting);
+    assert_int_equal(gate.dropped, 1);
+    hark_future_drop(w->here, running);
+    gate_allow(1);
+    gate_until(&gate.dropped, 2);
+    assert_int_equal(gate.cancelled, 1);
+    world_close(w);
+    assert_int_equal(gate.passed, 1);
+}
+
+// A reply that was under way when its future ended.
+HARK_BLOCKING_WITH(late, int64_t, drop_number) {
+    gate_pass(*arg);
+    hark_reply(ctx, answer, .n = *arg);
+}
+
+static void
+a_reply_that_comes_too_late_is_a_dead_letter(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future f = hark_blocking(w->here, late, number(1));
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    hark_future_drop(w->here, f);
+    gate_allow(1);
+    while (stats_of(w).dead_letters == 0) {
+        hark_message *none = hark_receive(w->here, 0);
+        assert_null(none);
+    }
+    world_close(w);
+    assert_int_equal(gate.dropped, 1);
+}
+
+// ---- from actors ----
+
+enum { AWAIT, THEN, LEAVE };
+
+typedef struct {
+    int64_t kind;
+    hark_ref report_to;
+} worker_actor;
+
+HARK_THEN(worker_actor, done, answer) {
+    hark_tell(ctx, self->report_to, outcome, .n = msg->n);
+}
+HARK_ELSE(worker_actor, done) {
+    hark_tell(ctx, self->report_to, outcome, .code = error->code);
+}
+HARK_CONTINUATION(worker_actor, done, answer)
+
+HARK_ON(worker_actor, begin) {
+    hark_future f = hark_blocking(ctx, at_gate, number(msg->n));
+
+    if (self->kind == THEN) {
+        hark_err err = hark_then(ctx, f, worker_actor, done, NULL);
+        assert_int_equal(err, HARK_OK);
+    } else if (self->kind == AWAIT) {
+        const answer *a = hark_await(ctx, f, answer);
+        hark_tell(ctx, self->report_to, outcome, .n = a != NULL ? a->n : -1,
+                  .code = a != NULL ? 0 : hark_error_of(ctx)->code);
+    } else {
+        hark_future_keep(ctx, f);
+    }
+}
+HARK_ON(worker_actor, poke) {
+    hark_tell(ctx, self->report_to, outcome, .n = -5);
+}
+HARK_ACTOR(worker_actor, begin, poke)
+
+static hark_ref
+worker_of(struct world *w, int64_t kind)
+{
+    return hark_spawn(w->here, worker_actor, .kind = kind,
+                      .report_to = hark_self(w->here));
+}
+
+static outcome
+next_outcome(struct world *w)
+{
+    hark_message *m = hark_receive(w->here, HARK_SECONDS(20));
+    const outcome *o = hark_message_as(m, &outcome_type);
+
+    assert_non_null(o);
+    outcome copy = *o;
+    hark_message_free(w->here, m);
+    return copy;
+}
+
+static void
+an_actor_awaits_its_blocking_work_and_its_worker_goes_on(void **state)
+{
+    enum { ACTORS = 20 };
+    struct world *w = open_with(ACTORS, 0);
+    int64_t sum = 0;
+
+    (void)state;
+    for (int i = 1; i <= ACTORS; i++) {
+        hark_tell(w->here, worker_of(w, AWAIT), begin, .n = i);
+    }
+    gate_until(&gate.waiting, ACTORS); // with two workers
+    gate_allow(ACTORS);
+    for (int i = 1; i <= ACTORS; i++) {
+        sum += next_outcome(w).n;
+    }
+    assert_int_equal(sum, ACTORS * (ACTORS + 1) / 2);
+    world_close(w);
+}
+
+static void
+an_actor_continues_and_handles_others_meanwhile(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_ref a = worker_of(w, THEN);
+
+    (void)state;
+    hark_tell(w->here, a, begin, .n = 7);
+    gate_until(&gate.waiting, 1);
+    hark_tell(w->here, a, poke);
+    assert_int_equal(next_outcome(w).n, -5);
+    gate_allow(1);
+    assert_int_equal(next_outcome(w).n, 7);
+    world_close(w);
+}
+
+static void
+an_actor_that_ends_takes_its_work_along(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_ref running = worker_of(w, LEAVE);
+    hark_ref waiting = worker_of(w, THEN);
+
+    (void)state;
+    hark_tell(w->here, running, begin, .n = 1);
+    gate_until(&gate.waiting, 1);
+    hark_tell(w->here, waiting, begin, .n = 2);
+    while (stats_of(w).blocking_waiting == 0) {
+        sched_yield();
+    }
+    assert_int_equal(hark_actor_stop(w->here, waiting), HARK_OK);
+    gate_until(&gate.dropped, 1);
+    assert_int_equal(hark_actor_stop(w->here, running), HARK_OK);
+    while (hark_is_alive(w->here, running)) {
+        sched_yield();
+    }
+    // It still counts as cancelled a moment after its owner has no name any more.
+    while (stats_of(w).actors > 2) { // this thread, and the work
+        sched_yield();
+    }
+    gate_allow(1);
+    gate_until(&gate.dropped, 2);
+    assert_int_equal(gate.cancelled, 1);
+    world_close(w);
+    assert_int_equal(gate.passed, 1);
+}
+
+// ---- from threads ----
+
+static void *
+call_from_a_thread(void *arg)
+{
+    hark_ctx *me = hark_attach(arg);
+    int64_t sum = 0;
+
+    for (int64_t i = 0; i < 50; i++) {
+        hark_future f = hark_blocking(me, twice, number(i));
+        const answer *a = hark_await(me, f, answer);
+
+        sum += a != NULL ? a->n : -1000000;
+        hark_future_drop(me, f);
+    }
+    hark_detach(me);
+    return (void *)(intptr_t)sum;
+}
+
+static void
+many_threads_share_the_pool(void **state)
+{
+    struct world *w = open_with(2, 0);
+    pthread_t threads[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, call_from_a_thread, w->here_system), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        void *sum;
+
+        pthread_join(threads[i], &sum);
+        assert_int_equal((intptr_t)sum, 49 * 50);
+    }
+    world_close(w);
+    assert_int_equal(gate.dropped, 200);
+}
+
+static void *
+leave_while_it_waits(void *arg)
+{
+    hark_ctx *me = hark_attach(arg);
+    hark_future running = hark_blocking(me, at_gate, number(1));
+    hark_future waiting = hark_blocking(me, at_gate, number(2));
+
+    assert_int_not_equal(running.id, 0);
+    assert_int_not_equal(waiting.id, 0);
+    gate_until(&gate.waiting, 1);
+    hark_detach(me);
+    return NULL;
+}
+
+static void
+a_thread_that_detaches_takes_its_work_along(void **state)
+{
+    struct world *w = open_with(1, 0);
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(
+        pthread_create(&thread, NULL, leave_while_it_waits, w->here_system), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(gate.dropped, 1);
+    gate_allow(1);
+    gate_until(&gate.dropped, 2);
+    assert_int_equal(gate.cancelled, 1);
+    world_close(w);
+}
+
+// ---- executors ----
+
+static void
+executors_do_not_take_threads_of_each_other(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_executor *slow = hark_executor_new(
+        w->here_system,
+        &(hark_executor_options){.name = "slow", .threads = 2, .queue = 1});
+    hark_executor *fast = hark_executor_new(
+        w->here_system, &(hark_executor_options){.name = "fast", .threads = 1});
+    hark_future held[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        held[i] = hark_blocking_on(w->here, slow, at_gate, number(i));
+    }
+    gate_until(&gate.waiting, 2);
+    assert_fails(w, hark_blocking_on(w->here, slow, at_gate, number(3)), HARK_ELIMIT,
+                 HARK_STAGE_NOT_SENT,
+                 "executor \"slow\" is full: 2 threads are busy, and 1 wait");
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(get(w, hark_blocking_on(w->here, fast, twice, number(i))),
+                         2 * i);
+        assert_int_equal(get(w, hark_blocking(w->here, twice, number(i))), 2 * i);
+    }
+    assert_int_equal(stats_of(w).blocking_threads, 4);
+    gate_allow(3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(get(w, held[i]), i);
+    }
+    world_close(w);
+}
+
+static void
+an_executor_without_a_queue_refuses_what_finds_no_thread(void **state)
+{
+    struct world *w = open_with(0, 0);
+    hark_executor *one = hark_executor_new(
+        w->here_system, &(hark_executor_options){.threads = 1, .queue = HARK_NO_QUEUE});
+    hark_future f = hark_blocking_on(w->here, one, at_gate, number(1));
+
+    (void)state;
+    assert_fails(w, hark_blocking_on(w->here, one, at_gate, number(2)), HARK_ELIMIT,
+                 HARK_STAGE_NOT_SENT, "executor \"executor\" is full");
+    gate_allow(1);
+    assert_int_equal(get(w, f), 1);
+    world_close(w);
+}
+
+static void
+an_executor_that_is_freed_fails_what_waits_and_lets_run_what_runs(void **state)
+{
+    struct world *w = open_with(0, 0);
+    hark_executor *e =
+        hark_executor_new(w->here_system, &(hark_executor_options){.threads = 1});
+    hark_future running = hark_blocking_on(w->here, e, at_gate, number(1));
+    hark_future waiting = hark_blocking_on(w->here, e, at_gate, number(2));
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    hark_executor_free(e);
+    assert_fails(w, waiting, HARK_ESTOPPED, HARK_STAGE_QUEUED, "executor was freed");
+    assert_int_equal(gate.dropped, 1);
+    gate_allow(1);
+    assert_int_equal(get(w, running), 1);
+    while (stats_of(w).blocking_threads > 0) {
+        sched_yield();
+    }
+    for (int i = 0; i < 100; i++) { // each takes over what is left of the one before
+        e = hark_executor_new(w->here_system, NULL);
+        assert_non_null(e);
+        assert_int_equal(get(w, hark_blocking_on(w->here, e, twice, number(i))), 2 * i);
+        hark_executor_free(e);
+    }
+    assert_int_equal(stats_of(w).blocking_started, 101);
+    world_close(w);
+}
+
+static void
+a_name_that_is_too_long_gives_no_executor(void **state)
+{
+    struct world *w = open_with(0, 0);
+    char name[300];
+
+    (void)state;
+    memset(name, 'x', sizeof name);
+    name[299] = '\0';
+    assert_null(
+        hark_executor_new(w->here_system, &(hark_executor_options){.name = name}));
+    world_close(w);
+}
+
+// ---- the end of the system ----
+
+static void *
+stop_system(void *arg)
+{
+    return (void *)(intptr_t)hark_stop(arg, HARK_SECONDS(20));
+}
+
+static void
+stop_fails_what_waits_and_waits_for_what_runs(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future running = hark_blocking(w->here, at_gate, number(1));
+    hark_future waiting = hark_blocking(w->here, at_gate, number(2));
+    pthread_t stopper;
+    void *err;
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    assert_int_equal(pthread_create(&stopper, NULL, stop_system, w->here_system), 0);
+    assert_fails(w, waiting, HARK_ESTOPPED, HARK_STAGE_QUEUED, "the system stops");
+    gate_until(&gate.dropped, 1);
+    assert_fails(w, hark_blocking(w->here, at_gate, number(3)), HARK_ESTOPPED,
+                 HARK_STAGE_NOT_SENT, "stops");
+    assert_null(hark_executor_new(w->here_system, NULL));
+    assert_int_not_equal(running.id, 0);
+    hark_detach(w->here);
+    gate_allow(1);
+    pthread_join(stopper, &err);
+    assert_int_equal((intptr_t)err, HARK_OK);
+    assert_int_equal(gate.passed, 1);
+    assert_int_equal(gate.dropped, 3);
+    w->here_system = w->there_system = NULL;
+    world_close(w);
+}
+
+static void
+stop_times_out_while_work_runs_and_may_be_called_again(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future f = hark_blocking(w->here, at_gate, number(1));
+
+    (void)state;
+    assert_int_not_equal(f.id, 0);
+    gate_until(&gate.waiting, 1);
+    assert_int_equal(hark_stop(w->here_system, 10), HARK_ETIMEOUT);
+    gate_allow(1);
+    world_close(w); // stops it again
+    assert_int_equal(gate.cancelled, 1);
+    assert_int_equal(gate.dropped, 1);
+}
+
+static void
+stop_ends_the_waits_of_functions(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future f = hark_blocking(w->here, waits_for_ever, NULL);
+
+    (void)state;
+    assert_int_not_equal(f.id, 0);
+    gate_until(&gate.came, 1);
+    world_close(w);
+    assert_int_equal(gate.cancelled, 1);
+}
+
+static void
+stop_in_a_storm_of_work_drops_each_argument_once(void **state)
+{
+    enum { ROUNDS = 20 };
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct world *w = open_with(3, 0);
+
+        gate_allow(MANY);
+        for (int i = 0; i < MANY; i++) {
+            hark_future f = hark_blocking(w->here, at_gate, number(i));
+            assert_int_not_equal(f.id, 0);
+        }
+        world_close(w);
+        assert_int_equal(gate.dropped, MANY);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_function_gives_its_result),
+        cmocka_unit_test(a_result_may_hold_memory_of_the_functions_own_turn),
+        cmocka_unit_test(a_refusal_carries_code_and_text_and_site),
+        cmocka_unit_test(a_function_that_does_not_answer_fails_its_future),
+        cmocka_unit_test(a_result_of_another_type_is_an_error),
+        cmocka_unit_test(null_arguments_are_errors_and_the_argument_is_dropped),
+        cmocka_unit_test(a_future_limit_drops_the_argument_too),
+        cmocka_unit_test(a_function_may_ask_and_await_and_tell),
+        cmocka_unit_test(a_ctx_is_of_one_piece_of_work_alone),
+        cmocka_unit_test(a_function_answers_itself_and_cannot_defer),
+        cmocka_unit_test(blocking_work_may_have_blocking_work_done),
+        cmocka_unit_test(more_work_than_threads_is_done_in_order),
+        cmocka_unit_test(many_pieces_share_a_few_threads),
+        cmocka_unit_test(a_full_queue_fails_at_once_and_says_so),
+        cmocka_unit_test(threads_end_when_there_is_nothing_to_do),
+        cmocka_unit_test(no_room_for_another_ctx_is_a_clear_error),
+        cmocka_unit_test(work_that_times_out_while_it_waits_is_never_run),
+        cmocka_unit_test(work_that_times_out_while_it_runs_can_tell),
+        cmocka_unit_test(a_future_that_is_dropped_takes_its_work_along),
+        cmocka_unit_test(a_reply_that_comes_too_late_is_a_dead_letter),
+        cmocka_unit_test(an_actor_awaits_its_blocking_work_and_its_worker_goes_on),
+        cmocka_unit_test(an_actor_continues_and_handles_others_meanwhile),
+        cmocka_unit_test(an_actor_that_ends_takes_its_work_along),
+        cmocka_unit_test(many_threads_share_the_pool),
+        cmocka_unit_test(a_thread_that_detaches_takes_its_work_along),
+        cmocka_unit_test(executors_do_not_take_threads_of_each_other),
+        cmocka_unit_test(an_executor_without_a_queue_refuses_what_finds_no_thread),
+        cmocka_unit_test(
+            an_executor_that_is_freed_fails_what_waits_and_lets_run_what_runs),
+        cmocka_unit_test(a_name_that_is_too_long_gives_no_executor),
+        cmocka_unit_test(stop_fails_what_waits_and_waits_for_what_runs),
+        cmocka_unit_test(stop_times_out_while_work_runs_and_may_be_called_again),
+        cmocka_unit_test(stop_ends_the_waits_of_functions),
+        cmocka_unit_test(stop_in_a_storm_of_work_drops_each_argument_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
