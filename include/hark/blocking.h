@@ -2,13 +2,14 @@
 // computation. It runs on threads beside the workers, and gives a future.
 //
 // A function that blocks a worker holds up every actor that the worker would have run.
-// Here it holds up a thread of an elastic pool: threads start when work comes and none is
-// idle, up to a limit, and end when they have been idle for long. Work beyond the limit
-// waits, first come first served, up to another limit; then it fails with HARK_ELIMIT.
+// Here it holds up a thread of an elastic pool: threads start when work comes and none
+// is idle, up to a limit, and end when they have been idle for long. Work beyond the
+// limit waits, first come first served, up to another limit; then it fails with
+// HARK_ELIMIT.
 //
-// The function reads like a handler: `ctx` is its own, as an attached thread's, and with
-// it it may tell, ask, spawn and await; hark_reply gives the result, hark_refuse fails.
-// The future is the caller's like that of an ask.
+// The function reads like a handler: `ctx` is its own, as an attached thread's, and
+// with it it may tell, ask, spawn and await; hark_reply gives the result, hark_refuse
+// fails. The future is the caller's like that of an ask.
 
 #ifndef HARK_BLOCKING_H
 #define HARK_BLOCKING_H
@@ -19,22 +20,23 @@
 
 HARK_BEGIN_DECLS
 
-// Runs once, on a thread that may block. ctx is this work's own: it names nobody before,
-// and nobody after. What is to be used by others at the same time needs a lock, as
-// between any two threads; the ctx and the state of an actor are never to be used here.
+// Runs once, on a thread that may block. ctx is this work's own: it names nobody
+// before, and nobody after. What is to be used by others at the same time needs a lock,
+// as between any two threads; the ctx and the state of an actor are never to be used
+// here.
 typedef void hark_blocking_run(hark_ctx *ctx, void *arg);
 
 // What is to be done. Static data.
 typedef struct hark_blocking_work {
     const char *name; // shown in errors
     hark_blocking_run *run;
-    // Frees arg, once, when all is over: after run, or if that never runs. On any thread.
-    // NULL: nothing to free.
+    // Frees arg, once, when all is over: after run, or if that never runs. On any
+    // thread. NULL: nothing to free.
     void (*drop)(void *arg);
 } hark_blocking_work;
 
-// An executor: a pool of its own with a name and a cap, so that what is slow there takes
-// no thread from anything else (a bulkhead). Opaque; used by any thread.
+// An executor: a pool of its own with a name and a cap, so that what is slow there
+// takes no thread from anything else (a bulkhead). Opaque; used by any thread.
 typedef struct hark_executor hark_executor;
 
 // No work waits: it has a thread at once, or fails.
@@ -56,8 +58,9 @@ typedef struct hark_executor_options {
 // stops.
 HARK_CHECKED hark_executor *hark_executor_new(hark_system *system,
                                               const hark_executor_options *options);
-// Takes executor: nobody may use it any more. What waits there fails with HARK_ESTOPPED;
-// what runs goes on, and its future ends as ever. Does not wait. NULL is allowed.
+// Takes executor: nobody may use it any more. What waits there fails with
+// HARK_ESTOPPED; what runs goes on, and its future ends as ever. Does not wait. NULL is
+// allowed.
 HARK_API void hark_executor_free(hark_executor *executor);
 
 // How work is done. All zero is a good default.
@@ -72,8 +75,9 @@ typedef struct hark_blocking_options {
 // HARK_ETIMEOUT; HARK_ELIMIT at once if the executor is full, or the actor limit has no
 // room for the ctx; HARK_ESTOPPED; HARK_ENOMEM (no thread either); HARK_EINVAL (no
 // function, or an executor of another system). In the error `target` is null, and the
-// stage is "queued" if the function had not begun, else "running". site is static, as
-// HARK_HERE, or NULL; options may be NULL. Takes arg, also on error.
+// stage is "not sent" if it was refused at once, "queued" if the function had not
+// begun, else "running". site is static, as HARK_HERE, or NULL; options may be NULL.
+// Takes arg, also on error.
 //
 // If the future ends early (its time is over, it is dropped, or the caller ends) what
 // still waits is not run any more, and what runs can tell by hark_blocking_cancelled; a
@@ -106,8 +110,8 @@ HARK_API bool hark_blocking_cancelled(const hark_ctx *ctx);
 //     const size *s = hark_await(ctx, f, size);
 #define HARK_BLOCKING(name, type) HARK_BLOCKING_WITH(name, type, NULL)
 
-// HARK_BLOCKING_WITH(name, type, drop) { ... }: the same, and drop(arg), such as free, is
-// called when all is over, also if the function never ran.
+// HARK_BLOCKING_WITH(name, type, drop) { ... }: the same, and drop(arg), such as free,
+// is called when all is over, also if the function never ran.
 #define HARK_BLOCKING_WITH(name, type, drop_arg)                                       \
     static void name##_blocks_(hark_ctx *ctx, type *arg);                              \
     static void name##_block_(hark_ctx *ctx, void *arg)                                \
@@ -122,7 +126,7 @@ HARK_API bool hark_blocking_cancelled(const hark_ctx *ctx);
     static void name##_blocks_(__attribute__((unused)) hark_ctx *ctx,                  \
                                __attribute__((unused)) type *arg)
 
-// hark_blocking(ctx, name, arg): has HARK_BLOCKING(name, type) done with arg, a `type *`.
+// hark_blocking(ctx, name, arg): has HARK_BLOCKING(name, type) done with arg, a type *.
 #define hark_blocking(ctx, name, arg)                                                  \
     hark_blocking_at(ctx, HARK_HERE, NULL, &name##_work, name##_arg_(arg))
 // hark_blocking_with(ctx, options, name, arg), options as

@@ -1,17 +1,17 @@
 // Blocking work: a piece of it is an ask that a thread of an executor answers.
 //
-// The piece ("job") is held by two: its future, as what stands behind it, and whoever is
-// to run it, which is the executor's queue or one of its threads. Whoever takes it from
-// there drops its arg; so that happens once.
+// The piece ("job") is held by two: its future, as what stands behind it, and whoever
+// is to run it, which is the executor's queue or one of its threads. Whoever takes it
+// from there drops its arg; so that happens once.
 //
 //                      a thread takes it             returns
 //   submit --> QUEUED --------------------> BEGUN -------------> (arg dropped)
 //                |
 //                +-- its future ends, executor or system stops --> (arg dropped)
 //
-// While it runs the thread has a ctx as an attached thread has, with a slot of its own for
-// each piece: what is sent to one piece can never reach the next. Its seat is kept for
-// the next one.
+// While it runs the thread has a ctx as an attached thread has, with a slot of its own
+// for each piece: what is sent to one piece can never reach the next. Its seat is kept
+// for the next one.
 
 #ifndef ACTOR_BLOCKING_H
 #define ACTOR_BLOCKING_H

@@ -1,18 +1,18 @@
 // Blocking: threads beside the workers, for tasks that block.
 //
-// A thread starts when a task comes and no thread is idle, up to a limit. Beyond it tasks
-// wait, first come first served, up to another limit. A thread with nothing to do sleeps
-// on a futex of its own; the one that has slept least is given the next task, so that
-// the others sleep on, and end after a while.
+// A thread starts when a task comes and no thread is idle, up to a limit. Beyond it
+// tasks wait, first come first served, up to another limit. A thread with nothing to do
+// sleeps on a futex of its own; the one that has slept least is given the next task, so
+// that the others sleep on, and end after a while.
 //
 //             idle or new thread                 run
 //   submit ------------------------> (running) ------> (the task's own)
 //     |                                  ^
 //     +-- all threads busy --> QUEUED ---+--- withdraw, stop --> (the caller's again)
 //
-// Tasks wait only while every thread that may be is busy; so an idle thread is given its
-// task directly, and passes nobody. Any thread; one lock, under which a thread is started
-// but nothing else waits.
+// Tasks wait only while every thread that may be is busy; so an idle thread is given
+// its task directly, and passes nobody. Any thread; one lock, under which a thread is
+// started but nothing else waits.
 
 #ifndef SCHED_BLOCKING_H
 #define SCHED_BLOCKING_H
