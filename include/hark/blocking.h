@@ -79,9 +79,10 @@ typedef struct hark_blocking_options {
 // begun, else "running". site is static, as HARK_HERE, or NULL; options may be NULL.
 // Takes arg, also on error.
 //
-// If the future ends early (its time is over, it is dropped, or the caller ends) what
-// still waits is not run any more, and what runs can tell by hark_blocking_cancelled; a
-// reply that it gives then is a dead letter. hark_stop waits for what runs.
+// If the future ends early (its time is over, it is dropped or cancelled, or the caller
+// ends) what still waits is not run any more, and what runs can tell by
+// hark_blocking_cancelled; a reply that it gives then is a dead letter. hark_stop waits
+// for what runs.
 //
 // {0} only if there is no memory, the future limit is reached (HARK_ELIMIT in
 // hark_error_of), or ctx is NULL.
@@ -90,7 +91,7 @@ HARK_CHECKED hark_future hark_blocking_at(hark_ctx *ctx, const char *site,
                                           const hark_blocking_work *work, void *arg);
 
 // In a function that runs as blocking work: true once nobody waits for its result any
-// more, or the system stops. So a long one should look now and then, and return. False
+// more, or the system stops; hark_cancelled (hark/cancel.h) says so too. So a long one should look now and then, and return. False
 // for any other ctx.
 HARK_API bool hark_blocking_cancelled(const hark_ctx *ctx);
 

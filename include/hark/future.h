@@ -50,8 +50,10 @@ HARK_API const hark_error *hark_error_of(hark_ctx *ctx);
 
 // How one ask is done. All zero is a good default.
 typedef struct hark_ask_options {
-    uint32_t timeout_ms; // 0: the system's default, 5 s. HARK_FOREVER: no limit
-    const char *site;    // shown in errors; NULL: unknown
+    uint32_t
+        timeout_ms;   // 0: the system's default, 5 s. HARK_FOREVER: no limit but that
+                      // of the request in hand (hark/cancel.h)
+    const char *site; // shown in errors; NULL: unknown
 } hark_ask_options;
 
 // Asks an actor: value (a struct of type) is copied and sent. Always gives a future
@@ -90,8 +92,9 @@ HARK_CHECKED hark_future hark_lookup_ask(hark_ctx *ctx, const char *name,
 
 // Answers the ask in hand; value is copied. Once a handler. HARK_ENOASK: what is in hand
 // was told and not asked, is answered or deferred already, or nothing is in hand (as in
-// a continuation): nothing is sent. Any other error is hark_tell_value's, and the ask
-// fails with it.
+// a continuation): nothing is sent. HARK_ECANCELLED: the handler has learnt that nobody
+// waits for the answer (hark/cancel.h); nothing is sent. Any other error is
+// hark_tell_value's, and the ask fails with it.
 HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
                                    const void *value);
 // hark_reply(ctx, message, .field = value, ...)
@@ -99,7 +102,8 @@ HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
     hark_reply_value(ctx, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
 
 // Refuses the ask in hand: it fails with code (over 0; an application's own start at
-// HARK_EUSER) and the text (cut at 1,000 bytes). HARK_ENOASK as above, HARK_EINVAL.
+// HARK_EUSER) and the text (cut at 1,000 bytes). HARK_ENOASK and HARK_ECANCELLED as
+// above, HARK_EINVAL.
 HARK_API hark_err hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
     HARK_PRINTF(3, 4);
 
@@ -108,13 +112,14 @@ HARK_API hark_err hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
 // {0}: nothing was asked, or no memory.
 HARK_CHECKED hark_promise hark_defer(hark_ctx *ctx);
 // Answers a deferred ask, in any later turn of the actor. HARK_ESTALE: answered before,
-// or not this actor's. Any other error is hark_tell_value's, and the ask fails with it.
+// or not this actor's. HARK_ECANCELLED: nobody waits for it any more, so nothing is sent;
+// the promise is used up all the same. Any other error is hark_tell_value's, and the ask fails with it.
 HARK_API hark_err hark_fulfil_value(hark_ctx *ctx, hark_promise promise,
                                     const hark_type *type, const void *value);
 // hark_fulfil(ctx, promise, message, .field = value, ...)
 #define hark_fulfil(ctx, promise, ...)                                                 \
     hark_fulfil_value(ctx, promise, HARK_TYPE_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__))
-// Fails a deferred ask, as hark_refuse does. HARK_ESTALE, HARK_EINVAL.
+// Fails a deferred ask, as hark_refuse does. HARK_ESTALE, HARK_ECANCELLED, HARK_EINVAL.
 HARK_API hark_err hark_break(hark_ctx *ctx, hark_promise promise, int code,
                              const char *format, ...) HARK_PRINTF(4, 5);
 
@@ -233,15 +238,17 @@ HARK_API bool hark_future_done(hark_ctx *ctx, hark_future future);
 // HARK_ESTALE.
 HARK_API hark_err hark_future_keep(hark_ctx *ctx, hark_future future);
 
-// Lets go of a future and its reply. An answer that comes later is a dead letter. One
-// that is not (or no longer) of ctx is left alone.
+// Lets go of a future and its reply. If it is still open, whoever was asked hears that
+// nobody waits any more (hark/cancel.h); an answer that has left before is a dead letter.
+// One that is not (or no longer) of ctx is left alone.
 HARK_API void hark_future_drop(hark_ctx *ctx, hark_future future);
 
 // The answer of hark_all: how many succeeded.
 HARK_MESSAGE(hark_all_done, (u32, count))
 
 // A future over many of the same ctx: it succeeds when all have, and fails as soon as
-// one fails, with that one's error. It keeps them until it is dropped itself, so that
+// one fails, with that one's error; then it closes those that are still open (hark_all_with
+// in hark/async.h: not). One that is dropped has failed with HARK_ESTALE. It keeps them until it is dropped itself, so that
 // hark_future_get reaches each reply; none of them may be continued otherwise. One that
 // is named twice counts as done with the first. count 0 succeeds at once. {0} on error,
 // with the reason in hark_error_of(ctx): HARK_EINVAL, HARK_ESTALE (one is not of ctx, or

@@ -4,8 +4,10 @@
 #define HARK_HARK_H
 
 #include <hark/actor.h>
+#include <hark/async.h>
 #include <hark/base.h>
 #include <hark/blocking.h>
+#include <hark/cancel.h>
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/system.h>

@@ -8,6 +8,7 @@
 #define HARK_SYSTEM_H
 
 #include <hark/base.h>
+#include <hark/future.h>
 #include <hark/message.h>
 
 HARK_BEGIN_DECLS
@@ -18,6 +19,11 @@ typedef struct hark_hub hark_hub;
 HARK_CHECKED hark_hub *hark_hub_new(void);
 // Drops the caller's reference; systems that use it hold their own.
 HARK_API void hark_hub_free(hark_hub *hub);
+
+// Told of a future that failed and was let go of with nobody having looked: once each,
+// with the place that made it (error->site). Runs in the turn of its owner, whose ctx it
+// gets, on any thread; it may tell, but should be quick. error is borrowed.
+typedef void hark_unseen_failure(hark_ctx *ctx, const hark_error *error, void *arg);
 
 // How a system is set up. All zero is a good default.
 typedef struct hark_options {
@@ -46,6 +52,8 @@ typedef struct hark_options {
     hark_hub *hub;                 // for mem:// endpoints; NULL: none
     const hark_type *const *types; // further message types to know; NULL: none
     size_t type_count;
+    hark_unseen_failure *on_unseen_failure; // NULL: they are only counted
+    void *on_unseen_failure_arg;            // for it; must outlive the system
 
     // For blocking work that names no executor, and what executors default to
     // (hark/blocking.h).
@@ -132,6 +140,8 @@ typedef struct hark_stats {
     uint64_t frames_rejected; // from outside: malformed, foreign or out of order
     uint64_t steals;          // tasks that moved between workers
     uint64_t parks;           // times that a worker went to sleep
+    uint64_t cancelled;       // asks not run, since nobody waited for them any more
+    uint64_t expired;         // asks not run, since their time ran out before
 
     // Of all executors (hark/blocking.h).
     uint64_t blocking_threads; // alive now

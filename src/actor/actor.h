@@ -85,6 +85,13 @@ hark_err hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *wha
 void hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
                 hark_stage stage, const char *text);
 
+// A node that asked actors here cannot be reached any more, and its target says so:
+// cancels its requests. Looks at every slot.
+void hark__node_lost(hark_ctx *ctx, uint64_t node);
+// A cancel came from another node: of what asker asked `to`, by this correlation.
+void hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
+                       uint64_t correlation);
+
 // Opens a future of ctx's owner for a request that the room above makes itself. site is
 // static or NULL. Its id is the correlation. {0}: no memory, or the limit; the error of
 // ctx is set.

@@ -4,11 +4,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "future/all.h"
-
+#include "actor/request.h"
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
 // ---- opening ----
+
+static struct pool *
+pool_of(void *turn)
+{
+    return ctx_pool(turn);
+}
+
+static void
+report_unseen(struct futures *futures, void *turn, const struct future *future)
+{
+    hark_ctx *ctx = turn;
+    const struct node *node = ctx->node;
+
+    hark__seat_count(&ctx->seat->failures_unseen);
+    if (node->on_unseen_failure != NULL) {
+        hark_error error = hark__future_error(futures, future);
+
+        node->on_unseen_failure(ctx, &error, node->on_unseen_failure_arg);
+    }
+}
+
+static const struct futures_host host = {pool_of, report_unseen};
 
 static __attribute__((noinline)) struct futures *
 make_futures(hark_ctx *ctx)
@@ -16,7 +37,11 @@ make_futures(hark_ctx *ctx)
     struct extra *extra = hark__ctx_extra(ctx);
 
     if (extra != NULL && extra->futures == NULL) {
-        extra->futures = hark__futures_new(ctx->node->limits.futures);
+        extra->futures =
+            hark__futures_new(ctx->node->limits.futures, ctx->node->env, &host);
+        if (extra->futures != NULL) {
+            extra->futures->hooks = &hark__ask_hooks;
+        }
     }
     return extra != NULL ? extra->futures : NULL;
 }
@@ -49,11 +74,15 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
             const char *site)
 {
     struct futures *futures = futures_of(ctx);
+    struct request *parent = NULL;
     struct future *future = NULL;
 
     if (futures != NULL) {
         uint32_t limit_ms =
             timeout_ms != 0 ? timeout_ms : ctx->node->limits.ask_timeout_ms;
+        if (ctx->owes_answer || ctx->request != NULL) {
+            parent = hark__parent(ctx, &limit_ms);
+        }
         future = hark__future_open(futures, ctx_pool(ctx), limit_ms);
     }
     if (future == NULL) {
@@ -65,6 +94,11 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->target = to;
     future->asked = asked;
     future->site = site;
+    hark__future_count_from(future,
+                            hark__futures_now(ctx->node->env, future->timeout_ms));
+    if (parent != NULL) {
+        hark__parent_adopt(parent, future);
+    }
     start_clock(ctx, futures);
     return future;
 }
@@ -87,7 +121,19 @@ fail_at_once(hark_ctx *ctx, struct future *future, hark_err err)
                           0);
 }
 
-// Opens a future and sends what, whose from, correlation, timeout and kind are not set.
+// Those for whose sake it is asked do not wait any more: true, and it has failed.
+static bool
+is_in_vain(hark_ctx *ctx, struct future *future)
+{
+    hark_err err = future->parent != NULL ? hark__parent_fault(ctx, future) : HARK_OK;
+
+    if (err != HARK_OK) {
+        fail_at_once(ctx, future, err);
+    }
+    return err != HARK_OK;
+}
+
+// Opens a future and sends what, of which only type and value are set.
 static hark_future
 ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
     const char *site)
@@ -102,10 +148,13 @@ ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
         fail_at_once(ctx, future, HARK_EINVAL);
         return name;
     }
+    if (is_in_vain(ctx, future)) {
+        return name;
+    }
     what->kind = MESSAGE_ASK;
     what->from = ctx->self;
     what->correlation = future->id;
-    what->timeout_ms = future->timeout_ms;
+    what->future = future;
     what->call = "hark_ask";
     // An error comes back as a failure, like any other.
     (void)hark__send_value(ctx, to, what);
@@ -144,8 +193,18 @@ request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeo
     message->kind = MESSAGE_ASK;
     message->from = ctx->self;
     message->correlation = future->id;
-    message->timeout_ms = future->timeout_ms;
-    (void)hark__send(ctx, to, message); // an error comes back, as in ask
+    message->deadline_ns = future->expires_ns;
+    if (is_in_vain(ctx, future)) {
+        hark__message_free(ctx_pool(ctx), message);
+    } else if (hark__is_here(ctx, to)) {
+        (void)hark__send(ctx, to, message); // an error comes back, as in ask
+    } else {
+        struct outgoing what = hark__outgoing_of(message);
+
+        what.future = future;
+        (void)hark__send_value(ctx, to, &what); // as above
+        hark__message_free(ctx_pool(ctx), message);
+    }
     return name;
 }
 
@@ -185,17 +244,16 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
                           now_ns);
 }
 
-// How far it has got whose time is over.
-static hark_stage
-expire(const hark_ctx *ctx, const struct future *future)
+hark_stage
+hark__ask_give_up(const hark_ctx *ctx, const struct future *future)
 {
     struct backing *backing = future->backing;
 
-    if (backing != NULL && backing->expire != NULL) {
-        return backing->expire(backing);
+    if (backing != NULL) {
+        return backing->cancel(backing);
     }
     // On this node it is in the mailbox at least; of others we know nothing.
-    return future->target.node == ctx->node->id ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
+    return hark__is_here(ctx, future->target) ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
 }
 
 void
@@ -210,7 +268,7 @@ hark__futures_expire(hark_ctx *ctx)
     int64_t now_ns = hark__env_now(ctx->node->env);
     while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
         hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT,
-                              expire(ctx, future), now_ns);
+                              hark__ask_give_up(ctx, future), now_ns);
     }
 }
 
@@ -219,9 +277,6 @@ hark__futures_expire(hark_ctx *ctx)
 static void
 close_future(hark_ctx *ctx, struct future *future)
 {
-    if (future->state == FUTURE_DONE && future->code != HARK_OK && !future->looked_at) {
-        hark__seat_count(&ctx->seat->failures_unseen);
-    }
     hark__future_close(ctx_futures(ctx), ctx_pool(ctx), ctx, future);
 }
 
@@ -276,9 +331,13 @@ hark__futures_end_turn(hark_ctx *ctx)
 {
     struct extra *extra = ctx->slot->extra;
     struct futures *futures = extra->futures;
-    int64_t next_ns = extra->expired ? hark__futures_next_ns(futures) : INT64_MAX;
+    int64_t next_ns = INT64_MAX;
 
-    extra->expired = false;
+    if (extra->expired) { // what came in time was taken before
+        hark__futures_expire(ctx);
+        next_ns = hark__futures_next_ns(futures);
+        extra->expired = false;
+    }
     while (hark__futures_are_unsettled(futures)) {
         hark__futures_tell_ready(futures, ctx);
         int64_t first_ns = hark__futures_start(futures, ctx->node->env, &guardian);
@@ -297,10 +356,7 @@ hark__futures_pause_turn(hark_ctx *ctx, struct list *made)
     struct futures *futures = extra->futures;
     int64_t next_ns = hark__futures_pause(futures, ctx->node->env, made);
 
-    if (extra->expired) {
-        extra->expired = false;
-        next_ns = hark__futures_next_ns(futures);
-    }
+    // If it has expired, the rest of this turn sees to that.
     if (next_ns < extra->armed_ns) {
         arm(ctx, extra, next_ns);
     }
@@ -339,6 +395,21 @@ run_failure(hark_ctx *ctx, const struct continuation *continuation,
     }
 }
 
+static __attribute__((cold, noinline)) void
+run_other_reply(hark_ctx *ctx, const struct continuation *continuation,
+                const struct future *future)
+{
+    char text[ERROR_TEXT];
+    hark_error error = hark__future_error(ctx_futures(ctx), future);
+
+    snprintf(text, sizeof text, "the reply is %s, not %s", future->message->type->name,
+             continuation->what->type->name);
+    error.code = HARK_ETYPE;
+    error.stage = HARK_STAGE_REPLY_LOST;
+    error.text = text;
+    run_failure(ctx, continuation, &error);
+}
+
 static void
 run_reply(hark_ctx *ctx, const struct continuation *continuation,
           const struct future *future)
@@ -349,18 +420,30 @@ run_reply(hark_ctx *ctx, const struct continuation *continuation,
                             : hark_message_as(future->message, expected);
 
     if (reply == NULL) {
-        char text[ERROR_TEXT];
-        hark_error error = hark__future_error(ctx_futures(ctx), future);
-
-        snprintf(text, sizeof text, "the reply is %s, not %s",
-                 future->message->type->name, expected->name);
-        error.code = HARK_ETYPE;
-        error.stage = HARK_STAGE_REPLY_LOST;
-        error.text = text;
-        run_failure(ctx, continuation, &error);
+        run_other_reply(ctx, continuation, future);
     } else if (continuation->what->on_reply != NULL) {
         continuation->what->on_reply(ctx, hark__slot_state(ctx->slot), reply,
                                      continuation->arg);
+    }
+}
+
+static __attribute__((cold, noinline)) void
+run_own_failure(hark_ctx *ctx, const struct continuation *continuation,
+                const struct future *future)
+{
+    hark_error error = hark__future_error(ctx_futures(ctx), future);
+
+    run_failure(ctx, continuation, &error);
+}
+
+// A continuation is over, which had this in hand from the start; NULL: nothing.
+static __attribute__((noinline)) void
+put_back(hark_ctx *ctx, struct request *parent)
+{
+    hark__request_let_go(ctx); // shields that it has left up
+    ctx->request = NULL;
+    if (parent != NULL) {
+        hark__request_drop(ctx, parent);
     }
 }
 
@@ -369,17 +452,23 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
 {
     hark_ctx *ctx = turn;
     struct continuation continuation = continuation_of(future);
+    struct request *parent = future->parent;
     uint64_t id = future->id;
 
     if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
         return; // a handler waits, and nobody's code may run meanwhile
     }
+    if (parent != NULL) { // it goes on for the sake of whom it was asked
+        hark__request_hold(parent);
+        ctx->request = parent;
+    }
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {
-        hark_error error = hark__future_error(ctx_futures(ctx), future);
-
-        run_failure(ctx, &continuation, &error);
+        run_own_failure(ctx, &continuation, future);
+    }
+    if (ctx->request != NULL) {
+        put_back(ctx, parent);
     }
     drop_arg(continuation.what, continuation.arg);
     future = hark__future_find(ctx_futures(ctx), id);
@@ -492,32 +581,23 @@ hark_future_drop(hark_ctx *ctx, hark_future name)
     }
 }
 
-hark_future
-hark_all(hark_ctx *ctx, const hark_future *futures, size_t count)
-{
-    struct future *future = NULL;
+// ---- for async.c ----
 
-    if (ctx == NULL || (futures == NULL && count > 0)) {
-        hark__ctx_error(ctx, HARK_EINVAL, "hark_all: null argument");
-        return (hark_future){0, 0};
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (hark__ctx_future(ctx, futures[i]) == NULL) {
-            hark__ctx_error(ctx, HARK_ESTALE,
-                            "hark_all: future %zu has ended, or is not "
-                            "of this actor or thread",
-                            i);
-            return (hark_future){0, 0};
-        }
-    }
-    struct futures *table = futures_of(ctx);
-    hark_err err = table == NULL
-                       ? HARK_ENOMEM
-                       : hark__all_open(table, ctx_pool(ctx), futures, count, &future);
-    if (err != HARK_OK) {
-        hark__ctx_error(ctx, err, "hark_all: %s", hark_err_text(err));
-        return (hark_future){0, 0};
-    }
-    start_clock(ctx, table);
+struct futures *
+hark__own_futures(hark_ctx *ctx)
+{
+    return futures_of(ctx);
+}
+
+struct future *
+hark__own_find(const hark_ctx *ctx, hark_future future)
+{
+    return hark__ctx_future(ctx, future);
+}
+
+hark_future
+hark__own_name(hark_ctx *ctx, const struct future *future)
+{
+    start_clock(ctx, ctx_futures(ctx));
     return name_of(ctx, future);
 }

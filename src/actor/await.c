@@ -106,6 +106,21 @@ hark__waits_break(struct waits *waits, hark_err err, const char *why)
     }
 }
 
+void
+hark__waits_cancel(struct waits *waits, const struct request *request)
+{
+    struct list *link = waits->suspended.next;
+
+    while (link != &waits->suspended) {
+        struct await *await = CONTAINER_OF(link, struct await, by_state);
+
+        link = link->next;
+        if (await->ctx->request == request) {
+            end_wait(waits, await, HARK_ECANCELLED, "nobody waits for the answer");
+        }
+    }
+}
+
 struct await *
 hark__waits_due(const struct waits *waits)
 {
@@ -151,17 +166,19 @@ leave(struct waits *waits, struct await *await)
     hark__list_remove(&await->by_state);
 }
 
-// Leaves the handler's stack. HARK_ELIMIT: there is no other.
+// Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is no
+// other stack.
 static hark_err
-suspend(hark_ctx *ctx, struct waits *waits, struct await *await)
+suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 {
     hold_message(await, ctx->message);
-    hark__futures_pause_turn(ctx, &await->made);
+    if (ctx_futures(ctx) != NULL) {
+        hark__futures_pause_turn(ctx, &await->made);
+    }
     hark__ctx_flush(ctx);
-    enter(waits, await);
     ctx->slot->heed |= SLOT_WAITS;
-    struct worker *worker = hark__sched_suspend(ctx->worker, &ctx->slot->task,
-                                                hark__actor_rest, &await->stack);
+    struct worker *worker =
+        hark__sched_suspend(ctx->worker, &ctx->slot->task, rest, &await->stack);
     if (worker == NULL) {
         leave(waits, await);
         return HARK_ELIMIT;
@@ -201,11 +218,22 @@ wait_for(hark_ctx *ctx, struct future *future)
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_await: no memory");
         return false;
     }
+    // So that a cancel finds it; without memory for that it does not.
+    struct request *request = ctx->request;
+    if (request == NULL && ctx->owes_answer) {
+        request = hark__request_of(ctx);
+    }
+    if (request != NULL && request->state == REQUEST_CANCELLED) {
+        hark__ctx_error(ctx, HARK_ECANCELLED,
+                        "hark_await: nobody waits for the answer");
+        return false;
+    }
     uint64_t id = future->id;
     await->future = id;
     await->waiter = (struct waiter){await_complete, await_drop};
     hark__future_watch(ctx_futures(ctx), future, &await->waiter);
-    if (suspend(ctx, waits, await) != HARK_OK) {
+    enter(waits, await);
+    if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
         future->waiter = NULL;
         hark__ctx_error(ctx, HARK_ELIMIT,
                         "hark_await: no stack for another handler that waits");
@@ -222,11 +250,38 @@ wait_for(hark_ctx *ctx, struct future *future)
     return true;
 }
 
+static void
+rest_yielding(struct task *task, struct worker *worker, void *local)
+{
+    (void)local;
+    hark__sched_yield(worker, task);
+}
+
+bool
+hark__await_yield(hark_ctx *ctx)
+{
+    if (ctx_is_in_callback(ctx)) {
+        return false;
+    }
+    struct waits *waits = waits_of(ctx);
+    struct await *await = await_of(ctx);
+    if (waits == NULL || await == NULL) {
+        return false;
+    }
+    enter(waits, await);
+    make_due(waits, await);
+    return suspend(ctx, waits, await, rest_yielding) == HARK_OK;
+}
+
 const void *
 hark__await(hark_ctx *ctx, hark_future name, const hark_type *type)
 {
     struct future *future = hark__ctx_future(ctx, name);
 
+    if (ctx->slot == NULL || ctx_is_in_callback(ctx)) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: a callback must not wait");
+        return NULL;
+    }
     if (future != NULL && future->waiter != NULL) {
         hark__ctx_error(ctx, HARK_ESTALE,
                         "hark_await: the future is continued already");
@@ -270,6 +325,47 @@ hark__waits_hold(hark_ctx *ctx, struct future *future, struct waiter *waiter)
     }
     hark__future_hold(future, waiter, &waits->held);
     return true;
+}
+
+static bool
+is_named(const struct hark_message *message, struct request_name name)
+{
+    return message->kind == MESSAGE_ASK && message->correlation == name.correlation
+           && hark_ref_equal(message->from, name.asker);
+}
+
+struct hark_message *
+hark__waits_take_out(hark_ctx *ctx, struct request_name name)
+{
+    struct waits *waits = ctx_waits(ctx);
+    struct hark_message *current = ctx->slot->current;
+    struct hark_message *before = NULL;
+    struct hark_message *message = waits->first_aside;
+
+    while (message != NULL && !is_named(message, name)) {
+        before = message;
+        // relaxed: ours alone.
+        message = atomic_load_explicit(&message->next, memory_order_relaxed);
+    }
+    if (message != NULL) {
+        struct hark_message *next =
+            atomic_load_explicit(&message->next, memory_order_relaxed); // as above
+
+        if (before != NULL) {
+            atomic_store_explicit(&before->next, next,
+                                  memory_order_relaxed); // as above
+        } else {
+            waits->first_aside = next;
+        }
+        if (next == NULL) {
+            waits->last_aside = before;
+        }
+    } else if (current != NULL && (current->flags & MESSAGE_ASIDE)
+               && is_named(current, name)) {
+        current->flags &= (uint8_t)~MESSAGE_ASIDE; // it leaves with the chain
+        message = current;
+    }
+    return message;
 }
 
 void

@@ -18,6 +18,7 @@
 #define ACTOR_AWAIT_H
 
 #include "actor/ctx.h"
+#include "actor/request.h"
 
 struct stack;
 
@@ -52,6 +53,14 @@ const void *hark__await(hark_ctx *ctx, hark_future name, const hark_type *type);
 void hark__await_end(hark_ctx *ctx);
 // Goes on with a handler that is due; ctx's own turn has nothing in hand.
 _Noreturn void hark__await_go_on(hark_ctx *ctx, struct await *await);
+
+// Lets other actors run, and goes on. False: it could not, and nothing has run.
+bool hark__await_yield(hark_ctx *ctx);
+// The handlers that wait for that request's sake go on with HARK_ECANCELLED, but in a
+// shield.
+void hark__waits_cancel(struct waits *waits, const struct request *request);
+// Gives an ask that was set aside; NULL: there is none of that name.
+struct hark_message *hark__waits_take_out(hark_ctx *ctx, struct request_name name);
 
 // Who may go on now; NULL: nobody.
 struct await *hark__waits_due(const struct waits *waits);

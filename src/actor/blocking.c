@@ -29,6 +29,7 @@ struct job {
     void *arg;
     hark_ref owner;          // whose future it is
     uint64_t future;         // which
+    int64_t deadline_ns;     // of it
     _Atomic(uint32_t) refs;  // of future and thread: who lets go last frees
     _Atomic(bool) begun;     // by the thread; read by the owner
     _Atomic(bool) cancelled; // by the owner; read by the thread
@@ -81,20 +82,16 @@ cancel(struct job *job)
 }
 
 static hark_stage
-backing_expire(struct backing *backing)
+backing_cancel(struct backing *backing)
 {
     return cancel(job_of(backing));
 }
 
 static void
-backing_close(struct backing *backing, struct futures *futures, struct pool *pool,
-              void *turn)
+backing_close(struct backing *backing)
 {
     struct job *job = job_of(backing);
 
-    (void)futures;
-    (void)pool;
-    (void)turn;
     (void)cancel(job);
     release(job);
 }
@@ -149,18 +146,27 @@ static void
 run_with(hark_ctx *ctx, struct job *job)
 {
     struct hark_message ask = {
-        .kind = MESSAGE_ASK, .from = job->owner, .correlation = job->future};
+        .kind = MESSAGE_ASK,
+        .from = job->owner,
+        .correlation = job->future,
+        .deadline_ns = job->deadline_ns,
+    };
 
     // relaxed: see cancel.
     atomic_store_explicit(&job->begun, true, memory_order_relaxed);
     ctx->message = &ask;
     ctx->owes_answer = true;
     job->work->run(ctx, job->arg);
-    if (ctx->owes_answer && !is_cancelled(job)) {
+    bool owed = ctx->owes_answer;
+    ctx->owes_answer = false;
+    if (owed && ctx->request != NULL) { // it has asked others
+        (void)hark__request_answered(ctx);
+    }
+    if (owed && !is_cancelled(job)) {
         fail_job(ctx, job, HARK_ENOREPLY, HARK_STAGE_RUNNING,
                  "%s returned without an answer", job->work->name);
     }
-    ctx->owes_answer = false;
+    hark__request_let_go(ctx);
     ctx->message = NULL;
 }
 
@@ -226,7 +232,7 @@ hark_blocking_cancelled(const hark_ctx *ctx)
 
 static struct job *
 job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
-        hark_ref owner, uint64_t future)
+        hark_ref owner, const struct future *future)
 {
     struct job *job = malloc(sizeof *job);
 
@@ -235,12 +241,13 @@ job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
     }
     *job = (struct job){
         .task.task.run = run_job,
-        .backing = {backing_close, backing_expire},
+        .backing = {backing_close, backing_cancel},
         .executor = executor,
         .work = work,
         .arg = arg,
         .owner = owner,
-        .future = future,
+        .future = future->id,
+        .deadline_ns = future->expires_ns,
         .refs = 2,
     };
     // relaxed: the caller may use the executor, so it is there.
@@ -279,7 +286,7 @@ static void
 submit(hark_ctx *ctx, hark_executor *executor, const hark_blocking_work *work,
        void *arg, struct future *future)
 {
-    struct job *job = job_new(executor, work, arg, ctx->self, future->id);
+    struct job *job = job_new(executor, work, arg, ctx->self, future);
 
     if (job == NULL) {
         hark__fail(ctx, ctx->self, future->id, HARK_ENOMEM, HARK_STAGE_NOT_SENT, NULL);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "message/failure.h"
-
 hark_ctx *
 hark__service_open(struct node *node)
 {
@@ -191,30 +189,6 @@ hark_error_of(hark_ctx *ctx)
         return &null_ctx;
     }
     return ctx->last_error != NULL ? &ctx->last_error->error : &none;
-}
-
-hark_error
-hark__future_error(const struct futures *futures, const struct future *future)
-{
-    const struct future *blame = hark__future_find(futures, future->blame);
-    const struct future *whose = blame != NULL ? blame : future;
-    hark_error error = {
-        .code = future->code,
-        .stage = (hark_stage)future->stage,
-        .text = hark_err_text(future->code),
-        .target = whose->target,
-        .type = whose->asked != NULL ? whose->asked->name : NULL,
-        .site = whose->site,
-    };
-
-    if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE
-        && hark__failure_of(whose->message)->size > 0) {
-        error.text = hark__failure_of(whose->message)->text;
-    }
-    if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
-        error.elapsed_ms = (uint32_t)((whose->ended_ns - whose->started_ns) / 1000000);
-    }
-    return error;
 }
 
 void

@@ -42,6 +42,7 @@ struct hark_ctx {
     struct scratch *scratch;
     struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
+    struct request *request;       // in hand, its shields first; NULL: not needed yet
 };
 
 // What few actors have: made when first needed, gone with the actor.
@@ -49,6 +50,7 @@ struct extra {
     struct futures *futures;   // NULL: none asked
     struct promises *promises; // NULL: none deferred
     struct waits *waits;       // NULL: no handler has ever waited
+    struct requests *requests; // NULL: none so far
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
     bool expired;     // that timer has come, and none is armed
 };
@@ -57,6 +59,8 @@ struct extra {
 enum system_code {
     SYSTEM_STOP = 1,     // end
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
+    SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
+    SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
 };
 
 // ctx.c
@@ -71,9 +75,6 @@ hark_err hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type 
 // Sets hark_error_of to a future's failure.
 void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                         const struct future *future);
-// Why a future failed. Its strings live as long as the future.
-hark_error hark__future_error(const struct futures *futures,
-                              const struct future *future);
 
 // send.c
 
@@ -81,6 +82,15 @@ hark_error hark__future_error(const struct futures *futures,
 void hark__schedule(hark_ctx *ctx, struct slot *slot);
 // Sends a system message. False: no such actor, or no memory.
 bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
+// The same, about somebody.
+bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
+                             hark_ref from, uint64_t correlation);
+// Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
+// wire it is named number (0: it never got there).
+void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
+                       uint64_t number);
+// The target for a node. NULL: never heard of it.
+struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
 // ask.c
 
@@ -94,9 +104,51 @@ void hark__futures_end_turn(hark_ctx *ctx);
 void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
 // NULL: it is not one of ctx's.
 struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
+// An open future is about to fail: its time is over, or it is cancelled. Tells what stands
+// behind it, and returns how far it has got.
+hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
+// The table of ctx's owner; NULL: no memory, or nobody's.
+struct futures *hark__own_futures(hark_ctx *ctx);
+// NULL: it is not one of ctx's.
+struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
+// What the user gets of a future that was just made, and of those made with it.
+hark_future hark__own_name(hark_ctx *ctx, const struct future *future);
 
+// cancel.c
+
+// What an actor does about the ends of its asks.
+extern const struct futures_hooks hark__ask_hooks;
+// The request that the ask in hand is, made if need be. NULL: none is in hand, or no
+// memory.
+struct request *hark__request_of(hark_ctx *ctx);
+// A handler or continuation is over: what it has in hand is let go.
+void hark__request_let_go(hark_ctx *ctx);
+// Somebody does not hold it any more.
+void hark__request_drop(hark_ctx *ctx, struct request *request);
+// The ask in hand, which has become a request, is being answered. HARK_ECANCELLED: nobody
+// waits for it any more.
+hark_err hark__request_answered(hark_ctx *ctx);
+// The request has its answer: no cancel finds it any more.
+void hark__request_end(hark_ctx *ctx, struct request *request);
+// Nobody waits for its answer.
+bool hark__request_is_dead(hark_ctx *ctx, const struct request *request);
+// For whose sake ctx asks; lowers *timeout_ms to what is left of its time. NULL: nobody's.
+struct request *hark__parent(hark_ctx *ctx, uint32_t *timeout_ms);
+void hark__parent_adopt(struct request *parent, struct future *future);
+// Why a child must not be sent at all; HARK_OK: it may.
+hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
+// SYSTEM_CANCEL and SYSTEM_LOST.
+void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
+void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// Takes a system message that has been looked at.
+void hark__system_free(hark_ctx *ctx, struct hark_message *message);
+// Looks closely at an ask from the mailbox. False: it is not to be run, and that is
+// accounted for.
+bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
+// A message with MESSAGE_MARKED is looked at.
+void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
 // reply.c
 
 // Fails every ask that was deferred and not answered, and frees the table.
@@ -106,6 +158,11 @@ void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
 // A message for an actor that has ended: a failure to its asker, or a dead letter.
 void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
+// Handles the system messages that have come, in the middle of a handler: nothing else
+// runs, and a stop waits.
+void hark__take_news(hark_ctx *ctx);
+// A message leaves the mailbox or what was set aside: its limit, and marks of cancels.
+void hark__heed_flags(hark_ctx *ctx, const struct hark_message *message);
 // The task of every actor's slot, and of free ones.
 void hark__actor_run(struct task *task, struct worker *worker, void *local);
 // The rest of a turn in which a handler has begun to wait: as hark__actor_run, quicker if
@@ -147,6 +204,13 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->scratch = NULL;
     ctx->await = NULL;
     ctx->last_error = NULL;
+    ctx->request = NULL;
+}
+
+static inline bool
+hark__is_here(const hark_ctx *ctx, hark_ref ref)
+{
+    return ref.node == ctx->node->id || ref.node == 0;
 }
 
 static inline struct pool *
@@ -160,6 +224,15 @@ ctx_futures(const hark_ctx *ctx)
 {
     return ctx->slot != NULL && ctx->slot->extra != NULL ? ctx->slot->extra->futures
                                                          : NULL;
+}
+
+// True: a callback of a combinator runs, which must not wait.
+static inline bool
+ctx_is_in_callback(const hark_ctx *ctx)
+{
+    const struct futures *futures = ctx_futures(ctx);
+
+    return futures != NULL && futures->outcome != NULL;
 }
 
 #endif // ACTOR_CTX_H

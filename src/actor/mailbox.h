@@ -140,6 +140,18 @@ hark__mailbox_has_next(const struct mailbox *box, const struct hark_message *cur
                : atomic_load_explicit(&box->first, memory_order_relaxed) != NULL;
 }
 
+// Reader only. The newest message that waits; it may not be linked yet. NULL: none does.
+static inline struct hark_message *
+hark__mailbox_newest(const struct mailbox *box, const struct hark_message *current)
+{
+    // acquire: pairs with push's exchange; the message is whole.
+    uintptr_t tail = atomic_load_explicit(&box->tail, memory_order_acquire);
+
+    return tail > MAILBOX_IDLE && tail != (uintptr_t)current
+               ? (struct hark_message *)tail
+               : NULL;
+}
+
 enum mailbox_end {
     MAILBOX_ASLEEP, // current is out of the chain; somebody else may be the reader now
     MAILBOX_MORE,   // current stays; a message comes behind it

@@ -64,6 +64,8 @@ fold(struct node *node, struct seat *seat)
     add_count(&node->retired.ended, &seat->ended);
     add_count(&node->retired.dead_letters, &seat->dead_letters);
     add_count(&node->retired.failures_unseen, &seat->failures_unseen);
+    add_count(&node->retired.cancelled, &seat->cancelled);
+    add_count(&node->retired.expired, &seat->expired);
 }
 
 void
@@ -168,6 +170,8 @@ hark__node_open(const struct node_options *options, struct node **out_node)
     node->system = options->system;
     node->registry = options->registry;
     node->limits = options->limits;
+    node->on_unseen_failure = options->on_unseen_failure;
+    node->on_unseen_failure_arg = options->on_unseen_failure_arg;
     node->workers = options->workers;
     pthread_mutex_init(&node->lock, NULL);
     hark__list_init(&node->threads);
@@ -385,6 +389,8 @@ add_seat(const struct seat *seat, hark_stats *stats)
     stats->actors += born - ended; // an actor may end in another seat: the sum is right
     stats->dead_letters += read_count(&seat->dead_letters);
     stats->failures_unseen += read_count(&seat->failures_unseen);
+    stats->cancelled += read_count(&seat->cancelled);
+    stats->expired += read_count(&seat->expired);
 }
 
 void

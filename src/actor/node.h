@@ -44,7 +44,7 @@ struct seat {
     struct seat *next;                           // in node->seats
     struct seat *next_spare;                     // in node->spare_seats
     // Counters: this seat's thread adds, statistics read.
-    _Atomic(uint64_t) born, ended, dead_letters, failures_unseen;
+    _Atomic(uint64_t) born, ended, dead_letters, failures_unseen, cancelled, expired;
 };
 
 struct node_limits {
@@ -67,7 +67,10 @@ struct node {
     struct slots slots;
     struct targets targets;
     struct node_limits limits;
-    _Atomic(bool) stopping;   // no more births
+    hark_unseen_failure *on_unseen_failure; // NULL: nobody
+    void *on_unseen_failure_arg;
+    _Atomic(bool) stopping;            // no more births
+    _Atomic(uint32_t) foreign_cancels; // of other nodes, that no actor has looked at
     _Atomic(uint32_t) ending; // counts threads that detached; node_stop waits on it
     hark_executor *executor;  // the system's own
     pthread_mutex_t lock;     // guards what follows, but the workers' seats
@@ -92,7 +95,9 @@ struct node_options {
     size_t stack_bytes;   // as in hark_options
     uint32_t stack_limit; // as in hark_options
     bool reports_overflow;
-    hark_executor_options blocking; // of the node's own executor; all set
+    hark_executor_options blocking;         // of the node's own executor; all set
+    hark_unseen_failure *on_unseen_failure; // NULL: nobody
+    void *on_unseen_failure_arg;
 };
 
 // Gives a running node.

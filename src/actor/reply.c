@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "actor/request.h"
+#include "hark/cancel.h"
 #include "message/failure.h"
 
 enum { FIRST_PROMISES = 4, REFUSAL_TEXT = 1001 };
@@ -15,6 +17,7 @@ enum { FIRST_PROMISES = 4, REFUSAL_TEXT = 1001 };
 struct promise {
     hark_ref asker; // null: the place is free
     uint64_t correlation;
+    struct request *request; // held
     uint32_t generation;
     uint32_t next_free;
 };
@@ -37,16 +40,21 @@ answer(hark_ctx *ctx, hark_ref asker, uint64_t correlation, struct outgoing *wha
     return hark__send_value(ctx, asker, what);
 }
 
-// True: an answer is owed, and the caller gives it now.
-static bool
-settle(hark_ctx *ctx)
+static inline hark_err
+reply(hark_ctx *ctx, const hark_type *type, const void *value)
 {
-    bool owed = ctx != NULL && ctx->owes_answer;
+    return answer(
+        ctx, ctx->message->from, ctx->message->correlation,
+        &(struct outgoing){.type = type, .value = value, .call = "hark_reply"});
+}
 
-    if (owed) {
-        ctx->owes_answer = false;
-    }
-    return owed;
+// The ask in hand has become a request.
+static __attribute__((noinline)) hark_err
+reply_to_request(hark_ctx *ctx, const hark_type *type, const void *value)
+{
+    hark_err err = hark__request_answered(ctx);
+
+    return err == HARK_OK ? reply(ctx, type, value) : err;
 }
 
 hark_err
@@ -55,12 +63,12 @@ hark_reply_value(hark_ctx *ctx, const hark_type *type, const void *value)
     if (ctx == NULL || type == NULL || value == NULL) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_reply: null argument");
     }
-    if (!settle(ctx)) {
+    if (!ctx->owes_answer) {
         return HARK_ENOASK;
     }
-    return answer(
-        ctx, ctx->message->from, ctx->message->correlation,
-        &(struct outgoing){.type = type, .value = value, .call = "hark_reply"});
+    ctx->owes_answer = false;
+    return ctx->request == NULL ? reply(ctx, type, value)
+                                : reply_to_request(ctx, type, value);
 }
 
 hark_err
@@ -73,8 +81,12 @@ hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
         return hark__ctx_error(
             ctx, HARK_EINVAL, "hark_refuse: null argument, or a code that is no error");
     }
-    if (!settle(ctx)) {
+    if (!ctx->owes_answer) {
         return HARK_ENOASK;
+    }
+    ctx->owes_answer = false;
+    if (ctx->request != NULL && hark__request_answered(ctx) != HARK_OK) {
+        return HARK_ECANCELLED;
     }
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -130,7 +142,9 @@ hark_defer(hark_ctx *ctx)
         return (hark_promise){0, 0};
     }
     struct promises *promises = promises_of(ctx);
-    if (promises == NULL || (promises->free == NO_PROMISE && !grow(promises))) {
+    struct request *request = hark__request_of(ctx);
+    if (promises == NULL || request == NULL
+        || (promises->free == NO_PROMISE && !grow(promises))) {
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_defer: no memory");
         return (hark_promise){0, 0};
     }
@@ -139,30 +153,69 @@ hark_defer(hark_ctx *ctx)
     promises->free = promise->next_free;
     promise->asker = ctx->message->from;
     promise->correlation = ctx->message->correlation;
+    promise->request = request;
+    hark__request_hold(request);
     ctx->owes_answer = false;
     return (hark_promise){ctx->self.actor, (uint64_t)promise->generation << 32 | index};
 }
 
-// Takes the promise of that name out of its table. False: there is none.
-static bool
-redeem(hark_ctx *ctx, hark_promise name, struct promise *out_promise)
+static struct promises *
+promises_had(const hark_ctx *ctx)
 {
-    struct extra *extra = ctx->slot != NULL ? ctx->slot->extra : NULL;
-    struct promises *promises = extra != NULL ? extra->promises : NULL;
+    const struct extra *extra = ctx->slot != NULL ? ctx->slot->extra : NULL;
+
+    return extra != NULL ? extra->promises : NULL;
+}
+
+// NULL: there is none of that name.
+static struct promise *
+find_promise(const hark_ctx *ctx, hark_promise name)
+{
+    struct promises *promises = promises_had(ctx);
     uint32_t index = (uint32_t)name.id;
 
     if (promises == NULL || name.owner != ctx->self.actor || index >= promises->count
         || promises->places[index].generation != (uint32_t)(name.id >> 32)
         || hark_ref_is_null(promises->places[index].asker)) {
-        return false;
+        return NULL;
     }
-    struct promise *promise = &promises->places[index];
+    return &promises->places[index];
+}
+
+// Takes the promise of that name out of its table. HARK_ESTALE: there is none.
+// HARK_ECANCELLED: nobody waits for it any more; it is taken out all the same.
+static hark_err
+redeem(hark_ctx *ctx, hark_promise name, struct promise *out_promise)
+{
+    struct promise *promise = find_promise(ctx, name);
+
+    if (promise == NULL) {
+        return HARK_ESTALE;
+    }
+    struct promises *promises = promises_had(ctx);
+    struct request *request = promise->request;
+    bool is_dead = hark__request_is_dead(ctx, request);
     *out_promise = *promise;
     promise->asker = (hark_ref){0, 0};
     promise->generation++;
     promise->next_free = promises->free;
-    promises->free = index;
-    return true;
+    promises->free = (uint32_t)name.id;
+    hark__request_end(ctx, request);
+    hark__request_drop(ctx, request);
+    return is_dead ? HARK_ECANCELLED : HARK_OK;
+}
+
+bool
+hark_promise_cancelled(hark_ctx *ctx, hark_promise name)
+{
+    if (ctx == NULL) {
+        return true;
+    }
+    if (ctx->slot != NULL && !ctx->is_thread) {
+        hark__take_news(ctx);
+    }
+    const struct promise *promise = find_promise(ctx, name);
+    return promise == NULL || hark__request_is_dead(ctx, promise->request);
 }
 
 hark_err
@@ -174,8 +227,9 @@ hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
     if (ctx == NULL || type == NULL || value == NULL) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_fulfil: null argument");
     }
-    if (!redeem(ctx, name, &promise)) {
-        return HARK_ESTALE;
+    hark_err err = redeem(ctx, name, &promise);
+    if (err != HARK_OK) {
+        return err;
     }
     return answer(
         ctx, promise.asker, promise.correlation,
@@ -193,8 +247,9 @@ hark_break(hark_ctx *ctx, hark_promise name, int code, const char *format, ...)
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_break: null argument, or a code that is no error");
     }
-    if (!redeem(ctx, name, &promise)) {
-        return HARK_ESTALE;
+    hark_err err = redeem(ctx, name, &promise);
+    if (err != HARK_OK) {
+        return err;
     }
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -209,10 +264,14 @@ hark__promises_free(hark_ctx *ctx, struct promises *promises)
     for (uint32_t i = 0; i < promises->count; i++) {
         const struct promise *promise = &promises->places[i];
 
-        if (!hark_ref_is_null(promise->asker)) {
+        if (hark_ref_is_null(promise->asker)) {
+            continue;
+        }
+        if (promise->request->state != REQUEST_CANCELLED) {
             hark__fail(ctx, promise->asker, promise->correlation, HARK_ESTOPPED,
                        HARK_STAGE_RUNNING, "the actor ended before it answered");
         }
+        hark__request_drop(ctx, promise->request);
     }
     free(promises->places);
     free(promises);

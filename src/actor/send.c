@@ -157,9 +157,9 @@ remember(hark_ctx *ctx, struct target *target)
     ctx->targets[ctx->target_count++] = target;
 }
 
-// The target for a node. Targets stay, so a seat may remember where they are.
-static struct target *
-find_target(hark_ctx *ctx, uint64_t node)
+// Targets stay, so a seat may remember where they are.
+struct target *
+hark__find_target(hark_ctx *ctx, uint64_t node)
 {
     struct known_target *known = &ctx->seat->targets[node % SEAT_TARGETS];
 
@@ -185,7 +185,7 @@ refuse_unknown(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 static hark_err
 send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
-    struct target *target = find_target(ctx, to.node);
+    struct target *target = hark__find_target(ctx, to.node);
 
     if (target == NULL) {
         return refuse_unknown(ctx, to, what);
@@ -206,7 +206,7 @@ send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 hark_err
 hark__send(hark_ctx *ctx, hark_ref to, struct hark_message *message)
 {
-    if (is_here(ctx, to)) {
+    if (hark__is_here(ctx, to)) {
         return send_here(ctx, to, message);
     }
     struct outgoing what = hark__outgoing_of(message);
@@ -234,7 +234,7 @@ unsendable(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 hark_err
 hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
-    if (!is_here(ctx, to)) {
+    if (!hark__is_here(ctx, to)) {
         return send_away(ctx, to, what);
     }
     struct hark_message *message =
@@ -244,7 +244,9 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     }
     message->from = what->from;
     message->correlation = what->correlation;
-    message->timeout_ms = what->timeout_ms;
+    if (what->future != NULL) {
+        message->deadline_ns = what->future->expires_ns;
+    }
     message->kind = what->kind;
     return send_here(ctx, to, message);
 }
@@ -267,6 +269,13 @@ hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
 bool
 hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
 {
+    return hark__send_system_about(ctx, to, code, (hark_ref){0, 0}, 0);
+}
+
+bool
+hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
+                        hark_ref from, uint64_t correlation)
+{
     struct slot *slot = find_slot(ctx, to);
 
     if (slot == NULL) {
@@ -278,11 +287,28 @@ hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
     }
     message->kind = MESSAGE_SYSTEM;
     message->code = (uint16_t)code;
+    message->from = from;
+    message->correlation = correlation;
     message->generation = (uint32_t)(to.actor >> 32);
     if (hark__mailbox_push_system(&slot->box, message)) {
         hark__schedule(ctx, slot);
     }
     return true;
+}
+
+void
+hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation, uint64_t number)
+{
+    // An actor that has ended has answered already; other errors leave it to the
+    // deadline.
+    if (hark__is_here(ctx, to)) {
+        (void)hark__send_system_about(ctx, to, SYSTEM_CANCEL, ctx->self, correlation);
+    } else if (number != 0) {
+        (void)send_away(ctx, to,
+                        &(struct outgoing){.from = ctx->self,
+                                           .correlation = number,
+                                           .kind = MESSAGE_SYSTEM});
+    }
 }
 
 // ---- telling ----
@@ -293,7 +319,7 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
     if (ctx == NULL || type == NULL || value == NULL) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_tell: null argument");
     }
-    if (!is_here(ctx, to)) {
+    if (!hark__is_here(ctx, to)) {
         return send_away(ctx, to,
                          &(struct outgoing){
                              .type = type,
@@ -347,7 +373,7 @@ hark_is_alive(hark_ctx *ctx, hark_ref actor)
     if (ctx == NULL || hark_ref_is_null(actor)) {
         return false;
     }
-    if (is_here(ctx, actor)) {
+    if (hark__is_here(ctx, actor)) {
         return live_slot(ctx, actor) != NULL;
     }
     struct target *target = hark__targets_find(&ctx->node->targets, actor.node);
@@ -357,7 +383,7 @@ hark_is_alive(hark_ctx *ctx, hark_ref actor)
 hark_err
 hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
 {
-    if (ctx == NULL || name == NULL || !is_here(ctx, actor)) {
+    if (ctx == NULL || name == NULL || !hark__is_here(ctx, actor)) {
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_register: null argument, or an "
                                "actor of another node");
@@ -405,7 +431,7 @@ hark_actor_stop(hark_ctx *ctx, hark_ref actor)
     if (ctx == NULL || hark_ref_is_null(actor)) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_actor_stop: null argument");
     }
-    if (!is_here(ctx, actor)) {
+    if (!hark__is_here(ctx, actor)) {
         return hark__ctx_error(ctx, HARK_ENOTSUP,
                                "hark_actor_stop: the actor is on another node");
     }

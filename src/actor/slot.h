@@ -51,6 +51,7 @@ struct slot {
     _Atomic(uint32_t) limit;      // reader writes at birth; senders read; 0: none
     uint32_t index;               // constant
     _Atomic(bool) named;          // has, or had, a name; see names.h
+    _Atomic(bool) foreign;        // has, or had, requests of other nodes; see cancel.c
 
     alignas(64) struct hark_message *current; // the message in hand, still in the chain
     _Atomic(const hark_behavior *) behavior;  // reader writes; others read for its name

@@ -8,18 +8,21 @@
 #define ACTOR_TARGET_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "hark/actor.h"
 #include "message/message.h"
+
+struct future;
 
 // What is sent, whether or not it stands in a block.
 struct outgoing {
     const hark_type *type; // NULL: a failure
     const void *value;     // a struct of type, or a struct failure
     hark_ref from;         // who is answered; null: nobody
-    uint64_t correlation;  // as in a message
-    uint32_t timeout_ms;   // as in a message
-    uint8_t kind;          // enum message_kind
+    uint64_t correlation;  // as in a message; CANCEL: the future's number
+    uint8_t kind;          // enum message_kind; SYSTEM: a CANCEL
+    struct future *future; // ASK: the asker's, for the answer; else NULL
     const char *call;      // the API's function that sends it, for errors; NULL: none
 };
 
@@ -32,7 +35,6 @@ hark__outgoing_of(const struct hark_message *message)
         .value = message + 1,
         .from = message->from,
         .correlation = message->correlation,
-        .timeout_ms = message->timeout_ms,
         .kind = message->kind,
     };
 }
@@ -46,6 +48,8 @@ struct target {
     void (*flush)(struct target *target, hark_ctx *ctx);
     // True while messages can still get there.
     bool (*is_up)(struct target *target);
+    _Atomic(bool) lost; // nothing can get there, though it could once; the room above
+                        // writes it, any thread reads it
 };
 
 // Which node is reached through which target. Any thread; locked.

@@ -154,7 +154,7 @@ take_system(struct attached *attached)
             && atomic_load_explicit(&ctx->node->stopping, memory_order_seq_cst)) {
             attached->stopping = true;
         }
-        hark__message_free(ctx_pool(ctx), message);
+        hark__system_free(ctx, message);
         message = next;
     }
 }
@@ -164,8 +164,10 @@ static void
 pump(struct attached *attached)
 {
     struct slot *slot = attached->ctx.slot;
+    struct request *shield = attached->ctx.request;
     struct hark_message *next;
 
+    attached->ctx.request = NULL; // continuations are not in the thread's shield
     take_system(attached);
     while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
         let_go(attached, slot->current);
@@ -177,7 +179,10 @@ pump(struct attached *attached)
     if (futures != NULL) {
         hark__futures_expire(&attached->ctx);
         hark__futures_tell_ready(futures, &attached->ctx);
+        // Those that were opened meanwhile.
+        (void)hark__futures_start(futures, attached->ctx.node->env, NULL);
     }
+    attached->ctx.request = shield;
     hark__ctx_flush(&attached->ctx);
 }
 
@@ -368,6 +373,7 @@ leave(hark_ctx *ctx)
 
     settle(attached);
     free_inbox(attached);
+    hark__request_let_go(ctx); // shields
     hark__slot_vacate(ctx);
     hark__ctx_flush(ctx);
     hark__scratch_free(ctx);
@@ -444,6 +450,10 @@ hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
     if (!ctx->is_thread) {
         return hark__await(ctx, future, type);
     }
+    if (ctx_is_in_callback(ctx)) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: a callback must not wait");
+        return NULL;
+    }
     struct attached *attached = attached_of(ctx);
     pump(attached);
     while (!hark_future_done(ctx, future)) {
@@ -485,6 +495,10 @@ hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
 {
     if (ctx == NULL || !ctx->is_thread) {
         hark__ctx_error(ctx, HARK_ENOTSUP, "hark_receive: only in an attached thread");
+        return NULL;
+    }
+    if (ctx_is_in_callback(ctx)) {
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_receive: a callback must not wait");
         return NULL;
     }
     struct attached *attached = attached_of(ctx);

@@ -8,6 +8,7 @@
 #include "actor/await.h"
 #include "actor/ctx.h"
 #include "actor/names.h"
+#include "actor/request.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,6 +41,9 @@ free_extra(hark_ctx *ctx, struct extra *extra)
     }
     if (extra->waits != NULL) {
         hark__waits_free(ctx, extra->waits);
+    }
+    if (extra->requests != NULL) {
+        hark__requests_free(extra->requests, ctx_pool(ctx));
     }
     free(extra);
 }
@@ -94,6 +98,8 @@ hark__slot_vacate(hark_ctx *ctx)
     }
     // relaxed: others read it only for its name.
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
+    // relaxed: nobody here has requests.
+    atomic_store_explicit(&slot->foreign, false, memory_order_relaxed);
     slot->life = SLOT_FREE;
     slot->heed = 0;
     ctx->self = (hark_ref){0, 0};
@@ -103,6 +109,9 @@ hark__slot_vacate(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_invocation(hark_ctx *ctx)
 {
+    if (ctx->request != NULL) { // shields of a hook
+        hark__request_let_go(ctx);
+    }
     if (ctx->await != NULL) {
         hark__await_end(ctx);
     }
@@ -163,9 +172,29 @@ refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
 static __attribute__((cold, noinline)) void
 refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
 {
+    // And its handler may have seen that.
+    bool is_late = message->deadline_ns <= hark__env_now(ctx->node->env);
+
     ctx->owes_answer = false;
-    hark__fail(ctx, message->from, message->correlation, HARK_ENOREPLY,
-               HARK_STAGE_RUNNING, NULL);
+    if (ctx->request == NULL || hark__request_answered(ctx) == HARK_OK) {
+        hark__fail(ctx, message->from, message->correlation,
+                   is_late ? HARK_ETIMEOUT : HARK_ENOREPLY, HARK_STAGE_RUNNING, NULL);
+    }
+}
+
+// Is an ask to be run? A close look is rarely needed.
+static inline bool
+is_wanted(hark_ctx *ctx, const struct hark_message *message)
+{
+    const struct extra *extra = ctx->slot->extra;
+
+    if (message->deadline_ns > hark__worker_now(ctx->worker)
+        && message->from.node == ctx->node->id
+        && (extra == NULL || extra->requests == NULL
+            || !hark__requests_are_missing(extra->requests))) {
+        return true;
+    }
+    return hark__ask_is_wanted(ctx, message);
 }
 
 static inline __attribute__((always_inline)) void
@@ -173,18 +202,37 @@ handle(hark_ctx *ctx, struct hark_message *message)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
     const hark_clause *clause = find_clause(behavior, message->type);
+    bool is_ask = message->kind == MESSAGE_ASK;
 
+    if (is_ask && !is_wanted(ctx, message)) {
+        return;
+    }
     if (clause == NULL) {
         refuse_unhandled(ctx, message);
         return;
     }
     ctx->message = message;
-    ctx->owes_answer = message->kind == MESSAGE_ASK;
+    ctx->owes_answer = is_ask;
     clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
     if (ctx->owes_answer) {
         refuse_unanswered(ctx, message);
     }
+    if (ctx->request != NULL) {
+        hark__request_let_go(ctx);
+    }
     ctx->message = NULL;
+}
+
+void
+hark__heed_flags(hark_ctx *ctx, const struct hark_message *message)
+{
+    if (message->flags & MESSAGE_COUNTED) {
+        // relaxed: a count; see count_waiting.
+        atomic_fetch_sub_explicit(&ctx->slot->waiting, 1, memory_order_relaxed);
+    }
+    if (message->flags & MESSAGE_MARKED) {
+        hark__see_mark(ctx, message);
+    }
 }
 
 static inline __attribute__((always_inline)) void
@@ -192,9 +240,8 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
 
-    if (message->flags & MESSAGE_COUNTED) {
-        // relaxed: a count; see count_waiting.
-        atomic_fetch_sub_explicit(&slot->waiting, 1, memory_order_relaxed);
+    if (message->flags & (MESSAGE_COUNTED | MESSAGE_MARKED)) {
+        hark__heed_flags(ctx, message);
     }
     // relaxed: only the reader writes it.
     if (message->generation
@@ -230,6 +277,29 @@ be_told_to_stop(struct slot *slot)
     }
 }
 
+// For the actor that lives here.
+static void
+heed(hark_ctx *ctx, const struct hark_message *message)
+{
+    struct slot *slot = ctx->slot;
+
+    switch ((enum system_code)message->code) {
+    case SYSTEM_STOP:
+        be_told_to_stop(slot);
+        break;
+    case SYSTEM_TIMEOUTS: // the end of the turn sees to them
+        slot->extra->armed_ns = INT64_MAX;
+        slot->extra->expired = true;
+        break;
+    case SYSTEM_CANCEL:
+        hark__cancel_came(ctx, message->from, message->correlation);
+        break;
+    case SYSTEM_LOST:
+        hark__loss_came(ctx, message->from.node);
+        break;
+    }
+}
+
 static void
 handle_system(hark_ctx *ctx, struct hark_message *message)
 {
@@ -243,15 +313,9 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
         // relaxed: only the reader writes it.
         if (message->generation
             == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
-            if (message->code == SYSTEM_STOP) {
-                be_told_to_stop(slot);
-            } else {
-                slot->extra->armed_ns = INT64_MAX;
-                slot->extra->expired = true;
-                hark__futures_expire(ctx);
-            }
+            heed(ctx, message);
         }
-        hark__message_free(ctx_pool(ctx), message);
+        hark__system_free(ctx, message);
         message = next;
     }
 }
@@ -372,14 +436,20 @@ sleep_slot(hark_ctx *ctx)
     return end == MAILBOX_ASLEEP;
 }
 
-static __attribute__((noinline)) void
-take_system(hark_ctx *ctx)
+void
+hark__take_news(hark_ctx *ctx)
 {
     struct hark_message *system = hark__mailbox_take_system(&ctx->slot->box);
 
     if (system != NULL) {
         handle_system(ctx, system);
     }
+}
+
+static __attribute__((noinline)) void
+take_system(hark_ctx *ctx)
+{
+    hark__take_news(ctx);
     stop_if_due(ctx);
 }
 
@@ -658,7 +728,7 @@ hark__actor_rest(struct task *task, struct worker *worker, void *local)
 
     ctx_begin(&ctx, local, worker, slot);
     if (slot->heed != SLOT_WAITS || waits->first_aside != NULL
-        || !hark__list_is_empty(&waits->due)
+        || !hark__list_is_empty(&waits->due) || has_futures_to_settle(slot->extra)
         || hark__mailbox_has_next(&slot->box, slot->current)
         || hark__mailbox_has_system(&slot->box) || !sleep_slot(&ctx)) {
         hark__actor_run(task, worker, local);

@@ -190,31 +190,34 @@ hark__pool_close(struct pool *pool)
     free(pool);
 }
 
-static void *
+// As numbers, since these are cut. 0: no memory.
+static uintptr_t
 map(size_t bytes, int flags)
 {
-    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    uintptr_t start = (uintptr_t)mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
-    return start == MAP_FAILED ? NULL : start;
+    // cppcheck-suppress memleak // the caller's, as a number
+    return start == (uintptr_t)MAP_FAILED ? 0 : start;
 }
 
 // One that starts where a slab must: cut out of a larger one. Its pages come when they are
 // wanted.
-static void *
+static uintptr_t
 map_aligned(void)
 {
-    char *start = map((size_t)2 * SLAB_BYTES, MAP_NORESERVE);
+    uintptr_t from = map((size_t)2 * SLAB_BYTES, MAP_NORESERVE);
+    size_t before = (SLAB_BYTES - from % SLAB_BYTES) % SLAB_BYTES;
+    uintptr_t slab = from + before;
 
-    if (start == NULL) {
-        return NULL;
+    if (from == 0) {
+        return 0;
     }
-    size_t before = (SLAB_BYTES - (uintptr_t)start % SLAB_BYTES) % SLAB_BYTES;
     if (before > 0) {
-        munmap(start, before);
+        munmap((void *)from, before);
     }
-    munmap(start + before + SLAB_BYTES, SLAB_BYTES - before);
-    return start + before;
+    munmap((void *)(slab + SLAB_BYTES), SLAB_BYTES - before);
+    return slab;
 }
 
 // Maps one slab with its pages in place: touching them one by one costs 20 times more.
@@ -222,13 +225,13 @@ map_aligned(void)
 static struct slab *
 map_slab(void)
 {
-    void *start = map(SLAB_BYTES, MAP_POPULATE);
+    uintptr_t start = map(SLAB_BYTES, MAP_POPULATE);
 
-    if (start != NULL && (uintptr_t)start % SLAB_BYTES != 0) {
-        munmap(start, SLAB_BYTES);
+    if (start % SLAB_BYTES != 0) {
+        munmap((void *)start, SLAB_BYTES);
         start = map_aligned();
     }
-    return start;
+    return (struct slab *)start;
 }
 
 static bool

@@ -2,18 +2,17 @@
 
 #include <stdlib.h>
 
+#include "future/computed.h"
 #include "message/failure.h"
 
-#define NS_PER_MS INT64_C(1000000)
 #define NO_PLACE UINT32_MAX
 
 enum {
     FIRST_PLACES = 4,
-    EXACT_MS = 100, // shorter timeouts are counted by the exact clock
 };
 
 struct futures *
-hark__futures_new(uint32_t limit)
+hark__futures_new(uint32_t limit, struct env *env, const struct futures_host *host)
 {
     struct futures *futures = calloc(1, sizeof *futures);
 
@@ -21,6 +20,8 @@ hark__futures_new(uint32_t limit)
         return NULL;
     }
     futures->limit = limit;
+    futures->env = env;
+    futures->host = host;
     futures->free = NO_PLACE;
     hark__list_init(&futures->fresh);
     hark__list_init(&futures->ready);
@@ -31,6 +32,7 @@ void
 hark__futures_free(struct futures *futures, struct pool *pool, void *turn)
 {
     futures->ending = true;
+    futures->limit = 0; // whoever is told of this opens no more
     for (uint32_t i = 0; i < futures->place_count; i++) {
         if (futures->places[i].future != NULL) {
             hark__future_close(futures, pool, turn, futures->places[i].future);
@@ -59,6 +61,34 @@ grow(struct futures *futures)
     return true;
 }
 
+// Field by field: to clear all of it takes longer.
+static inline void
+init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class)
+{
+    hark__list_init(&future->by_timeout);
+    future->parent = NULL;
+    future->number = 0;
+    future->id = id;
+    future->started_ns = 0;
+    future->expires_ns = INT64_MAX;
+    future->ended_ns = 0;
+    future->message = NULL;
+    future->waiter = NULL;
+    future->made = NULL;
+    future->computed = NULL;
+    future->blame = 0;
+    future->target = (hark_ref){0, 0};
+    future->asked = NULL;
+    future->site = NULL;
+    future->timeout_ms = timeout_ms;
+    future->code = HARK_OK;
+    future->stage = HARK_STAGE_NOT_SENT;
+    future->state = FUTURE_OPEN;
+    future->kept = false;
+    future->looked_at = false;
+    future->size_class = size_class;
+}
+
 struct future *
 hark__future_open(struct futures *futures, struct pool *pool, uint32_t timeout_ms)
 {
@@ -79,13 +109,7 @@ hark__future_open(struct futures *futures, struct pool *pool, uint32_t timeout_m
     futures->free = place->next_free;
     futures->open_count++;
     place->future = future;
-    *future = (struct future){
-        .id = (uint64_t)place->generation << 32 | index,
-        .timeout_ms = timeout_ms,
-        .state = FUTURE_OPEN,
-        .size_class = size_class,
-    };
-    hark__list_init(&future->by_timeout);
+    init(future, (uint64_t)place->generation << 32 | index, timeout_ms, size_class);
     hark__list_append(&futures->fresh, &future->by_turn);
     return future;
 }
@@ -99,12 +123,11 @@ tell(struct future *future, void *turn)
     waiter->complete(waiter, turn, future);
 }
 
-void
-hark__future_complete(struct futures *futures, void *turn, struct future *future,
-                      struct hark_message *message, int code, hark_stage stage,
-                      int64_t now_ns)
+// What an open future becomes.
+static inline void
+end(struct future *future, struct hark_message *message, int code, hark_stage stage,
+    int64_t now_ns)
 {
-    (void)futures;
     hark__list_remove(&future->by_timeout);
     future->state = FUTURE_DONE;
     future->message = message;
@@ -115,8 +138,124 @@ hark__future_complete(struct futures *futures, void *turn, struct future *future
         future->code = hark__failure_of(message)->code;
         future->stage = (uint8_t)hark__failure_of(message)->stage;
     }
+}
+
+void
+hark__future_complete(struct futures *futures, void *turn, struct future *future,
+                      struct hark_message *message, int code, hark_stage stage,
+                      int64_t now_ns)
+{
+    (void)futures;
+    end(future, message, code, stage, now_ns);
     if (future->waiter != NULL) {
         tell(future, turn);
+    }
+}
+
+// Of a future that is being closed.
+static void
+tell_hooks(const struct futures_hooks *hooks, void *turn, struct future *future)
+{
+    if (future->state == FUTURE_OPEN) {
+        hooks->unwanted(turn, future);
+    }
+    if (future->parent != NULL) {
+        hooks->leave(turn, future);
+    }
+}
+
+static void
+make_ready(struct futures *futures, struct future *future)
+{
+    hark__list_remove(&future->by_turn);
+    hark__list_append(&futures->ready, &future->by_turn);
+}
+
+void
+hark__future_settle(struct futures *futures, struct future *future,
+                    struct hark_message *message, int code, hark_stage stage,
+                    int64_t now_ns)
+{
+    end(future, message, code, stage, now_ns);
+    if (future->waiter != NULL) {
+        make_ready(futures, future);
+    }
+}
+
+void
+hark__future_wake(struct futures *futures, struct future *future)
+{
+    make_ready(futures, future);
+}
+
+// Whose error a failed future tells.
+static const struct future *
+to_blame(const struct futures *futures, const struct future *future)
+{
+    const struct future *blame = hark__future_find(futures, future->blame);
+
+    return blame != NULL ? blame : future;
+}
+
+void
+hark__future_blame(struct futures *futures, struct future *to,
+                   const struct future *from)
+{
+    from = to_blame(futures, from);
+    to->target = from->target;
+    to->asked = from->asked;
+    to->site = from->site != NULL ? from->site : to->site;
+    to->started_ns = from->started_ns;
+}
+
+void
+hark__future_settle_as(struct futures *futures, struct future *to, struct future *from)
+{
+    const struct future *whose = to_blame(futures, from);
+    int64_t ended_ns = whose->ended_ns;
+    struct hark_message *message = from->message;
+    int code = from->code;
+    hark_stage stage = (hark_stage)from->stage;
+
+    if (code != HARK_OK) {
+        hark__future_blame(futures, to, whose);
+        if (message == NULL && whose != from) { // it is closed together with from
+            struct future *blame = hark__future_find(futures, from->blame);
+
+            message = blame->message;
+            blame->message = NULL;
+        }
+    }
+    from->message = NULL;
+    hark__future_settle(futures, to, message, code, stage, ended_ns);
+}
+
+static inline bool
+is_unseen(const struct future *future)
+{
+    return future->state == FUTURE_DONE && future->code != HARK_OK
+           && !future->looked_at;
+}
+
+// What belongs to a future whose place is free already.
+static void
+dispose(struct futures *futures, struct pool *pool, void *turn, struct future *future)
+{
+    struct computed *computed = future->computed;
+    struct backing *backing = future->backing;
+
+    if (is_unseen(future)) {
+        futures->host->unseen(futures, turn, future);
+    }
+    if (future->message != NULL) {
+        hark__message_drop(pool, future->message);
+    }
+    hark__pool_free(pool, future, future->size_class);
+    if (backing != NULL) {
+        backing->close(backing);
+    }
+    if (computed != NULL) {
+        hark__computed_close(computed, futures, pool, turn);
     }
 }
 
@@ -126,8 +265,11 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 {
     struct future_place *place = &futures->places[(uint32_t)future->id];
     struct waiter *waiter = future->waiter;
-    struct backing *backing = future->backing;
 
+    if ((future->state == FUTURE_OPEN || future->parent != NULL)
+        && futures->hooks != NULL) {
+        tell_hooks(futures->hooks, turn, future);
+    }
     hark__list_unlink(&future->by_timeout);
     hark__list_unlink(&future->by_turn);
     place->future = NULL;
@@ -138,13 +280,7 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
     if (waiter != NULL) {
         waiter->drop(waiter, turn, future);
     }
-    if (future->message != NULL) {
-        hark__message_drop(pool, future->message);
-    }
-    hark__pool_free(pool, future, future->size_class);
-    if (backing != NULL) {
-        backing->close(backing, futures, pool, turn);
-    }
+    dispose(futures, pool, turn, future);
 }
 
 void
@@ -154,15 +290,8 @@ hark__future_watch(struct futures *futures, struct future *future,
     future->waiter = waiter;
     future->looked_at = true;
     if (future->state == FUTURE_DONE) {
-        hark__list_remove(&future->by_turn);
-        hark__list_append(&futures->ready, &future->by_turn);
+        make_ready(futures, future);
     }
-}
-
-static int64_t
-expiry_ns(const struct future *future)
-{
-    return future->started_ns + (int64_t)future->timeout_ms * NS_PER_MS;
 }
 
 // The list for this length; the last one when there are too many lengths.
@@ -190,11 +319,33 @@ insert(struct timeout_list *list, struct future *future)
     struct list *after = list->list.prev;
 
     while (after != &list->list
-           && expiry_ns(CONTAINER_OF(after, struct future, by_timeout))
-                  > expiry_ns(future)) {
+           && CONTAINER_OF(after, struct future, by_timeout)->expires_ns
+                  > future->expires_ns) {
         after = after->prev;
     }
     hark__list_append(after->next, &future->by_timeout); // before what comes after
+}
+
+// Nobody waits for it (yet): whether anybody will is seen when its turn is over.
+static void
+make_fresh(struct futures *futures, struct future *future)
+{
+    struct list *list = future->made != NULL ? future->made : &futures->fresh;
+
+    hark__list_remove(&future->by_turn);
+    hark__list_append(list, &future->by_turn);
+}
+
+static void
+wake(struct futures *futures, void *turn, struct future *future)
+{
+    uint64_t id = future->id;
+
+    hark__computed_wake(future->computed, turn);
+    future = hark__future_find(futures, id);
+    if (future != NULL && future->waiter == NULL) {
+        make_fresh(futures, future);
+    }
 }
 
 void
@@ -205,7 +356,13 @@ hark__futures_tell_ready(struct futures *futures, void *turn)
             CONTAINER_OF(futures->ready.next, struct future, by_turn);
 
         hark__list_remove(&future->by_turn);
-        tell(future, turn);
+        if (future->state == FUTURE_OPEN) {
+            wake(futures, turn, future);
+        } else if (future->waiter != NULL) {
+            tell(future, turn);
+        } else {
+            make_fresh(futures, future);
+        }
     }
 }
 
@@ -219,30 +376,43 @@ adopt(struct futures *futures, struct future *future, struct waiter *guardian)
     future->looked_at = was_looked_at;
 }
 
+void
+hark__future_cancel(struct futures *futures, void *turn, struct future *future,
+                    hark_stage stage, int64_t now_ns)
+{
+    if (futures->hooks != NULL) {
+        futures->hooks->unwanted(turn, future);
+    }
+    future->looked_at = true; // it was meant to fail
+    if (future->computed != NULL && future->computed != &hark__self_made) {
+        future->ended_ns = now_ns;
+        hark__computed_fail(future->computed, turn, HARK_ECANCELLED, stage, NULL);
+    } else {
+        hark__future_settle(futures, future, NULL, HARK_ECANCELLED, stage, now_ns);
+    }
+}
+
 // Starts the clock of an open future. Returns when it runs out.
 static inline __attribute__((always_inline)) int64_t
 start(struct futures *futures, struct env *env, struct future *future)
 {
-    if (future->timeout_ms < EXACT_MS) {
-        future->started_ns = hark__env_now(env);
-    } else {
-        int64_t lag_ns;
-        int64_t now_ns = env->ops->now_coarse_ns(env, &lag_ns);
-
-        future->started_ns = now_ns + lag_ns;
+    if (future->timeout_ms == HARK_FOREVER && future->asked == NULL) {
+        return INT64_MAX; // it is no ask, whose errors say how long it took
     }
-    if (future->timeout_ms == HARK_FOREVER) {
-        return INT64_MAX;
+    if (future->started_ns == 0) {
+        hark__future_count_from(future, hark__futures_now(env, future->timeout_ms));
     }
-    insert(list_for(futures, future->timeout_ms), future);
-    return expiry_ns(future);
+    if (future->timeout_ms != HARK_FOREVER) {
+        insert(list_for(futures, future->timeout_ms), future);
+    }
+    return future->expires_ns;
 }
 
 // INT64_MAX: it is done, or was started before a pause.
 static int64_t
 start_once(struct futures *futures, struct env *env, struct future *future)
 {
-    return future->state == FUTURE_OPEN && future->started_ns == 0
+    return future->state == FUTURE_OPEN && hark__list_is_empty(&future->by_timeout)
                ? start(futures, env, future)
                : INT64_MAX;
 }
@@ -276,15 +446,30 @@ hark__futures_pause(struct futures *futures, struct env *env, struct list *made)
         struct future *future = CONTAINER_OF(link, struct future, by_turn);
         int64_t expiry = start_once(futures, env, future);
 
+        future->made = made;
         first_ns = expiry < first_ns ? expiry : first_ns;
     }
     hark__list_splice(made, &futures->fresh);
     return first_ns;
 }
 
+static void
+forget_made(struct list *list, const struct list *made)
+{
+    for (struct list *link = list->next; link != list; link = link->next) {
+        struct future *future = CONTAINER_OF(link, struct future, by_turn);
+
+        if (future->made == made) {
+            future->made = NULL;
+        }
+    }
+}
+
 void
 hark__futures_unpause(struct futures *futures, struct list *made)
 {
+    forget_made(made, made);
+    forget_made(&futures->ready, made);
     hark__list_splice(&futures->fresh, made);
 }
 
@@ -312,7 +497,7 @@ hark__futures_next_ns(const struct futures *futures)
 
         if (!hark__list_is_empty(list)) {
             int64_t expiry =
-                expiry_ns(CONTAINER_OF(list->next, struct future, by_timeout));
+                CONTAINER_OF(list->next, struct future, by_timeout)->expires_ns;
             next = expiry < next ? expiry : next;
         }
     }
@@ -328,10 +513,33 @@ hark__futures_overdue(struct futures *futures, int64_t now_ns)
         if (!hark__list_is_empty(list)) {
             struct future *first = CONTAINER_OF(list->next, struct future, by_timeout);
 
-            if (expiry_ns(first) <= now_ns) {
+            if (first->expires_ns <= now_ns) {
                 return first;
             }
         }
     }
     return NULL;
+}
+
+hark_error
+hark__future_error(const struct futures *futures, const struct future *future)
+{
+    const struct future *whose = to_blame(futures, future);
+    hark_error error = {
+        .code = future->code,
+        .stage = (hark_stage)future->stage,
+        .text = hark_err_text(future->code),
+        .target = whose->target,
+        .type = whose->asked != NULL ? whose->asked->name : NULL,
+        .site = whose->site,
+    };
+
+    if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE
+        && hark__failure_of(whose->message)->size > 0) {
+        error.text = hark__failure_of(whose->message)->text;
+    }
+    if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
+        error.elapsed_ms = (uint32_t)((whose->ended_ns - whose->started_ns) / 1000000);
+    }
+    return error;
 }

@@ -9,9 +9,15 @@
 //
 // Timeouts: nearly none fires. Open futures stand in one list for each length of
 // timeout, in which they are in order of expiry by themselves; arming and disarming are
-// list operations. A future made in a turn counts from the end of that turn (start),
-// since no answer can be looked at before. A long timeout is counted by the coarse
-// clock, and a little late rather than early.
+// list operations. A future made in a turn counts from when its maker has set
+// started_ns, or else from the end of that turn (start). A long timeout is counted by
+// the coarse clock, and a little late rather than early.
+//
+// Whoever completes a future in a message's or timer's name tells its waiter at once. One
+// that is settled by its owner, or computed from others (computed.h), only goes to the
+// list of the ready ones: their waiters are told at the end of the turn, one after the
+// other, so that a chain of any length needs no deep stack and no callback runs inside
+// the call that caused it.
 
 #ifndef FUTURE_FUTURE_H
 #define FUTURE_FUTURE_H
@@ -21,11 +27,14 @@
 
 #include "base/env.h"
 #include "base/list.h"
+#include "hark/async.h"
 #include "hark/future.h"
 #include "message/message.h"
 
+struct computed;
 struct future;
 struct futures;
+struct outcome;
 
 // Who is told when a future is done: the seam to the room above, which embeds it, or
 // keeps what it needs in the future's waiter_data.
@@ -40,25 +49,38 @@ struct waiter {
 // it.
 struct backing {
     // The future, done or not, is gone: nobody looks at it any more.
-    void (*close)(struct backing *backing, struct futures *futures, struct pool *pool,
-                  void *turn);
-    // The time of an open future is over. Returns how far its request has got. NULL: we
-    // cannot tell.
-    hark_stage (*expire)(struct backing *backing);
+    void (*close)(struct backing *backing);
+    // The future, which is open, is about to fail: its time is over, or it is cancelled.
+    // Returns how far its request has got.
+    hark_stage (*cancel)(struct backing *backing);
+};
+
+// What the room above lends to every table of one node. turn is what was given to the
+// function that calls back.
+struct futures_host {
+    struct pool *(*pool_of)(void *turn);
+    // A future is closed that failed with nobody looking.
+    void (*unseen)(struct futures *futures, void *turn, const struct future *future);
 };
 
 enum future_state { FUTURE_OPEN, FUTURE_DONE };
 
 struct future {
     struct list by_timeout; // in one of the lists of its table, or alone
-    struct list by_turn;    // in futures->fresh or futures->ready, or alone
+    struct list by_turn;    // in futures->fresh or ->ready, in made, or alone
+    struct list by_parent;  // among its parent's children, if it has one
+    struct list *made;      // of its maker's turn, which was paused; NULL: it was not
+    void *parent;           // the room's above: whose child it is; NULL: nobody's
+    uint64_t number;        // the room's above: its name on the wire; 0: none
     uint64_t id;
     int64_t started_ns; // 0: not started yet
+    int64_t expires_ns; // INT64_MAX: never
     int64_t ended_ns;
     struct hark_message *message; // DONE: the reply or the failure; NULL: see code
     struct waiter *waiter;        // NULL: nobody looks
     const void *waiter_data;      // the waiter's own
     void *waiter_arg;             // the waiter's own
+    struct computed *computed;    // who makes it from others; NULL: nobody
     struct backing *backing;      // NULL: none
     uint64_t blame;               // DONE, failed: whose error it is; 0: its own
     hark_ref target;              // whom it asks; for errors
@@ -73,7 +95,18 @@ struct future {
     uint8_t size_class;
 };
 
-enum { FUTURE_TIMEOUT_LISTS = 8 };
+enum {
+    FUTURE_TIMEOUT_LISTS = 8,
+    FUTURE_EXACT_MS = 100, // shorter timeouts are counted by the exact clock
+};
+
+// The seam to the room above: what it does about a future's end. turn is the closer's.
+struct futures_hooks {
+    // It is closed, or cancelled, while it is open: nobody wants the answer any more.
+    void (*unwanted)(void *turn, struct future *future);
+    // It is closed, and has a parent.
+    void (*leave)(void *turn, struct future *future);
+};
 
 // Where an id leads. The generation outlives the future, so that a stale id is noticed.
 struct future_place {
@@ -94,12 +127,19 @@ struct futures {
         struct list list;
     } lists[FUTURE_TIMEOUT_LISTS]; // the last one also takes all other lengths, sorted
     struct list fresh;             // opened in this turn
-    struct list ready; // done before they were continued: waiters still to be told
-    bool ending;       // hark__futures_free is at work: waiters are only dropped
+    struct list ready;       // done, with a waiter still to be told; or to be woken
+    bool ending;             // hark__futures_free is at work: waiters are only dropped
+    bool closing;            // the loop over doomed is at work
+    struct computed *doomed; // whose futures were closed: theirs are still to be
+    struct outcome *outcome; // of the callback that runs; NULL: none does
+    struct env *env;
+    const struct futures_host *host;
+    const struct futures_hooks *hooks; // NULL: none
 };
 
 // Gives an empty table; NULL: no memory.
-struct futures *hark__futures_new(uint32_t limit);
+struct futures *hark__futures_new(uint32_t limit, struct env *env,
+                                  const struct futures_host *host);
 // Closes every future; turn goes to the waiters' drop.
 void hark__futures_free(struct futures *futures, struct pool *pool, void *turn);
 
@@ -124,14 +164,52 @@ hark__future_find(const struct futures *futures, uint64_t id)
 void hark__future_complete(struct futures *futures, void *turn, struct future *future,
                            struct hark_message *message, int code, hark_stage stage,
                            int64_t now_ns);
+// The same by the owner itself, or by who computes it: its waiter is told by the next
+// hark__futures_tell_ready.
+void hark__future_settle(struct futures *futures, struct future *future,
+                         struct hark_message *message, int code, hark_stage stage,
+                         int64_t now_ns);
+// Settles to as `from` ended, whose message it takes, with all that an error tells.
+void hark__future_settle_as(struct futures *futures, struct future *to,
+                            struct future *from);
+// Makes to's error tell whom and where `from` asked.
+void hark__future_blame(struct futures *futures, struct future *to,
+                        const struct future *from);
+// Has the next hark__futures_tell_ready wake who computes an open future.
+void hark__future_wake(struct futures *futures, struct future *future);
 // Ends it and frees its message. Drops its waiter if that was not told yet.
 void hark__future_close(struct futures *futures, struct pool *pool, void *turn,
                         struct future *future);
+// Fails an open future with HARK_ECANCELLED. Its waiter is told by the next
+// hark__futures_tell_ready, so this may be called while a handler runs.
+void hark__future_cancel(struct futures *futures, void *turn, struct future *future,
+                         hark_stage stage, int64_t now_ns);
 // Sets the waiter of a future that has none. If it is done already, its waiter is told
 // by the next hark__futures_tell_ready.
 void hark__future_watch(struct futures *futures, struct future *future,
                         struct waiter *waiter);
 
+// The time from which a timeout of that length counts when it begins now.
+static inline int64_t
+hark__futures_now(struct env *env, uint32_t timeout_ms)
+{
+    int64_t lag_ns;
+
+    if (timeout_ms < FUTURE_EXACT_MS) {
+        return hark__env_now(env);
+    }
+    int64_t now_ns = env->ops->now_coarse_ns(env, &lag_ns);
+    return now_ns + lag_ns;
+}
+// Starts the clock of an open future before hark__futures_start does.
+static inline void
+hark__future_count_from(struct future *future, int64_t now_ns)
+{
+    future->started_ns = now_ns;
+    future->expires_ns = future->timeout_ms == HARK_FOREVER
+                             ? INT64_MAX
+                             : now_ns + (int64_t)future->timeout_ms * INT64_C(1000000);
+}
 // Starts the clocks of all fresh futures, and has guardian (NULL: none) watch those that
 // nobody watches and nobody keeps. Returns when the first of them runs out; INT64_MAX:
 // none does.
@@ -146,7 +224,7 @@ void hark__futures_unpause(struct futures *futures, struct list *made);
 // hark__futures_tell_ready: it waits in held until then.
 void hark__future_hold(struct future *future, struct waiter *waiter, struct list *held);
 void hark__futures_unhold(struct futures *futures, struct list *held);
-// Tells the waiters of futures that were done before they were watched.
+// Tells the waiters of ready futures until there are none.
 void hark__futures_tell_ready(struct futures *futures, void *turn);
 // True: one of the two has something to do.
 static inline bool
@@ -160,5 +238,9 @@ hark__futures_are_unsettled(const struct futures *futures)
 int64_t hark__futures_next_ns(const struct futures *futures);
 // An open future whose time is over, or NULL. The caller completes it.
 struct future *hark__futures_overdue(struct futures *futures, int64_t now_ns);
+
+// Why a future failed. Its strings live as long as the future.
+hark_error hark__future_error(const struct futures *futures,
+                              const struct future *future);
 
 #endif // FUTURE_FUTURE_H

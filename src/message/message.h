@@ -32,6 +32,7 @@ enum message_flag {
     MESSAGE_CHAINED = 2, // in hand, but its header still serves the mailbox's chain
     MESSAGE_HELD = 4,    // in hand, and somebody keeps it beyond that
     MESSAGE_ASIDE = 8,   // a handler waits: it is looked at later (actor/await.h)
+    MESSAGE_MARKED = 16, // the last before some ASKs' cancels came; actor/request.h
 };
 
 struct hark_message {
@@ -39,15 +40,15 @@ struct hark_message {
     const hark_type *type;               // NULL: no payload, or a struct failure
     hark_ref from;                       // who is answered; null: nobody
     uint64_t correlation;                // ASK, REPLY, FAILURE: the asker's future
+    int64_t deadline_ns;                 // ASK: until then its asker waits
     uint32_t generation;                 // of the slot it is meant for
-    uint32_t timeout_ms;                 // ASK: how long the asker waits
     uint32_t size;                       // of the payload, bytes
     uint16_t code;                       // SYSTEM: which
     uint8_t kind;                        // enum message_kind
     uint8_t size_class;                  // for hark__pool_free
     uint8_t has_buffers;                 // shares buffers that must be released
     uint8_t flags;                       // enum message_flag
-    uint8_t unused[6];                   // keeps the payload on its own cache line
+    uint8_t unused[2];                   // keeps the payload on its own cache line
 };
 
 _Static_assert(sizeof(struct hark_message) == 64, "the header is one cache line");

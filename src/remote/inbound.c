@@ -13,6 +13,8 @@
 #include "wire/entry.h"
 #include "wire/payload.h"
 
+#define NS_PER_MS INT64_C(1000000)
+
 enum {
     ACK_EVERY = 256 * 1024,  // bytes received that make us acknowledge at once
     NOBODY = -1,             // the actor word of a guest that gave no ref
@@ -186,6 +188,14 @@ asker_of(const struct link *link, const struct envelope *envelope)
     return (hark_ref){link->peer->incarnation, actor != 0 ? actor : (uint64_t)NOBODY};
 }
 
+static int64_t
+deadline_ns(const struct link *link, uint32_t remaining_ms)
+{
+    return remaining_ms == HARK_FOREVER
+               ? INT64_MAX
+               : link->heard_ns + (int64_t)remaining_ms * NS_PER_MS;
+}
+
 // A TELL or ASK that cannot be read.
 static __attribute__((cold, noinline)) void
 refuse_user(struct batch *batch, hark_ref to, hark_err err)
@@ -203,6 +213,15 @@ refuse_user(struct batch *batch, hark_ref to, hark_err err)
         hark__letter(remote->ctx, to, batch->from, type != NULL ? type->name : NULL,
                      err, batch->why);
     }
+}
+
+static void
+take_cancel(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+
+    hark__cancel_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                      asker_of(link, envelope), envelope->correlation);
 }
 
 static inline void
@@ -225,7 +244,7 @@ take_user(struct batch *batch)
     message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
     message->from = batch->from;
     message->correlation = envelope->correlation;
-    message->timeout_ms = envelope->remaining_ms;
+    message->deadline_ns = deadline_ns(batch->link, envelope->remaining_ms);
     hark__chain_add(remote->ctx, &batch->chain, to, message);
 }
 
@@ -356,6 +375,9 @@ take_own(struct batch *batch)
         break;
     case ENVELOPE_FOUND:
         take_found(batch->link, envelope);
+        break;
+    case ENVELOPE_CANCEL:
+        take_cancel(batch->link, envelope);
         break;
     default: // reserved, or of a later version
         break;

@@ -490,6 +490,11 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
     hark__pipe_close(link->pipe);
     fail_pendings(link, code, was_up ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT, text);
     report_lost(link, lost, code, text);
+    // relaxed: this thread has written it.
+    if (was_up
+        && atomic_load_explicit(&link->peer->target.lost, memory_order_relaxed)) {
+        hark__node_lost(remote->ctx, link->peer->incarnation);
+    }
     pthread_mutex_lock(&remote->lock);
     link_retire(link);
     pthread_mutex_unlock(&remote->lock);

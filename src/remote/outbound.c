@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "future/future.h"
 #include "message/failure.h"
 #include "wire/entry.h"
 #include "wire/payload.h"
@@ -229,6 +230,13 @@ static const uint8_t kinds[] = {
     [MESSAGE_REPLY] = ENVELOPE_REPLY,
 };
 
+// Of an ask.
+static inline uint32_t
+remaining_ms(const struct outgoing *what)
+{
+    return what->future != NULL ? what->future->timeout_ms : 0;
+}
+
 static hark_err
 put_envelope(struct link *link, const struct draft *draft)
 {
@@ -246,7 +254,7 @@ put_envelope(struct link *link, const struct draft *draft)
     struct route route = {
         .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
         .sender = what->from,
-        .remaining_ms = what->timeout_ms,
+        .remaining_ms = remaining_ms(what),
         .kind = kinds[what->kind],
     };
 
@@ -376,7 +384,7 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && kinds[what->kind] == last->kind
            && (to.actor == last->target || what->kind > MESSAGE_ASK)
            && is_same_ref(what->from, last->sender)
-           && what->timeout_ms == last->remaining_ms;
+           && remaining_ms(what) == last->remaining_ms;
 }
 
 // What most messages of a turn need, and no more. False: nothing was put; put_entry knows
@@ -423,8 +431,31 @@ add_ask(struct link *link, const struct outgoing *what)
                                  .link = link,
                                  .asker = what->from,
                                  .correlation = what->correlation,
-                                 .expiry_ns = expiry_ns(link, what->timeout_ms),
+                                 .expiry_ns = expiry_ns(link, what->future->timeout_ms),
                              });
+}
+
+// Nobody waits for an answer any more. If none has come, and the ask went this way, the
+// other side hears of it.
+static __attribute__((cold, noinline)) hark_err
+put_cancel(struct link *link, hark_ref to, const struct outgoing *what,
+           struct remote_text *error)
+{
+    struct pending row;
+
+    if (!hark__pending_take(&link->remote->pendings, what->correlation, &row)
+        || row.link != link) {
+        return HARK_OK;
+    }
+    const struct envelope cancel = {
+        .kind = ENVELOPE_CANCEL,
+        .target = to.actor,
+        .sender = what->from,
+        .correlation = what->correlation,
+        .type = TYPE_NONE,
+    };
+    return put_entry(link, &(struct draft){.plain = &cancel}, error->text,
+                     sizeof error->text);
 }
 
 // Anything but what put_again has done.
@@ -466,6 +497,12 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
     if (link->broken != NULL || (what->kind <= MESSAGE_ASK && is_full(link))) {
         return refuse(link, error);
     }
+    if (what->kind == MESSAGE_SYSTEM) {
+        hark_err err = put_cancel(link, to, what, error);
+
+        put_done(link);
+        return err;
+    }
     if (what->kind == MESSAGE_ASK && (correlation = add_ask(link, what)) == 0) {
         snprintf(error->text, sizeof error->text, "%s", hark_err_text(HARK_ENOMEM));
         return HARK_ENOMEM;
@@ -476,6 +513,9 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
         if (err != HARK_OK) {
             return err;
         }
+    }
+    if (what->kind == MESSAGE_ASK) {
+        what->future->number = correlation;
     }
     link->outbox_tells += what->kind == MESSAGE_TELL;
     put_done(link);

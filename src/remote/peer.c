@@ -254,6 +254,8 @@ hark__peer_gain(struct peer *peer, struct link *link)
         atomic_store_explicit(&peer->link, link, memory_order_release);
     }
     peer->may_dial = false;
+    // seq_cst: see hark__peer_lose.
+    atomic_store_explicit(&peer->target.lost, false, memory_order_seq_cst);
     pthread_mutex_unlock(&peer->lock);
 }
 
@@ -283,9 +285,12 @@ hark__peer_lose(struct peer *peer, struct link *link)
     pthread_mutex_lock(&link->lock); // no sender uses it, or takes it to be ours later
     // relaxed: written under locks that we hold.
     if (atomic_load_explicit(&peer->link, memory_order_relaxed) == link) {
+        struct link *other = other_link(peer, link);
+
         // release: pairs with lock_link.
-        atomic_store_explicit(&peer->link, other_link(peer, link),
-                              memory_order_release);
+        atomic_store_explicit(&peer->link, other, memory_order_release);
+        // seq_cst: hark__node_lost comes behind it.
+        atomic_store_explicit(&peer->target.lost, other == NULL, memory_order_seq_cst);
     }
     pthread_mutex_unlock(&link->lock);
     pthread_mutex_unlock(&peer->lock);

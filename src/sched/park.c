@@ -43,7 +43,8 @@ poll_and_leave(struct worker *self, struct idler *idler)
 
     idler->poll(idler, self);
     // relaxed: a hint of when to look again.
-    atomic_store_explicit(&sched->idler_polled_ns, self->now_ns, memory_order_relaxed);
+    atomic_store_explicit(&sched->idler_polled_ns, self->face.now_ns,
+                          memory_order_relaxed);
     leave_idler(sched);
 }
 
@@ -56,7 +57,7 @@ hark__worker_poll_idler(struct worker *self)
     int64_t polled_ns =
         atomic_load_explicit(&sched->idler_polled_ns, memory_order_relaxed);
 
-    if (self->now_ns - polled_ns > POLL_EVERY_NS) {
+    if (self->face.now_ns - polled_ns > POLL_EVERY_NS) {
         struct idler *idler = enter_idler(sched);
 
         if (idler != NULL) {

@@ -213,9 +213,9 @@ search(struct worker *self)
 void
 hark__worker_poll_timers(struct worker *self)
 {
-    self->now_ns = hark__env_now(self->sched->env);
-    if (hark__wheel_next_ns(self->wheel) <= self->now_ns) {
-        hark__wheel_poll(self->wheel, self->now_ns, self);
+    self->face.now_ns = hark__env_now(self->sched->env);
+    if (hark__wheel_next_ns(self->wheel) <= self->face.now_ns) {
+        hark__wheel_poll(self->wheel, self->face.now_ns, self);
     }
 }
 
@@ -249,7 +249,7 @@ look_around(struct worker *self)
             hand_on(self);
             return NULL;
         }
-        if (self->now_ns - self->watched_ns >= WATCH_TICK_NS) {
+        if (self->face.now_ns - self->watched_ns >= WATCH_TICK_NS) {
             struct task *task = hark__worker_watch(self, true);
 
             if (task != NULL) {
@@ -402,9 +402,9 @@ worker_new(struct sched *sched, unsigned index, void *local)
         .sched = sched, .index = index, .local = local, .until_look = LOOK_EVERY};
     hark__next_init(&worker->next, sched->env);
     worker->random = (uint32_t)sched->env->ops->random(sched->env) | 1;
-    worker->now_ns = hark__env_now(sched->env);
+    worker->face.now_ns = hark__env_now(sched->env);
     atomic_init(&worker->sleep_until_ns, INT64_MIN);
-    worker->wheel = hark__wheel_open(worker->now_ns);
+    worker->wheel = hark__wheel_open(worker->face.now_ns);
     worker->stack = hark__stack_take(&sched->stacks, &worker->stacks);
     worker->seen = calloc(sched->count, sizeof *worker->seen);
     if (worker->wheel == NULL || worker->seen == NULL || worker->stack == NULL) {
@@ -526,12 +526,6 @@ void *
 hark__worker_local(const struct worker *worker)
 {
     return worker->local;
-}
-
-int64_t
-hark__worker_now(const struct worker *worker)
-{
-    return worker->now_ns;
 }
 
 void

@@ -59,6 +59,11 @@ struct sched_stats {
     uint64_t parks;
 };
 
+// What tasks see of their worker without a call. Each begins with it.
+struct worker_face {
+    int64_t now_ns;
+};
+
 // Starts the workers. HARK_ENOMEM: no memory, or no threads.
 HARK_CHECKED hark_err hark__sched_open(const struct sched_options *options,
                                        struct sched **out_sched);
@@ -96,7 +101,11 @@ void hark__worker_did(struct worker *worker, uint32_t units);
 void *hark__worker_local(const struct worker *worker);
 // The clock as of this worker's last look, at most some turns ago. Worker's thread
 // only.
-int64_t hark__worker_now(const struct worker *worker);
+static inline int64_t
+hark__worker_now(const struct worker *worker)
+{
+    return ((const struct worker_face *)(const void *)worker)->now_ns;
+}
 
 // As hark__wheel_arm, on self's wheel (NULL: any). The action's poll_arg is the worker
 // that fires it. 0: no memory.

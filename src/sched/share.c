@@ -91,7 +91,7 @@ hark__worker_sample(struct worker *self)
     struct balance_sample sample = {.units = units, .count = sched->count};
 
     // relaxed, here and below: recent values are enough.
-    if (self->now_ns
+    if (self->face.now_ns
             < atomic_load_explicit(&sched->next_sample_ns, memory_order_relaxed)
         || !begin_sample(sched)) {
         return;
@@ -101,9 +101,9 @@ hark__worker_sample(struct worker *self)
             atomic_load_explicit(&sched->workers[i]->units, memory_order_relaxed);
         sample.waits = sample.waits || !hark__ring_is_empty(&sched->workers[i]->ring);
     }
-    hark__balance_sample(&sched->balance, self->now_ns, &sample);
+    hark__balance_sample(&sched->balance, self->face.now_ns, &sample);
     follow_balance(self);
-    atomic_store_explicit(&sched->next_sample_ns, self->now_ns + BALANCE_SAMPLE_NS,
+    atomic_store_explicit(&sched->next_sample_ns, self->face.now_ns + BALANCE_SAMPLE_NS,
                           memory_order_relaxed);
     end_sample(sched);
 }
@@ -113,7 +113,7 @@ static void
 spread_now(struct worker *self)
 {
     if (begin_sample(self->sched)) {
-        hark__balance_spread(&self->sched->balance, self->now_ns);
+        hark__balance_spread(&self->sched->balance, self->face.now_ns);
         follow_balance(self);
         end_sample(self->sched);
     }
@@ -168,21 +168,21 @@ hark__worker_watch(struct worker *self, bool is_busy)
     struct sched *sched = self->sched;
     struct task *task = NULL;
 
-    self->watched_ns = self->now_ns;
+    self->watched_ns = self->face.now_ns;
     for (unsigned i = 0; i < sched->count && task == NULL; i++) {
         struct worker *other = sched->workers[i];
 
         if (other == self) {
             continue;
         }
-        if (hark__wheel_next_ns(other->wheel) < self->now_ns - LATE_TIMER_NS) {
-            hark__wheel_poll(other->wheel, self->now_ns, self);
+        if (hark__wheel_next_ns(other->wheel) < self->face.now_ns - LATE_TIMER_NS) {
+            hark__wheel_poll(other->wheel, self->face.now_ns, self);
         }
         struct sighting now = {
             .task = hark__next_peek(&other->next),
             // relaxed: only tells how it moves.
             .turns = atomic_load_explicit(&other->turns, memory_order_relaxed),
-            .at_ns = self->now_ns,
+            .at_ns = self->face.now_ns,
         };
         task = relieve(self, other, &now, &self->seen[i], is_busy);
         self->seen[i] = now;

@@ -33,21 +33,21 @@ struct sighting {
 };
 
 struct worker {
-    // Written by the owner, read by watchers.
-    _Alignas(64) struct next next;
-    _Atomic(uint64_t) turns; // owner counts
-    _Atomic(uint64_t) units; // owner counts; see balance.h
     // Owner only.
+    _Alignas(64) struct worker_face face;
     uint32_t until_look;   // turns until the next look around
+    uint32_t quiet_looks;  // looks in a row, as the watcher, that found nothing
     int64_t watched_ns;    // when it last looked after others
-    uint32_t quiet_looks;  // such looks in a row, as the watcher, that found nothing
     struct sighting *seen; // of each worker
-    int64_t now_ns;
-    uint32_t streak; // run-next turns since the ring was served
+    uint32_t streak;       // run-next turns since the ring was served
     uint32_t random;
     unsigned index;
     void *local;
     struct sched *sched;
+    // Written by the owner, read by watchers.
+    _Alignas(64) struct next next;
+    _Atomic(uint64_t) turns; // owner counts
+    _Atomic(uint64_t) units; // owner counts; see balance.h
     struct thread *thread;
     struct task *running;      // the last one that its loop has begun; for overflow.h
     struct stack *stack;       // that its loop runs on

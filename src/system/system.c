@@ -107,6 +107,8 @@ open_node(hark_system *system, const hark_options *options)
                 .ask_timeout_ms = or_default(options->ask_timeout_ms, DEFAULT_ASK_MS),
                 .futures = or_default(options->future_limit, DEFAULT_FUTURES),
             },
+        .on_unseen_failure = options->on_unseen_failure,
+        .on_unseen_failure_arg = options->on_unseen_failure_arg,
     };
 
     if (node.workers > SCHED_MAX_WORKERS) {

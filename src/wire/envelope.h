@@ -22,8 +22,8 @@ enum envelope_kind {
     ENVELOPE_FAILURE = 4, // payload [code, stage, text]
     ENVELOPE_LOOKUP = 5,  // payload [name]
     ENVELOPE_FOUND = 6,   // payload [ref]: the answer to a LOOKUP
-    ENVELOPE_CANCEL = 7,  // reserved, as are the next two: ignored
-    ENVELOPE_MONITOR = 8,
+    ENVELOPE_CANCEL = 7,  // of an ASK with this sender and correlation; no payload
+    ENVELOPE_MONITOR = 8, // reserved, as is the next: ignored
     ENVELOPE_DOWN = 9,
 };
 

@@ -101,6 +101,7 @@ HARK_BLOCKING_WITH(twice, int64_t, drop_number) {
 HARK_BLOCKING_WITH(at_gate, int64_t, drop_number) {
     gate_pass(*arg);
     if (hark_blocking_cancelled(ctx)) {
+        assert_true(hark_cancelled(ctx));
         gate_count(&gate.cancelled);
         return;
     }

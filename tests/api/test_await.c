@@ -8,6 +8,7 @@ HARK_MESSAGE(answer, (i64, n))
 HARK_MESSAGE(hold, (i64, n))
 HARK_MESSAGE(let_go)
 HARK_MESSAGE(count_held)
+HARK_MESSAGE(count_cancelled)
 HARK_MESSAGE(plan, (ref, whom), (i64, n), (i32, what), (str, memo))
 HARK_MESSAGE(outcome, (i64, n), (i32, code), (str, text))
 HARK_MESSAGE(note, (i64, n))
@@ -41,7 +42,15 @@ HARK_ON(server, let_go) {
 HARK_ON(server, count_held) {
     hark_reply(ctx, answer, .n = (int64_t)self->count);
 }
-HARK_ACTOR(server, question, hold, let_go, count_held)
+HARK_ON(server, count_cancelled) {
+    int64_t cancelled = 0;
+
+    for (size_t i = 0; i < self->count; i++) {
+        cancelled += hark_promise_cancelled(ctx, self->held[i]);
+    }
+    hark_reply(ctx, answer, .n = cancelled);
+}
+HARK_ACTOR(server, question, hold, let_go, count_held, count_cancelled)
 
 // Waits until so many asks are held there, without sleeping.
 static void
@@ -75,6 +84,11 @@ enum {
     SHORT,       // a timeout that runs out
     RECURSE,     // deep in its stack
     SELF,        // asks itself
+    MAPPED,      // a future made of futures, while another is waited for
+    RACED,       // all, any and race over asks
+    SHIELDED,    // as ASK_HELD, in a shield
+    NOT_CHILD,   // waits for a future that no ask stands behind
+    BUSY,        // runs on and on, with checkpoints, until somebody stops it
 };
 
 typedef struct {
@@ -190,6 +204,59 @@ wait_for_continued(hark_ctx *ctx, const plan *msg)
     report(ctx, f);
 }
 
+HARK_MAP(ten_times, answer)
+{
+    hark_result(ctx, answer, .n = msg->n * 10);
+}
+
+HARK_MAP(wait_inside, answer)
+{
+    hark_future f = hark_future_of(ctx, answer, .n = msg->n);
+
+    assert_null(hark_await(ctx, f, answer));
+    hark_result(ctx, answer, .n = hark_error_of(ctx)->code);
+}
+
+// The first is done, with its callback, while the second is waited for; and is still ours.
+static void
+wait_for_mapped(hark_ctx *ctx, const plan *msg)
+{
+    hark_future first =
+        hark_map(ctx, hark_ask(ctx, msg->whom, question, .n = msg->n), ten_times, NULL);
+    hark_future wrong = hark_map(ctx, hark_ask(ctx, msg->whom, question, .n = msg->n),
+                                 wait_inside, NULL);
+    int64_t all = sum(ctx, msg->whom, 20);
+    bool was_done = hark_future_done(ctx, first);
+    const answer *a = hark_await(ctx, first, answer);
+    const answer *b = hark_await(ctx, wrong, answer);
+
+    hark_reply(ctx, outcome, .n = a != NULL ? a->n + all : -1,
+               .code = was_done && b != NULL ? (int32_t)b->n : -1);
+}
+
+static void
+wait_for_raced(hark_ctx *ctx, const plan *msg)
+{
+    hark_future asked[3];
+    int64_t total = 0;
+
+    for (int i = 0; i < 3; i++) {
+        asked[i] = hark_ask(ctx, msg->whom, question, .n = i);
+    }
+    hark_future all = hark_all(ctx, asked, 3);
+    if (hark_await(ctx, all, hark_all_done) == NULL) {
+        report_error(ctx);
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        total += hark_future_get(ctx, asked[i], answer)->n;
+    }
+    hark_future ends[2] = {hark_ask(ctx, msg->whom, hold, .n = 1),
+                           hark_ask(ctx, msg->whom, question, .n = 99)};
+    report(ctx, hark_map(ctx, hark_any(ctx, ends, 2), ten_times, NULL));
+    assert_int_equal(total, 6);
+}
+
 HARK_ON(waiter, plan) {
     char *kept = hark_alloc(ctx, 16);
 
@@ -233,6 +300,33 @@ HARK_ON(waiter, plan) {
     case SHORT:
         report(ctx, hark_ask_within(ctx, 20, msg->whom, hold, .n = msg->n));
         break;
+    case MAPPED:
+        wait_for_mapped(ctx, msg);
+        break;
+    case RACED:
+        wait_for_raced(ctx, msg);
+        break;
+    case SHIELDED:
+        assert_int_equal(hark_shield(ctx, HARK_FOREVER), HARK_OK);
+        report(ctx, hark_ask(ctx, msg->whom, hold, .n = msg->n));
+        self->seen[self->count++] = msg->n;
+        hark_shield_end(ctx);
+        break;
+    case NOT_CHILD: {
+        const answer *a = hark_await(ctx, hark_future_new(ctx), answer);
+        self->seen[self->count++] = a != NULL ? -1 : hark_error_of(ctx)->code;
+        a = hark_await(ctx, hark_ask(ctx, msg->whom, question), answer);
+        self->seen[self->count++] = a != NULL ? -1 : hark_error_of(ctx)->code;
+        break;
+    }
+    case BUSY: {
+        hark_err err;
+        do {
+            err = hark_checkpoint(ctx);
+        } while (err == HARK_OK);
+        self->seen[self->count++] = err;
+        break;
+    }
     case SELF:
         report(ctx, hark_ask_within(ctx, 20, hark_self(ctx), question));
         break;
@@ -431,6 +525,23 @@ an_exclusive_wait_also_holds_up_those_that_interleave(void **state)
 }
 
 static void
+futures_made_of_futures_end(struct world *w, hark_ref who, hark_ref whom)
+{
+    outcome o = take(w, give(w, who, whom, MAPPED, 4));
+
+    assert_int_equal(o.n, 50 + 210);
+    assert_int_equal(o.code, HARK_ENOTSUP);
+    assert_int_equal(take(w, give(w, who, whom, RACED, 4)).n, 1000);
+}
+
+static void
+futures_made_of_futures_end_while_a_handler_waits(void **state)
+{
+    (void)state;
+    everywhere(futures_made_of_futures_end);
+}
+
+static void
 a_future_that_is_not_there_is_refused(void **state)
 {
     struct world *w = world_open(REACH_LOCAL, NULL);
@@ -446,6 +557,96 @@ a_future_that_is_not_there_is_refused(void **state)
     assert_int_equal(o.code, HARK_ESTALE);
     assert_non_null(strstr(o.text.ptr, "continued"));
     check_notes(w, who, (const int64_t[]){2}, 1);
+    world_close(w);
+}
+
+// ---- cancels ----
+
+static void
+a_cancel_ends_waits(struct world *w, hark_ref who, hark_ref whom)
+{
+    hark_future f = give(w, who, whom, ASK_HELD, 7);
+
+    until_held(w, whom, 1);
+    hark_future aside = hark_ask(w->here, who, question, .n = 1);
+    hark_future kept = hark_ask(w->here, who, question, .n = 2);
+    hark_future_drop(w->here, aside);
+    assert_int_equal(hark_cancel(w->here, f), HARK_OK);
+    assert_null(hark_await(w->here, f, outcome));
+    world_assert_error(w, HARK_ECANCELLED, "");
+    const answer *a = hark_await(w->here, kept, answer); // its handler has returned
+    assert_non_null(a);
+    assert_int_equal(a->n, 1002);
+    // The ask behind it was cancelled in turn.
+    hark_future held;
+    do {
+        held = hark_ask(w->here, whom, count_cancelled);
+        a = hark_await(w->here, held, answer);
+        assert_non_null(a);
+    } while (a->n < 1);
+}
+
+static void
+a_cancel_ends_the_wait_and_what_it_waits_for(void **state)
+{
+    (void)state;
+    everywhere(a_cancel_ends_waits);
+}
+
+static void
+a_shield_waits_on(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref whom = hark_spawn(w->here, server);
+    hark_ref who = hark_spawn(w->here, waiter);
+
+    (void)state;
+    hark_future f = give(w, who, whom, SHIELDED, 7);
+    until_held(w, whom, 1);
+    hark_future_drop(w->here, f);
+    assert_int_equal(take(w, give(w, hark_spawn(w->here, waiter), whom, ASK, 1)).n, 2);
+    hark_tell(w->here, whom, let_go);
+    check_notes(w, who, (const int64_t[]){7}, 1);
+    world_close(w);
+}
+
+static void
+a_wait_for_no_ask_ends_too(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref whom = hark_spawn(w->here, server);
+    hark_ref who = hark_spawn(w->here, waiter);
+
+    (void)state;
+    hark_future f = give(w, who, whom, NOT_CHILD, 7);
+    hark_future_drop(w->here, f);
+    // It began, or was removed before: then there are no notes, and the next ask is.
+    hark_future g = give(w, who, whom, NOT_CHILD, 7);
+    hark_future h = hark_ask(w->here, who, question);
+    assert_int_equal(hark_cancel(w->here, g), HARK_OK);
+    assert_non_null(hark_await(w->here, h, answer));
+    world_close(w);
+}
+
+static void
+a_checkpoint_lets_others_run(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, &(hark_options){.workers = 1});
+    hark_ref whom = hark_spawn(w->here, server);
+    hark_ref who = hark_spawn(w->here, waiter);
+    hark_ref other = hark_spawn(w->here, waiter);
+
+    (void)state;
+    hark_future f = give(w, who, whom, BUSY, 0);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(take(w, give(w, other, whom, ASK, i)).n, i + 1);
+    }
+    assert_int_equal(hark_cancel(w->here, f), HARK_OK);
+    check_notes(w, who, (const int64_t[]){HARK_ECANCELLED}, 1);
+    hark_future g = give(w, who, whom, BUSY, 0);
+    assert_int_equal(take(w, give(w, other, whom, ASK, 1)).n, 2);
+    assert_int_equal(hark_actor_stop(w->here, who), HARK_OK);
+    assert_null(hark_await(w->here, g, outcome));
     world_close(w);
 }
 
@@ -734,7 +935,12 @@ main(void)
         TEST(other_messages_wait_and_keep_their_order),
         TEST(other_messages_pass_a_handler_that_interleaves),
         TEST(an_exclusive_wait_also_holds_up_those_that_interleave),
+        TEST(futures_made_of_futures_end_while_a_handler_waits),
         TEST(a_future_that_is_not_there_is_refused),
+        TEST(a_cancel_ends_the_wait_and_what_it_waits_for),
+        TEST(a_shield_waits_on),
+        TEST(a_wait_for_no_ask_ends_too),
+        TEST(a_checkpoint_lets_others_run),
         TEST(a_stop_ends_the_wait_and_what_was_set_aside),
         TEST(the_system_stops_with_handlers_that_wait),
         TEST(hooks_may_wait),

@@ -297,6 +297,46 @@ a_future_that_is_dropped_takes_its_work_along(void **state)
     assert_int_equal(gate.passed, 1);
 }
 
+static void
+a_future_that_is_cancelled_takes_its_work_along(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future running = hark_blocking(w->here, at_gate, number(1));
+    hark_future waiting = hark_blocking(w->here, at_gate, number(2));
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    assert_int_equal(hark_cancel(w->here, waiting), HARK_OK);
+    assert_int_equal(gate.dropped, 1);
+    assert_fails(w, waiting, HARK_ECANCELLED, HARK_STAGE_QUEUED, "");
+    assert_int_equal(hark_cancel(w->here, running), HARK_OK);
+    assert_fails(w, running, HARK_ECANCELLED, HARK_STAGE_RUNNING, "");
+    gate_allow(1);
+    gate_until(&gate.dropped, 2);
+    assert_int_equal(gate.cancelled, 1);
+    world_close(w);
+    assert_int_equal(gate.passed, 1);
+}
+
+HARK_BLOCKING(time_left, void) {
+    hark_reply(ctx, answer, .n = hark_cancelled(ctx) ? 0 : hark_remaining_ms(ctx));
+}
+
+static void
+a_function_knows_how_much_time_it_has(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_blocking_options minute = {.timeout_ms = 60000};
+    hark_blocking_options forever = {.timeout_ms = HARK_FOREVER};
+
+    (void)state;
+    assert_in_range(get(w, hark_blocking_with(w->here, &minute, time_left, NULL)), 1,
+                    60000);
+    assert_int_equal(get(w, hark_blocking_with(w->here, &forever, time_left, NULL)),
+                     HARK_FOREVER);
+    world_close(w);
+}
+
 // A reply that was under way when its future ended.
 HARK_BLOCKING_WITH(late, int64_t, drop_number) {
     gate_pass(*arg);
@@ -443,6 +483,22 @@ an_actor_that_ends_takes_its_work_along(void **state)
     assert_int_equal(gate.passed, 1);
 }
 
+static void
+a_cancelled_request_cancels_the_work_done_for_its_sake(void **state)
+{
+    struct world *w = open_with(1, 0);
+    hark_future f = hark_ask(w->here, worker_of(w, AWAIT), begin, .n = 1);
+
+    (void)state;
+    gate_until(&gate.waiting, 1);
+    assert_int_equal(hark_cancel(w->here, f), HARK_OK);
+    assert_int_equal(next_outcome(w).code, HARK_ECANCELLED);
+    gate_allow(1);
+    gate_until(&gate.dropped, 1);
+    assert_int_equal(gate.cancelled, 1);
+    world_close(w);
+}
+
 // ---- from threads ----
 
 static void *
@@ -532,10 +588,13 @@ main(void)
         cmocka_unit_test(work_that_times_out_while_it_waits_is_never_run),
         cmocka_unit_test(work_that_times_out_while_it_runs_can_tell),
         cmocka_unit_test(a_future_that_is_dropped_takes_its_work_along),
+        cmocka_unit_test(a_future_that_is_cancelled_takes_its_work_along),
+        cmocka_unit_test(a_function_knows_how_much_time_it_has),
         cmocka_unit_test(a_reply_that_comes_too_late_is_a_dead_letter),
         cmocka_unit_test(an_actor_awaits_its_blocking_work_and_its_worker_goes_on),
         cmocka_unit_test(an_actor_continues_and_handles_others_meanwhile),
         cmocka_unit_test(an_actor_that_ends_takes_its_work_along),
+        cmocka_unit_test(a_cancelled_request_cancels_the_work_done_for_its_sake),
         cmocka_unit_test(many_threads_share_the_pool),
         cmocka_unit_test(a_thread_that_detaches_takes_its_work_along),
     };

@@ -134,6 +134,44 @@ is_refused(hark_ctx *me)
            && hark_error_of(me)->code == HARK_EUSER;
 }
 
+// ---- futures made of futures ----
+
+HARK_MAP(doubled, balance)
+{
+    hark_result(ctx, balance, .amount = 2 * msg->amount);
+}
+HARK_RECOVER(healed)
+{
+    hark_result(ctx, balance, .amount = error->code);
+}
+HARK_TAP(seen, balance)
+{
+    ++*static_cast<int *>(arg);
+}
+HARK_FINALLY(ended)
+{
+    ++*static_cast<int *>(arg);
+}
+HARK_JOB(look)
+{
+    hark_result_future(ctx, hark_ask(ctx, *static_cast<hark_ref *>(arg), get_balance));
+}
+
+bool
+is_doubled(hark_ctx *me)
+{
+    hark_ref rich = hark_spawn(me, account, .amount = 21);
+    hark_retry_options options = {};
+    int count = 0;
+
+    options.attempts = 2;
+    hark_future future = hark_retry(me, look, &rich, &options);
+    future = hark_recover(me, hark_map(me, future, doubled, nullptr), healed, nullptr);
+    future = hark_finally(me, hark_tap(me, future, seen, &count), ended, &count);
+    const balance *reply = hark_await(me, future, balance);
+    return reply != nullptr && reply->amount == 42 && count == 2;
+}
+
 int64_t
 ask_sum(hark_ctx *me)
 {
@@ -179,7 +217,8 @@ main()
     }
     hark_ctx *me = hark_attach(system);
     hark_dead_letter_log(me, nullptr);
-    int64_t amount = is_refused(me) && half(me) == 42 ? ask_sum(me) : -1;
+    bool is_fine = is_refused(me) && is_doubled(me) && half(me) == 42;
+    int64_t amount = is_fine ? ask_sum(me) : -1;
 
     std::printf("%lld\n", static_cast<long long>(amount));
     hark_detach(me);

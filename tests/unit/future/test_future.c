@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "future/all.h"
+#include "future/combine.h"
 #include "future/future.h"
 #include "message/failure.h"
 
@@ -76,6 +76,28 @@ on_drop(struct waiter *waiter, void *turn, struct future *future)
     watcher->turn = turn;
 }
 
+// What the room above lends: turns are fixtures or NULL, so the pool stands here.
+static struct pool *the_pool;
+static unsigned unseen;
+
+static struct pool *
+pool_of(void *turn)
+{
+    (void)turn;
+    return the_pool;
+}
+
+static void
+count_unseen(struct futures *futures, void *turn, const struct future *future)
+{
+    (void)futures;
+    (void)turn;
+    (void)future;
+    unseen++;
+}
+
+static const struct futures_host test_host = {pool_of, count_unseen};
+
 static int
 setup(void **state)
 {
@@ -83,7 +105,9 @@ setup(void **state)
 
     f->depot = hark__depot_open();
     f->pool = hark__pool_open(f->depot);
-    f->futures = hark__futures_new(LIMIT);
+    the_pool = f->pool;
+    unseen = 0;
+    f->futures = hark__futures_new(LIMIT, &clock_env, &test_host);
     for (int i = 0; i < 4; i++) {
         f->watcher[i].waiter = (struct waiter){on_complete, on_drop};
     }
@@ -126,6 +150,13 @@ static void
 complete(struct fixture *f, struct future *future, int code)
 {
     hark__future_complete(f->futures, f, future, NULL, code, HARK_STAGE_QUEUED, 5);
+}
+
+// What the end of a turn does.
+static void
+tell_ready(struct fixture *f)
+{
+    hark__futures_tell_ready(f->futures, f);
 }
 
 static void
@@ -299,6 +330,51 @@ the_guardian_watches_what_nobody_watches_or_keeps(void **state)
     assert_int_equal(f->watcher[0].told, 1);
 }
 
+static void
+a_settled_future_is_told_with_the_ready(void **state)
+{
+    struct fixture *f = *state;
+    struct future *future = open_future(f, 100);
+
+    watch(f, future, 0);
+    hark__future_settle(f->futures, future, NULL, HARK_ENOREPLY, HARK_STAGE_RUNNING, 0);
+    assert_int_equal(f->watcher[0].told, 0);
+    tell_ready(f);
+    assert_int_equal(f->watcher[0].told, 1);
+    assert_int_equal(f->watcher[0].code, HARK_ENOREPLY);
+}
+
+static void
+a_failure_is_unseen_if_nobody_watched_it_before_it_was_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct future *seen = open_future(f, 100);
+    struct future *failed = open_future(f, 100);
+    struct future *good = open_future(f, 100);
+
+    watch(f, seen, 0);
+    complete(f, seen, HARK_ETIMEOUT);
+    complete(f, failed, HARK_ETIMEOUT);
+    complete(f, good, HARK_OK);
+    hark__future_close(f->futures, f->pool, f, seen);
+    hark__future_close(f->futures, f->pool, f, good);
+    hark__future_close(f->futures, f->pool, f, open_future(f, 100));
+    assert_int_equal(unseen, 0);
+    hark__future_close(f->futures, f->pool, f, failed);
+    assert_int_equal(unseen, 1);
+}
+
+static void
+a_failure_that_is_left_when_the_table_ends_is_unseen_too(void **state)
+{
+    struct fixture *f = *state;
+
+    complete(f, open_future(f, 100), HARK_ETIMEOUT);
+    hark__futures_free(f->futures, f->pool, f);
+    f->futures = NULL;
+    assert_int_equal(unseen, 1);
+}
+
 // ---- timeouts ----
 
 static void
@@ -423,7 +499,8 @@ open_all(struct fixture *f, struct future *a, struct future *b)
     const hark_future members[] = {handle(a), handle(b)};
     struct future *all = NULL;
 
-    assert_int_equal(hark__all_open(f->futures, f->pool, members, 2, &all), HARK_OK);
+    assert_int_equal(hark__all_open(f->futures, f->pool, members, 2, ALL_CANCEL, &all),
+                     HARK_OK);
     watch(f, all, 0);
     return all;
 }
@@ -438,6 +515,8 @@ all_succeeds_when_the_last_one_has(void **state)
     complete(f, b, HARK_OK);
     assert_int_equal(f->watcher[0].told, 0);
     complete(f, a, HARK_OK);
+    assert_int_equal(f->watcher[0].told, 0); // at the end of the turn only
+    tell_ready(f);
     assert_int_equal(f->watcher[0].told, 1);
     assert_int_equal(f->watcher[0].code, HARK_OK);
     const hark_all_done *done = hark_message_as(all->message, &hark_all_done_type);
@@ -450,10 +529,12 @@ all_fails_with_the_first_that_fails_and_only_once(void **state)
 {
     struct fixture *f = *state;
     struct future *a = open_future(f, 100), *b = open_future(f, 100);
+    uint64_t other = a->id;
     struct future *all = open_all(f, a, b);
 
     complete(f, b, HARK_ETIMEOUT);
-    complete(f, a, HARK_ENOREPLY);
+    assert_null(hark__future_find(f->futures, other));
+    tell_ready(f);
     assert_int_equal(f->watcher[0].told, 1);
     assert_int_equal(f->watcher[0].code, HARK_ETIMEOUT);
     assert_true(all->blame == b->id);
@@ -465,7 +546,8 @@ all_over_none_is_done_at_once(void **state)
     struct fixture *f = *state;
     struct future *all = NULL;
 
-    assert_int_equal(hark__all_open(f->futures, f->pool, NULL, 0, &all), HARK_OK);
+    assert_int_equal(hark__all_open(f->futures, f->pool, NULL, 0, ALL_CANCEL, &all),
+                     HARK_OK);
     assert_int_equal(all->state, FUTURE_DONE);
     assert_int_equal(all->code, HARK_OK);
 }
@@ -492,6 +574,7 @@ all_counts_one_that_is_named_twice_once(void **state)
 
     open_all(f, a, a);
     complete(f, a, HARK_OK);
+    tell_ready(f);
     assert_int_equal(f->watcher[0].told, 1);
     assert_int_equal(f->watcher[0].code, HARK_OK);
 }
@@ -504,17 +587,17 @@ all_refuses_stale_or_watched_ones_and_a_full_table(void **state)
     hark_future member = {.id = 12345};
     struct future *all = NULL;
 
-    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all),
+    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, ALL_CANCEL, &all),
                      HARK_ESTALE);
     watch(f, a, 1);
     member = handle(a);
-    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all),
+    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, ALL_CANCEL, &all),
                      HARK_ESTALE);
     for (int i = 2; i < LIMIT; i++) {
         open_future(f, 100);
     }
     member = handle(b);
-    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, &all),
+    assert_int_equal(hark__all_open(f->futures, f->pool, &member, 1, ALL_CANCEL, &all),
                      HARK_ELIMIT);
     assert_null(all);
     assert_false(b->kept);
@@ -544,6 +627,8 @@ closing_a_member_fails_all(void **state)
 
     open_all(f, a, b);
     hark__future_close(f->futures, f->pool, f, a);
+    assert_int_equal(f->watcher[0].told, 0); // not inside the call that closed it
+    tell_ready(f);
     assert_int_equal(f->watcher[0].told, 1);
     assert_int_equal(f->watcher[0].code, HARK_ESTALE);
 }
@@ -559,6 +644,104 @@ the_end_of_the_table_drops_the_waiter_of_all_and_tells_it_nothing(void **state)
     f->futures = NULL;
     assert_int_equal(f->watcher[0].told, 0);
     assert_int_equal(f->watcher[0].dropped, 1);
+}
+
+// ---- cancelling ----
+
+static int unwanted_count, left_count;
+
+static void
+on_unwanted(void *turn, struct future *future)
+{
+    assert_non_null(turn);
+    assert_int_equal(future->state, FUTURE_OPEN);
+    unwanted_count++;
+}
+
+static void
+on_leave(void *turn, struct future *future)
+{
+    assert_non_null(turn);
+    assert_non_null(future->parent);
+    left_count++;
+}
+
+static const struct futures_hooks hooks = {on_unwanted, on_leave};
+
+static void
+hook(struct fixture *f)
+{
+    unwanted_count = left_count = 0;
+    f->futures->hooks = &hooks;
+}
+
+static void
+a_cancelled_future_fails_at_once_and_its_waiter_is_told_later(void **state)
+{
+    struct fixture *f = *state;
+    struct future *future = open_future(f, 100);
+
+    hook(f);
+    watch(f, future, 0);
+    start_at(f, 1 * MS);
+    hark__future_cancel(f->futures, f, future, HARK_STAGE_SENT, 2 * MS);
+    assert_int_equal(future->state, FUTURE_DONE);
+    assert_int_equal(future->code, HARK_ECANCELLED);
+    assert_int_equal(f->watcher[0].told, 0);
+    assert_null(hark__futures_overdue(f->futures, INT64_MAX));
+    assert_true(hark__futures_are_unsettled(f->futures));
+    hark__futures_tell_ready(f->futures, f);
+    assert_int_equal(f->watcher[0].told, 1);
+    assert_int_equal(f->watcher[0].code, HARK_ECANCELLED);
+    hark__future_close(f->futures, f->pool, f, future);
+    assert_int_equal(unwanted_count, 1);
+}
+
+static void
+only_an_open_future_is_unwanted_when_it_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct future *open = open_future(f, 100), *done = open_future(f, 100);
+
+    hook(f);
+    complete(f, done, HARK_ETIMEOUT);
+    hark__future_close(f->futures, f->pool, f, done);
+    assert_int_equal(unwanted_count, 0);
+    hark__future_close(f->futures, f->pool, f, open);
+    assert_int_equal(unwanted_count, 1);
+    open_future(f, 100);
+    hark__futures_free(f->futures, f->pool, f);
+    f->futures = NULL;
+    assert_int_equal(unwanted_count, 2);
+}
+
+static void
+a_child_leaves_its_parent_when_it_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct future *child = open_future(f, 100);
+
+    hook(f);
+    child->parent = f;
+    complete(f, child, HARK_OK);
+    assert_int_equal(left_count, 0);
+    hark__future_close(f->futures, f->pool, f, child);
+    assert_int_equal(left_count, 1);
+}
+
+static void
+a_future_may_count_from_before_the_end_of_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct future *future = open_future(f, 100);
+
+    hark__future_count_from(future, 3 * MS);
+    assert_int_equal(start_at(f, 50 * MS), 103 * MS);
+    assert_null(hark__futures_overdue(f->futures, 102 * MS));
+    assert_ptr_equal(hark__futures_overdue(f->futures, 103 * MS), future);
+    future = open_future(f, HARK_FOREVER);
+    hark__future_count_from(future, 3 * MS);
+    assert_int_equal(start_at(f, 60 * MS), INT64_MAX);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -578,6 +761,9 @@ main(void)
         TEST(a_done_future_that_is_closed_before_it_is_told_drops_its_waiter),
         TEST(the_end_of_the_table_only_drops_waiters),
         TEST(the_guardian_watches_what_nobody_watches_or_keeps),
+        TEST(a_settled_future_is_told_with_the_ready),
+        TEST(a_failure_is_unseen_if_nobody_watched_it_before_it_was_closed),
+        TEST(a_failure_that_is_left_when_the_table_ends_is_unseen_too),
         TEST(a_future_counts_from_the_end_of_its_turn),
         TEST(a_second_turn_leaves_older_futures_alone),
         TEST(a_short_timeout_is_counted_by_the_exact_clock_and_none_is_early),
@@ -594,6 +780,10 @@ main(void)
         TEST(closing_all_closes_its_members),
         TEST(closing_a_member_fails_all),
         TEST(the_end_of_the_table_drops_the_waiter_of_all_and_tells_it_nothing),
+        TEST(a_cancelled_future_fails_at_once_and_its_waiter_is_told_later),
+        TEST(only_an_open_future_is_unwanted_when_it_is_closed),
+        TEST(a_child_leaves_its_parent_when_it_is_closed),
+        TEST(a_future_may_count_from_before_the_end_of_its_turn),
     };
     return cmocka_run_group_tests_name("future/future", tests, NULL, NULL);
 }

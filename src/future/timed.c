@@ -1,0 +1,131 @@
+// Timed: delay and timeout. An alarm is a future that nobody answers.
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "future/combine.h"
+
+// ---- delay ----
+
+struct delay {
+    struct computed computed; // first member
+    struct hark_message *reply;
+};
+
+static void
+delay_ended(struct computed *computed, void *turn, struct input *input,
+            struct future *alarm)
+{
+    struct delay *delay = (struct delay *)computed;
+    struct hark_message *reply = delay->reply;
+
+    (void)input;
+    (void)alarm;
+    delay->reply = NULL;
+    hark__computed_succeed(computed, turn, reply);
+}
+
+static void
+delay_fini(struct computed *computed, struct pool *pool, void *turn)
+{
+    struct delay *delay = (struct delay *)computed;
+
+    (void)turn;
+    if (delay->reply != NULL) {
+        hark__message_free(pool, delay->reply);
+    }
+}
+
+static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL};
+
+struct future *
+hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms)
+{
+    const hark_unit unit = {0};
+    struct delay *delay =
+        hark__computed_new(futures, pool, &delay_ops, sizeof *delay, 1);
+
+    if (delay == NULL) {
+        return NULL;
+    }
+    struct future *alarm = hark__future_open(futures, pool, ms);
+    delay->reply = hark__message_new(pool, &hark_unit_type, &unit);
+    if (alarm == NULL || delay->reply == NULL) {
+        if (alarm != NULL) {
+            hark__future_close(futures, pool, NULL, alarm);
+        }
+        hark__future_close(futures, pool, NULL, delay->computed.future);
+        return NULL;
+    }
+    hark__computed_watch(&delay->computed, delay->computed.inputs, alarm);
+    return delay->computed.future;
+}
+
+// ---- timeout ----
+
+enum { GUARDED, ALARM, INPUTS };
+
+struct timeout {
+    struct computed computed; // first member
+    uint32_t ms;
+};
+
+static void
+run_out(struct computed *computed, void *turn, const struct future *alarm)
+{
+    const struct input *guarded = &computed->inputs[GUARDED];
+    const struct future *late = hark__future_find(computed->futures, guarded->id);
+    hark_stage stage = HARK_STAGE_NOT_SENT;
+    char text[64];
+
+    if (late != NULL) {
+        hark__future_blame(computed->futures, computed->future, late);
+        stage = late->asked != NULL ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT;
+    }
+    snprintf(text, sizeof text, "timed out after %" PRIu32 " ms",
+             ((struct timeout *)computed)->ms);
+    if (alarm != NULL) {
+        struct future *result = computed->future;
+
+        // The coarse clock may have given the input a later start; see start.
+        if (result->started_ns > alarm->started_ns) {
+            result->started_ns = alarm->started_ns;
+        }
+        result->ended_ns = alarm->ended_ns;
+    }
+    hark__computed_fail(computed, turn, HARK_ETIMEOUT, stage, text);
+}
+
+static void
+timeout_ended(struct computed *computed, void *turn, struct input *input,
+              struct future *future)
+{
+    if (input == &computed->inputs[ALARM]) {
+        run_out(computed, turn, future);
+    } else {
+        hark__computed_pass(computed, turn, future);
+    }
+}
+
+static const struct computed_ops timeout_ops = {timeout_ended, NULL, NULL};
+
+struct future *
+hark__timeout_open(struct futures *futures, struct pool *pool, struct future *input,
+                   uint32_t ms)
+{
+    struct timeout *timeout =
+        hark__computed_new(futures, pool, &timeout_ops, sizeof *timeout, INPUTS);
+
+    if (timeout == NULL) {
+        return NULL;
+    }
+    struct future *alarm = hark__future_open(futures, pool, ms);
+    if (alarm == NULL) {
+        hark__future_close(futures, pool, NULL, timeout->computed.future);
+        return NULL;
+    }
+    timeout->ms = ms;
+    hark__computed_watch(&timeout->computed, &timeout->computed.inputs[GUARDED], input);
+    hark__computed_watch(&timeout->computed, &timeout->computed.inputs[ALARM], alarm);
+    return timeout->computed.future;
+}
