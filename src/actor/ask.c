@@ -249,6 +249,18 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
                           now_ns);
 }
 
+hark_stage
+hark__ask_give_up(const hark_ctx *ctx, const struct future *future)
+{
+    struct backing *backing = future->backing;
+
+    if (backing != NULL) {
+        return backing->cancel(backing);
+    }
+    // On this node it is in the mailbox at least; of others we know nothing.
+    return hark__is_here(ctx, future->target) ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
+}
+
 void
 hark__futures_expire(hark_ctx *ctx)
 {
@@ -260,10 +272,8 @@ hark__futures_expire(hark_ctx *ctx)
     }
     int64_t now_ns = hark__env_now(ctx->node->env);
     while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
-        // On this node it is in the mailbox at least; of others we know nothing.
-        hark_stage stage =
-            future->target.node == ctx->node->id ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
-        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT, stage, now_ns);
+        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT,
+                              hark__ask_give_up(ctx, future), now_ns);
     }
 }
 

@@ -10,6 +10,8 @@
 #include "actor/actor.h"
 #include "future/future.h"
 
+struct job;
+
 enum { CTX_TARGETS = 4, ERROR_TEXT = 512 };
 
 // What hark_error_of gives, with room for its text.
@@ -102,6 +104,9 @@ void hark__futures_end_turn(hark_ctx *ctx);
 void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
 // NULL: it is not one of ctx's.
 struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
+// An open future is about to fail: its time is over, or it is cancelled. Tells what stands
+// behind it, and returns how far it has got.
+hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
 // The table of ctx's owner; NULL: no memory, or nobody's.
@@ -175,6 +180,12 @@ void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
 // Detaches the calling thread from node, as often as it is attached.
 void hark__thread_detach_own(struct node *node);
+// Gives a ctx for the calling thread, as an attached one's, with a seat that it has for
+// one job; only hark__thread_rise ends it. NULL: no memory, the actor limit, or stopping.
+hark_ctx *hark__thread_sit(struct seat *seat, struct job *job);
+void hark__thread_rise(hark_ctx *ctx);
+// NULL: not such a ctx.
+struct job *hark__thread_job(const hark_ctx *ctx);
 
 // Nothing in hand, on a worker's thread, for a slot. All but the list of targets is set.
 static inline void

@@ -75,6 +75,7 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->message = NULL;
     future->waiter = NULL;
     future->made = NULL;
+    future->backing = NULL;
     future->computed = NULL;
     future->blame = 0;
     future->target = (hark_ref){0, 0};
@@ -242,6 +243,7 @@ static void
 dispose(struct futures *futures, struct pool *pool, void *turn, struct future *future)
 {
     struct computed *computed = future->computed;
+    struct backing *backing = future->backing;
 
     if (is_unseen(future)) {
         futures->host->unseen(futures, turn, future);
@@ -250,6 +252,9 @@ dispose(struct futures *futures, struct pool *pool, void *turn, struct future *f
         hark__message_drop(pool, future->message);
     }
     hark__pool_free(pool, future, future->size_class);
+    if (backing != NULL) {
+        backing->close(backing);
+    }
     if (computed != NULL) {
         hark__computed_close(computed, futures, pool, turn);
     }
