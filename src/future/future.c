@@ -77,6 +77,7 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->made = NULL;
     future->backing = NULL;
     future->computed = NULL;
+    future->backing = NULL;
     future->blame = 0;
     future->target = (hark_ref){0, 0};
     future->asked = NULL;
