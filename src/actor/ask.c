@@ -95,6 +95,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->target = to;
     future->asked = asked;
     future->site = site;
+    future->trace = hark__trace_of(ctx, site);
     hark__future_count_from(future,
                             hark__futures_now(ctx->node->env, future->timeout_ms));
     if (parent != NULL) {
@@ -195,6 +196,7 @@ request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeo
     message->from = ctx->self;
     message->correlation = future->id;
     message->deadline_ns = future->expires_ns;
+    message->trace = future->trace;
     if (is_in_vain(ctx, future)) {
         hark__message_free(ctx_pool(ctx), message);
     } else if (hark__is_here(ctx, to)) {
@@ -458,6 +460,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     hark_ctx *ctx = turn;
     struct continuation continuation = continuation_of(future);
     struct request *parent = future->parent;
+    uint16_t outer = ctx->trace;
     uint64_t id = future->id;
 
     if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
@@ -467,6 +470,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
         hark__request_hold(parent);
         ctx->request = parent;
     }
+    ctx->trace = future->trace; // what it asks, it asks because of that
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {
@@ -475,6 +479,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     if (ctx->request != NULL) {
         put_back(ctx, parent);
     }
+    ctx->trace = outer;
     drop_arg(continuation.what, continuation.arg);
     future = hark__future_find(ctx_futures(ctx), id);
     if (future != NULL) { // the continuation may have dropped it

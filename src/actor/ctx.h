@@ -36,6 +36,7 @@ struct hark_ctx {
     struct hark_message *message; // in hand; NULL: none
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
+    uint16_t trace;               // with nothing in hand: what it is about; 0: nothing
     uint32_t sent;                // messages to actors here, in this turn
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
@@ -199,12 +200,34 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->message = NULL;
     ctx->owes_answer = false;
     ctx->is_thread = false;
+    ctx->trace = 0;
     ctx->sent = 0;
     ctx->target_count = 0;
     ctx->scratch = NULL;
     ctx->await = NULL;
     ctx->last_error = NULL;
     ctx->request = NULL;
+}
+
+// Gives the trace of an ask that ctx makes at site (NULL: unknown). 0: none.
+static inline uint16_t
+hark__trace_of(hark_ctx *ctx, const char *site)
+{
+    const struct hark_message *message = ctx->message;
+    const hark_type *in = message != NULL ? message->type : NULL;
+    uint16_t parent = message != NULL ? message->trace : ctx->trace;
+    // relaxed: its writer is the reader of the mailbox, which we are.
+    const hark_behavior *behavior =
+        atomic_load_explicit(&ctx->slot->behavior, memory_order_relaxed);
+    uintptr_t hash = (uintptr_t)site ^ (uintptr_t)site >> 5 ^ parent;
+    struct trace_known *known = &ctx->seat->traces[hash % TRACE_CACHE];
+
+    if (known->site == site && known->behavior == behavior && known->in == in
+        && known->parent == parent && known->number != 0) {
+        return known->number;
+    }
+    *known = (struct trace_known){site, behavior, in, parent, 0};
+    return hark__trace_learn(&ctx->node->traces, known);
 }
 
 static inline bool

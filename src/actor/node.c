@@ -119,7 +119,7 @@ open_parts(struct node *node, const struct node_options *options)
     node->letters = hark__letters_new();
     node->executor = hark__executor_new(node, &options->blocking);
     if (node->depot == NULL || node->names == NULL || node->letters == NULL
-        || node->executor == NULL
+        || node->executor == NULL || !hark__traces_init(&node->traces)
         || !hark__slots_init(&node->slots, options->actor_limit)) {
         return false;
     }
@@ -368,6 +368,9 @@ hark__node_close(struct node *node)
     }
     if (node->slots.base != NULL) {
         hark__slots_fini(&node->slots);
+    }
+    if (node->traces.count > 0) {
+        hark__traces_fini(&node->traces);
     }
     hark__targets_fini(&node->targets);
     hark__letters_free(node->letters);

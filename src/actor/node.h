@@ -10,6 +10,7 @@
 
 #include "actor/slot.h"
 #include "actor/target.h"
+#include "actor/trace.h"
 #include "base/env.h"
 #include "base/list.h"
 #include "base/pool.h"
@@ -41,6 +42,7 @@ struct seat {
     struct slot_cache cache;
     struct known_behavior known[SEAT_BEHAVIORS]; // by a hash of the address
     struct known_target targets[SEAT_TARGETS];   // by the node's low bits
+    struct trace_known traces[TRACE_CACHE];      // by a hash of the site
     struct seat *next;                           // in node->seats
     struct seat *next_spare;                     // in node->spare_seats
     // Counters: this seat's thread adds, statistics read.
@@ -65,6 +67,7 @@ struct node {
     struct names *names;
     struct letters *letters;
     struct slots slots;
+    struct traces traces;
     struct targets targets;
     struct node_limits limits;
     hark_unseen_failure *on_unseen_failure; // NULL: nobody

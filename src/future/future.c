@@ -75,13 +75,13 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->message = NULL;
     future->waiter = NULL;
     future->made = NULL;
-    future->backing = NULL;
     future->computed = NULL;
     future->backing = NULL;
     future->blame = 0;
     future->target = (hark_ref){0, 0};
     future->asked = NULL;
     future->site = NULL;
+    future->trace = 0;
     future->timeout_ms = timeout_ms;
     future->code = HARK_OK;
     future->stage = HARK_STAGE_NOT_SENT;
@@ -206,6 +206,7 @@ hark__future_blame(struct futures *futures, struct future *to,
     from = to_blame(futures, from);
     to->target = from->target;
     to->asked = from->asked;
+    to->trace = from->trace;
     to->site = from->site != NULL ? from->site : to->site;
     to->started_ns = from->started_ns;
 }
@@ -534,6 +535,7 @@ hark__future_error(const struct futures *futures, const struct future *future)
         .target = whose->target,
         .type = whose->asked != NULL ? whose->asked->name : NULL,
         .site = whose->site,
+        .trace = whose->trace,
     };
 
     if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE

@@ -88,6 +88,7 @@ struct future {
     const char *site;             // from where
     uint32_t timeout_ms;          // HARK_FOREVER: none
     int32_t code;                 // DONE: HARK_OK or why it failed
+    uint16_t trace;               // the room's above: how it came about; 0: unknown
     uint8_t stage;                // of a failure
     uint8_t state;                // enum future_state
     bool kept;                    // stays until it is dropped
