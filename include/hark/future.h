@@ -54,6 +54,15 @@ HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *o
 HARK_API size_t hark_error_trace(hark_ctx *ctx, const hark_error *error, char *out,
                                  size_t size);
 
+// Lines of an actor, for hark_dump.
+HARK_MESSAGE(hark_dumped, (str, text))
+
+// Writes every handler of this node that waits now: who, since when, for what, asked where,
+// and the calls that led to it, as hark_backtrace does; and a NUL. Asks those actors, so
+// it takes up to a second if one of them has a handler that runs and does not return. Only
+// in an attached thread: HARK_ENOTSUP. Returns the whole length, as snprintf does.
+HARK_API size_t hark_dump(hark_ctx *ctx, char *out, size_t size);
+
 // Writes who runs here and in what, and the calls that led to it, as hark_error_trace
 // does: the asynchronous call stack. Returns the whole length.
 HARK_API size_t hark_backtrace(hark_ctx *ctx, char *out, size_t size);

@@ -179,6 +179,9 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
     }
     hark__ctx_flush(ctx);
     ctx->slot->heed |= SLOT_WAITS;
+    // relaxed: see hark_dump.
+    atomic_store_explicit(&ctx->slot->waits, true, memory_order_relaxed);
+    await->since_ns = hark__worker_now(ctx->worker);
     struct worker *worker =
         hark__sched_suspend(ctx->worker, &ctx->slot->task, rest, &await->stack);
     if (worker == NULL) {

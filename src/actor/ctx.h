@@ -61,6 +61,7 @@ enum system_code {
     SYSTEM_STOP = 1,     // end
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
     SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
+    SYSTEM_DUMP = 5,     // answer `from` with the handlers that wait
     SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
 };
 
@@ -150,6 +151,11 @@ void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
+// dump.c
+
+// SYSTEM_DUMP.
+void hark__dump_came(hark_ctx *ctx, const struct hark_message *message);
+
 // reply.c
 
 // Fails every ask that was deferred and not answered, and frees the table.

@@ -66,6 +66,17 @@ HARK_ON(branch, transfer) {
 }
 HARK_ACTOR(branch, transfer)
 
+typedef struct {
+    int64_t waited;
+} waits;
+
+HARK_ON(waits, transfer) {
+    hark_future f = hark_ask_within(ctx, HARK_FOREVER, msg->from, get_balance);
+
+    self->waited += hark_await(ctx, f, balance) == NULL;
+}
+HARK_ACTOR(waits, transfer)
+
 // The lines of text, without what differs from run to run: "at .../test_trace.c:61".
 static void
 check_lines(const char *text, const char *const *expected, size_t count)
@@ -151,6 +162,40 @@ a_call_from_another_node_says_so(void **state)
     }
 }
 
+// Enough of them for a list that grows.
+static void
+a_dump_lists_who_waits(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref asked = hark_spawn(w->here, account);
+    static char text[100 * TEXT];
+    size_t lines;
+
+    (void)state;
+    assert_int_equal(hark_dump(w->here, text, sizeof text), 0);
+    assert_string_equal(text, "");
+    for (int i = 0; i < 100; i++) {
+        hark_ref to = hark_spawn(w->here, branch, .teller = hark_spawn(w->here, waits));
+        hark_future f = hark_ask(w->here, to, transfer, .from = asked);
+        assert_false(hark_future_done(w->here, f));
+    }
+    do { // until all wait
+        lines = 0;
+        size_t size = hark_dump(w->here, text, sizeof text);
+        assert_true(size < sizeof text);
+        for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++) {
+            lines++;
+        }
+    } while (lines < 100 * (3 + 2));
+    assert_int_equal(lines, 100 * (3 + 2));
+    assert_non_null(strstr(text, " in transfer waits "));
+    assert_non_null(strstr(text, " ms for get_balance of account<"));
+    assert_non_null(strstr(text, "\n  asked by branch in transfer at "));
+    assert_true(hark_dump(w->here, text, 10) > 100);
+    assert_int_equal(strlen(text), 9);
+    world_close(w);
+}
+
 int
 main(void)
 {
@@ -158,6 +203,7 @@ main(void)
         cmocka_unit_test(an_error_tells_the_calls_that_led_to_it),
         cmocka_unit_test(a_handler_can_tell_who_asked),
         cmocka_unit_test(a_call_from_another_node_says_so),
+        cmocka_unit_test(a_dump_lists_who_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
