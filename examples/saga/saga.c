@@ -135,8 +135,7 @@ HARK_ACTOR_WITH(agent, (interleave), take_trip)
 static int64_t
 count_free(hark_ctx *me, hark_ref of)
 {
-    const free_places *f =
-        hark_await(me, hark_ask(me, of, get_free), free_places);
+    const free_places *f = hark_await(me, hark_ask(me, of, get_free), free_places);
 
     return f != NULL ? f->count : -1;
 }
@@ -183,8 +182,8 @@ run(hark_ctx *me, int travellers)
     free(trips);
     int64_t left[STEPS] = {count_free(me, flights), count_free(me, rooms),
                            count_free(me, cars)};
-    bool adds_up = left[0] == 100 - taken && left[1] == 100 - taken
-                   && left[2] == 5 - taken;
+    bool adds_up =
+        left[0] == 100 - taken && left[1] == 100 - taken && left[2] == 5 - taken;
     printf("%d trips; left: %" PRId64 " flights, %" PRId64 " rooms, %" PRId64
            " cars: %s\n",
            taken, left[0], left[1], left[2], adds_up ? "nothing is lost" : "WRONG");

@@ -169,8 +169,8 @@ leave(struct waits *waits, struct await *await)
 }
 
 // Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is no
-// other stack.
-static hark_err
+// other stack. In its caller's frame; see hark__stack_suspend.
+static inline __attribute__((always_inline)) hark_err
 suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 {
     hold_message(await, ctx->message);
