@@ -10,6 +10,7 @@
 #include "actor/names.h"
 #include "actor/request.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -401,6 +402,7 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
     if (flags & MESSAGE_ASIDE) {
+        assert(waits != NULL); // who marked it
         hark__waits_append_aside(waits, last);
     }
     switch (hark__mailbox_sleep(&slot->box, last)) {
