@@ -120,9 +120,9 @@ pop(hark_ctx *ctx)
 }
 
 void
-hark__request_let_go(hark_ctx *ctx)
+hark__request_let_go(hark_ctx *ctx, const struct request *until)
 {
-    while (ctx->request != NULL && ctx->request->turn == ctx) {
+    while (ctx->request != NULL && ctx->request != until && ctx->request->turn == ctx) {
         pop(ctx);
     }
 }

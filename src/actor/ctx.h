@@ -118,8 +118,8 @@ extern const struct futures_hooks hark__ask_hooks;
 // The request that the ask in hand is, made if need be. NULL: none is in hand, or no
 // memory.
 struct request *hark__request_of(hark_ctx *ctx);
-// A handler or continuation is over: what it has in hand is let go.
-void hark__request_let_go(hark_ctx *ctx);
+// What ctx has in hand is let go, down to `until` (NULL: all), which it had from before.
+void hark__request_let_go(hark_ctx *ctx, const struct request *until);
 // Somebody does not hold it any more.
 void hark__request_drop(hark_ctx *ctx, struct request *request);
 // The ask in hand, which has become a request, is being answered. HARK_ECANCELLED: nobody

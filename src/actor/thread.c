@@ -355,7 +355,7 @@ hark_detach(hark_ctx *ctx)
 
     settle(attached);
     free_inbox(attached);
-    hark__request_let_go(ctx); // shields
+    hark__request_let_go(ctx, NULL); // shields
     hark__slot_vacate(ctx);
     hark__ctx_flush(ctx);
     hark__scratch_free(ctx);

@@ -110,7 +110,7 @@ static __attribute__((noinline)) void
 end_invocation(hark_ctx *ctx)
 {
     if (ctx->request != NULL) { // shields of a hook
-        hark__request_let_go(ctx);
+        hark__request_let_go(ctx, NULL);
     }
     if (ctx->await != NULL) {
         hark__await_end(ctx);
@@ -218,7 +218,7 @@ handle(hark_ctx *ctx, struct hark_message *message)
         refuse_unanswered(ctx, message);
     }
     if (ctx->request != NULL) {
-        hark__request_let_go(ctx);
+        hark__request_let_go(ctx, NULL);
     }
     ctx->message = NULL;
 }
