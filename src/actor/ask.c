@@ -457,6 +457,9 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     } else {
         run_own_failure(ctx, &continuation, future);
     }
+    if (ctx->scopes != NULL) {
+        hark__scopes_leave(ctx);
+    }
     if (ctx->request != NULL) {
         put_back(ctx, parent);
     }
