@@ -273,6 +273,9 @@ hark__await_yield(hark_ctx *ctx)
     if (waits == NULL || await == NULL) {
         return false;
     }
+    if (ctx->owes_answer) {
+        (void)hark__request_of(ctx); // so that a cancel finds it meanwhile
+    }
     enter(waits, await);
     make_due(waits, await);
     return suspend(ctx, waits, await, rest_yielding) == HARK_OK;

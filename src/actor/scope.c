@@ -604,6 +604,15 @@ new_scope(hark_ctx *ctx, struct scopes *scopes)
     return scope;
 }
 
+// A scope around ends by then, and with it what is inside.
+static bool
+is_clocked(const hark_ctx *ctx, int64_t deadline_ns)
+{
+    const struct request *outer = ctx->request;
+
+    return outer != NULL && outer->is_scope && outer->deadline_ns <= deadline_ns;
+}
+
 // Opens the futures of its own. False: no memory, or no more futures.
 static bool
 open_own(hark_ctx *ctx, struct scope *scope, int64_t deadline_ns)
@@ -618,7 +627,7 @@ open_own(hark_ctx *ctx, struct scope *scope, int64_t deadline_ns)
     }
     done->kept = true;
     scope->done = hark__own_name(ctx, done).id;
-    if (deadline_ns == INT64_MAX) {
+    if (deadline_ns == INT64_MAX || is_clocked(ctx, deadline_ns)) {
         return true;
     }
     int64_t now_ns = hark__env_now(ctx->node->env);
