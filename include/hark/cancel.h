@@ -45,7 +45,8 @@ HARK_API uint32_t hark_remaining_ms(hark_ctx *ctx);
 // Shields nest; an outer one's limit does not bound an inner one. HARK_ENOMEM,
 // HARK_EINVAL: no ctx.
 HARK_API hark_err hark_shield(hark_ctx *ctx, uint32_t limit_ms);
-// Ends the innermost shield of this handler. Without one it does nothing.
+// Ends the innermost shield of this handler, and leaves the scopes (hark/scope.h) that were
+// opened inside it. Without one it does nothing.
 HARK_API void hark_shield_end(hark_ctx *ctx);
 
 // True if nobody waits for this deferred answer any more: it was cancelled, or its

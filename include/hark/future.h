@@ -3,6 +3,11 @@
 // A future belongs to the ctx that asked, and only that ctx may use it. Its
 // continuation runs as a turn of that actor, so a handler and a continuation never run
 // at once. Every ask ends exactly once: reply, refusal, timeout, or the target's end.
+//
+// A future belongs to the handler or continuation that made it: when that returns, one that
+// it has neither continued (hark_then), kept (hark_future_keep), detached
+// (hark_future_detach) nor made part of another is dropped, and its ask is cancelled. In an
+// attached thread it stays until it is dropped or the thread detaches.
 
 #ifndef HARK_FUTURE_H
 #define HARK_FUTURE_H
@@ -263,6 +268,12 @@ HARK_API bool hark_future_done(hark_ctx *ctx, hark_future future);
 // Keeps a future of an actor beyond the turn that made it, until it is dropped.
 // HARK_ESTALE.
 HARK_API hark_err hark_future_keep(hark_ctx *ctx, hark_future future);
+
+// Lets a future end on its own, for its effect: its reply is let go of when it comes, and a
+// failure is counted as unseen. Neither the end of the handler nor that of the request
+// cancels it; its timeout stays, and so does the owner's end. HARK_ESTALE: it is not (or no
+// longer) of ctx, or is continued already.
+HARK_API hark_err hark_future_detach(hark_ctx *ctx, hark_future future);
 
 // Lets go of a future and its reply. If it is still open, whoever was asked hears that
 // nobody waits any more (hark/cancel.h); an answer that has left before is a dead letter.

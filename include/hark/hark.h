@@ -10,6 +10,7 @@
 #include <hark/cancel.h>
 #include <hark/future.h>
 #include <hark/message.h>
+#include <hark/scope.h>
 #include <hark/system.h>
 
 #endif // HARK_HARK_H

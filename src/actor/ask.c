@@ -287,7 +287,7 @@ close_future(hark_ctx *ctx, struct future *future)
     hark__future_close(ctx_futures(ctx), ctx_pool(ctx), ctx, future);
 }
 
-// Guardian of the futures that their turn has let go of.
+// Guardian of the futures that are detached.
 static void
 guardian_complete(struct waiter *waiter, void *turn, struct future *future)
 {
@@ -347,7 +347,7 @@ hark__futures_end_turn(hark_ctx *ctx)
     }
     while (hark__futures_are_unsettled(futures)) {
         hark__futures_tell_ready(futures, ctx);
-        int64_t first_ns = hark__futures_start(futures, ctx->node->env, &guardian);
+        int64_t first_ns = hark__futures_start(futures, ctx->node->env, ctx);
 
         next_ns = first_ns < next_ns ? first_ns : next_ns;
     }
@@ -447,7 +447,7 @@ run_own_failure(hark_ctx *ctx, const struct continuation *continuation,
 static __attribute__((noinline)) void
 put_back(hark_ctx *ctx, struct request *parent)
 {
-    hark__request_let_go(ctx); // shields that it has left up
+    hark__request_let_go(ctx, parent); // shields that it has left up
     ctx->request = NULL;
     if (parent != NULL) {
         hark__request_drop(ctx, parent);
@@ -475,6 +475,9 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
         run_reply(ctx, &continuation, future);
     } else {
         run_own_failure(ctx, &continuation, future);
+    }
+    if (ctx->scopes != NULL) {
+        hark__scopes_leave(ctx);
     }
     if (ctx->request != NULL) {
         put_back(ctx, parent);
@@ -578,6 +581,28 @@ hark_future_keep(hark_ctx *ctx, hark_future name)
                                "or is not this actor's");
     }
     future->kept = true;
+    return HARK_OK;
+}
+
+hark_err
+hark_future_detach(hark_ctx *ctx, hark_future name)
+{
+    struct future *future = hark__ctx_future(ctx, name);
+
+    if (future == NULL || future->waiter != NULL) {
+        return hark__ctx_error(ctx, HARK_ESTALE,
+                               "hark_future_detach: the future has ended, is continued "
+                               "already, or is not of this actor or thread");
+    }
+    if (future->state == FUTURE_DONE) {
+        close_future(ctx, future);
+        return HARK_OK;
+    }
+    if (future->parent != NULL) {
+        hark__ask_hooks.leave(ctx, future);
+    }
+    future->kept = false;
+    hark__future_adopt(ctx_futures(ctx), future, &guardian);
     return HARK_OK;
 }
 

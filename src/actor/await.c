@@ -108,6 +108,13 @@ hark__waits_break(struct waits *waits, hark_err err, const char *why)
     }
 }
 
+static const char *
+why_cancelled(const struct request *request)
+{
+    return request->is_scope ? "the scope was cancelled"
+                             : "nobody waits for the answer";
+}
+
 void
 hark__waits_cancel(struct waits *waits, const struct request *request)
 {
@@ -118,7 +125,7 @@ hark__waits_cancel(struct waits *waits, const struct request *request)
 
         link = link->next;
         if (await->ctx->request == request) {
-            end_wait(waits, await, HARK_ECANCELLED, "nobody waits for the answer");
+            end_wait(waits, await, HARK_ECANCELLED, why_cancelled(request));
         }
     }
 }
@@ -202,11 +209,10 @@ hark__await_go_on(hark_ctx *ctx, struct await *await)
     hark__sched_resume(ctx->worker, await->stack);
 }
 
-// Its stop was asked for by others: then nothing waits any more, but in its stop hook.
-static bool
-must_stop(const struct slot *slot)
+bool
+hark__must_stop(const hark_ctx *ctx)
 {
-    return (slot->heed & SLOT_TOLD) && !(slot->heed & SLOT_STOPPING);
+    return (ctx->slot->heed & SLOT_TOLD) && !(ctx->slot->heed & SLOT_STOPPING);
 }
 
 // For whose sake the handler waits, so that a cancel finds it; without memory for that it
@@ -225,7 +231,7 @@ wait_for(hark_ctx *ctx, struct future *future)
     struct waits *waits = waits_of(ctx);
     struct await *await = await_of(ctx);
 
-    if (must_stop(ctx->slot)) {
+    if (hark__must_stop(ctx)) {
         hark__ctx_error(ctx, HARK_ESTOPPED, "hark_await: the actor is to stop");
         return false;
     }
@@ -235,8 +241,7 @@ wait_for(hark_ctx *ctx, struct future *future)
     }
     const struct request *request = make_known(ctx);
     if (request != NULL && request->state == REQUEST_CANCELLED) {
-        hark__ctx_error(ctx, HARK_ECANCELLED,
-                        "hark_await: nobody waits for the answer");
+        hark__ctx_error(ctx, HARK_ECANCELLED, "hark_await: %s", why_cancelled(request));
         return false;
     }
     uint64_t id = future->id;
@@ -289,6 +294,31 @@ hark__await_yield(hark_ctx *ctx)
     return suspend(ctx, waits, await, rest_yielding) == HARK_OK;
 }
 
+// Waits for a future that somebody watches: a scope may allow that.
+static __attribute__((noinline)) const void *
+await_lent(hark_ctx *ctx, struct future *future, const hark_type *type)
+{
+    hark_future name = {ctx->self.actor, future->id};
+    struct waiter *lender = hark__scope_lend(ctx, future);
+
+    if (lender == NULL) {
+        hark__ctx_error(ctx, HARK_ESTALE,
+                        "hark_await: the future is continued already");
+        return NULL;
+    }
+    bool done = type == NULL || future->state != FUTURE_OPEN || wait_for(ctx, future);
+    hark__scope_take_back(ctx, lender, hark__ctx_future(ctx, name));
+    return done ? hark_future_value(ctx, name, type) : NULL;
+}
+
+bool
+hark__await_done(hark_ctx *ctx, hark_future name)
+{
+    struct future *future = hark__ctx_future(ctx, name);
+
+    return future == NULL || future->state != FUTURE_OPEN || wait_for(ctx, future);
+}
+
 const void *
 hark__await(hark_ctx *ctx, hark_future name, const hark_type *type)
 {
@@ -299,9 +329,7 @@ hark__await(hark_ctx *ctx, hark_future name, const hark_type *type)
         return NULL;
     }
     if (future != NULL && future->waiter != NULL) {
-        hark__ctx_error(ctx, HARK_ESTALE,
-                        "hark_await: the future is continued already");
-        return NULL;
+        return await_lent(ctx, future, type);
     }
     if (future != NULL && type != NULL && future->state == FUTURE_OPEN
         && !wait_for(ctx, future)) {

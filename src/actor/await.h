@@ -50,6 +50,10 @@ struct waits {
 
 // Suspends the handler until the future is done. Errors go to hark_error_of.
 const void *hark__await(hark_ctx *ctx, hark_future name, const hark_type *type);
+// Suspends the handler until a future that nobody watches is done. False: as hark__wait.
+bool hark__await_done(hark_ctx *ctx, hark_future name);
+// Its stop was asked for by others: then nothing waits any more, but in its stop hook.
+bool hark__must_stop(const hark_ctx *ctx);
 // The handler, hook or continuation that has waited is over.
 void hark__await_end(hark_ctx *ctx);
 // Goes on with a handler that is due; ctx's own turn has nothing in hand.

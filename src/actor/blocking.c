@@ -166,7 +166,10 @@ run_with(hark_ctx *ctx, struct job *job)
         fail_job(ctx, job, HARK_ENOREPLY, HARK_STAGE_RUNNING,
                  "%s returned without an answer", job->work->name);
     }
-    hark__request_let_go(ctx);
+    if (ctx->scopes != NULL) {
+        hark__scopes_leave(ctx);
+    }
+    hark__request_let_go(ctx, NULL);
     ctx->message = NULL;
 }
 

@@ -15,10 +15,27 @@
 #define NS_PER_MS INT64_C(1000000)
 #define YIELD_NS INT64_C(50000)
 
+// A shield or a scope: nobody has asked for it.
+static bool
+is_own(const struct request *request)
+{
+    return hark_ref_is_null(request->asker);
+}
+
 static bool
 is_shield(const struct request *request)
 {
-    return hark_ref_is_null(request->asker);
+    return is_own(request) && !request->is_scope;
+}
+
+// What a handler has in hand but for its scopes.
+static struct request *
+beyond_scopes(struct request *request)
+{
+    while (request != NULL && request->is_scope) {
+        request = request->outer;
+    }
+    return request;
 }
 
 static struct requests *
@@ -91,7 +108,7 @@ hark__request_of(hark_ctx *ctx)
     struct request **at = &ctx->request;
 
     while (*at != NULL) {
-        if (!is_shield(*at)) {
+        if (!is_own(*at)) {
             return *at;
         }
         at = &(*at)->outer;
@@ -121,11 +138,48 @@ pop(hark_ctx *ctx)
 }
 
 void
-hark__request_let_go(hark_ctx *ctx)
+hark__request_let_go(hark_ctx *ctx, const struct request *until)
 {
-    while (ctx->request != NULL && ctx->request->turn == ctx) {
+    while (ctx->request != NULL && ctx->request != until && ctx->request->turn == ctx) {
         pop(ctx);
     }
+}
+
+void
+hark__request_enter(hark_ctx *ctx, struct request *request)
+{
+    const struct request *outer = ctx->request;
+
+    request->turn = ctx;
+    request->outer = ctx->request;
+    request->is_scope = true;
+    if (outer != NULL && outer->state == REQUEST_CANCELLED) {
+        request->state = REQUEST_CANCELLED;
+    }
+    ctx->request = request;
+}
+
+// The children of request, which has ended, go on as those of outer.
+static void
+pass_on_children(hark_ctx *ctx, struct request *request, struct request *outer)
+{
+    while (!hark__list_is_empty(&request->children)) {
+        struct future *child =
+            CONTAINER_OF(request->children.next, struct future, by_parent);
+
+        hark__ask_hooks.leave(ctx, child);
+        if (outer != NULL) {
+            hark__parent_adopt(outer, child);
+        }
+    }
+}
+
+void
+hark__request_leave(hark_ctx *ctx, struct request *request)
+{
+    pass_on_children(ctx, request, request->outer);
+    hark__request_let_go(ctx, request);
+    pop(ctx);
 }
 
 hark_err
@@ -133,7 +187,7 @@ hark__request_answered(hark_ctx *ctx)
 {
     struct request *request = ctx->request;
 
-    while (request != NULL && is_shield(request)) {
+    while (request != NULL && is_own(request)) {
         request = request->outer;
     }
     if (request == NULL) {
@@ -237,15 +291,15 @@ const struct futures_hooks hark__ask_hooks = {unwanted, leave};
 
 // ---- cancels that come ----
 
-static void
-cancel_future(hark_ctx *ctx, struct future *future)
+void
+hark__cancel_future(hark_ctx *ctx, struct future *future)
 {
     hark__future_cancel(ctx_futures(ctx), ctx, future, hark__ask_give_up(ctx, future),
                         hark__env_now(ctx->node->env));
 }
 
-static void
-cancel_request(hark_ctx *ctx, struct request *request)
+void
+hark__request_cancel(hark_ctx *ctx, struct request *request)
 {
     if (request->state != REQUEST_OPEN) {
         return;
@@ -259,9 +313,10 @@ cancel_request(hark_ctx *ctx, struct request *request)
         struct future *child = CONTAINER_OF(at, struct future, by_parent);
 
         if (child->state == FUTURE_OPEN) {
-            cancel_future(ctx, child); // its waiter is told later: the list stays
+            hark__cancel_future(ctx, child); // its waiter is told later: the list stays
         }
     }
+    hark__scopes_cancel(ctx, request);
 }
 
 // The ask in hand, if it still waits for its answer.
@@ -314,7 +369,7 @@ hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
                                          : hark__requests_find(requests_of(ctx), name);
 
     if (request != NULL) {
-        cancel_request(ctx, request);
+        hark__request_cancel(ctx, request);
     } else if (!is_in_hand && !cancel_aside(ctx, name)) {
         miss(ctx, name);
     }
@@ -353,7 +408,7 @@ hark__loss_came(hark_ctx *ctx, uint64_t node)
         for (struct request *request = requests->buckets[i]; request != NULL;
              request = request->next) {
             if (request->asker.node == node) {
-                cancel_request(ctx, request);
+                hark__request_cancel(ctx, request);
             }
         }
     }
@@ -429,6 +484,15 @@ look_at_request(hark_ctx *ctx)
     hark_ref asker;
     int64_t deadline_ns;
 
+    while (request != NULL && request->is_scope) {
+        if (request->state == REQUEST_CANCELLED) {
+            return HARK_ECANCELLED;
+        }
+        if (left_ns(ctx, request->deadline_ns) <= 0) {
+            return HARK_ETIMEOUT;
+        }
+        request = request->outer;
+    }
     if (request != NULL && request->state == REQUEST_ENDED) {
         return HARK_OK;
     }
@@ -452,7 +516,8 @@ look_at_request(hark_ctx *ctx)
 static hark_err
 look(hark_ctx *ctx)
 {
-    bool is_shielded = ctx->request != NULL && is_shield(ctx->request);
+    const struct request *request = beyond_scopes(ctx->request);
+    bool is_shielded = request != NULL && is_shield(request);
 
     if (ctx->slot != NULL && !ctx->is_thread) {
         hark__take_news(ctx);
@@ -538,8 +603,10 @@ hark_shield(hark_ctx *ctx, uint32_t limit_ms)
 void
 hark_shield_end(hark_ctx *ctx)
 {
-    if (ctx != NULL && ctx->request != NULL && ctx->request->turn == ctx
-        && is_shield(ctx->request)) {
+    const struct request *shield = ctx != NULL ? beyond_scopes(ctx->request) : NULL;
+
+    if (shield != NULL && shield->turn == ctx && is_shield(shield)) {
+        hark__scopes_leave_inside(ctx, shield);
         pop(ctx);
     }
 }
@@ -558,6 +625,6 @@ hark_cancel(hark_ctx *ctx, hark_future name)
                                "hark_cancel: the future has ended, or is not of this "
                                "actor or thread");
     }
-    cancel_future(ctx, future);
+    hark__cancel_future(ctx, future);
     return HARK_OK;
 }

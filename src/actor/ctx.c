@@ -82,6 +82,7 @@ hark__ctx_extra(hark_ctx *ctx)
         slot->extra = calloc(1, sizeof *slot->extra);
         if (slot->extra != NULL) {
             slot->extra->armed_ns = INT64_MAX;
+            hark__list_init(&slot->extra->scopes);
         }
     }
     return slot != NULL ? slot->extra : NULL;

@@ -43,7 +43,9 @@ struct hark_ctx {
     struct scratch *scratch;
     struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
-    struct request *request;       // in hand, its shields first; NULL: not needed yet
+    struct request
+        *request; // in hand, its shields and scopes first; NULL: not needed yet
+    struct scopes *scopes; // what the handler has opened (scope.c); NULL: nothing
 };
 
 // What few actors have: made when first needed, gone with the actor.
@@ -52,6 +54,8 @@ struct extra {
     struct promises *promises; // NULL: none deferred
     struct waits *waits;       // NULL: no handler has ever waited
     struct requests *requests; // NULL: none so far
+    struct list scopes;        // those of its handlers that are open
+    uint64_t scope_count;      // ever opened
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
     bool expired;     // that timer has come, and none is armed
 };
@@ -91,6 +95,10 @@ bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
 // wire it is named number (0: it never got there).
 void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
                        uint64_t number);
+// The same for a stop of an actor of this node. Takes message, an empty one. When the actor
+// has ended, ctx's future `ended` (0: none) fails with HARK_ESTOPPED.
+void hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                     uint64_t ended);
 // The target for a node. NULL: never heard of it.
 struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
@@ -125,8 +133,8 @@ extern const struct futures_hooks hark__ask_hooks;
 // The request that the ask in hand is, made if need be. NULL: none is in hand, or no
 // memory.
 struct request *hark__request_of(hark_ctx *ctx);
-// A handler or continuation is over: what it has in hand is let go.
-void hark__request_let_go(hark_ctx *ctx);
+// What ctx has in hand is let go, down to `until` (NULL: all), which it had from before.
+void hark__request_let_go(hark_ctx *ctx, const struct request *until);
 // Somebody does not hold it any more.
 void hark__request_drop(hark_ctx *ctx, struct request *request);
 // The ask in hand, which has become a request, is being answered. HARK_ECANCELLED: nobody
@@ -141,6 +149,15 @@ struct request *hark__parent(hark_ctx *ctx, uint32_t *timeout_ms);
 void hark__parent_adopt(struct request *parent, struct future *future);
 // Why a child must not be sent at all; HARK_OK: it may.
 hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
+// Puts request, which ctx's handler ends (hark__request_leave), before what is in hand.
+void hark__request_enter(hark_ctx *ctx, struct request *request);
+// Takes it off again with all that stands before it; its children become those of what it
+// stood before.
+void hark__request_leave(hark_ctx *ctx, struct request *request);
+// Its children, the waits and the scopes that stand on it end.
+void hark__request_cancel(hark_ctx *ctx, struct request *request);
+// Fails an open future with HARK_ECANCELLED, and tells whoever was asked.
+void hark__cancel_future(hark_ctx *ctx, struct future *future);
 // SYSTEM_CANCEL and SYSTEM_LOST.
 void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
@@ -156,7 +173,24 @@ void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
 // SYSTEM_DUMP.
 void hark__dump_came(hark_ctx *ctx, const struct hark_message *message);
 
+// scope.c
+
+// A handler, hook or continuation that has ctx->scopes is over, or a thread detaches: all is
+// left, and cleaned up.
+void hark__scopes_leave(hark_ctx *ctx);
+// Leaves those of ctx's handler that stand on request.
+void hark__scopes_leave_inside(hark_ctx *ctx, const struct request *request);
+// The request was cancelled: so are those that stand on it.
+void hark__scopes_cancel(hark_ctx *ctx, const struct request *request);
+// A scope of ctx's handler lets the handler wait for a future that it watches. NULL: it is
+// not such a one. To be taken back; the future may be closed by then (NULL).
+struct waiter *hark__scope_lend(const hark_ctx *ctx, struct future *future);
+void hark__scope_take_back(hark_ctx *ctx, struct waiter *waiter, struct future *future);
+
 // reply.c
+
+// Has `asker` told with HARK_ESTOPPED when ctx's actor has ended.
+void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
@@ -182,6 +216,9 @@ void hark__slot_vacate(hark_ctx *ctx);
 
 // thread.c
 
+// Waits until a future that nobody watches is done. False: it could not, as hark_error_of
+// says.
+bool hark__wait(hark_ctx *ctx, hark_future future);
 // The task of an attached thread's slot; only its address counts (hark__schedule).
 void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
@@ -213,6 +250,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->await = NULL;
     ctx->last_error = NULL;
     ctx->request = NULL;
+    ctx->scopes = NULL;
 }
 
 // Gives the trace of an ask that ctx makes at site (NULL: unknown). 0: none.

@@ -130,6 +130,44 @@ promises_of(hark_ctx *ctx)
     return extra != NULL ? extra->promises : NULL;
 }
 
+// Takes a place, and holds request. The table has room.
+static hark_promise
+promise_to(hark_ctx *ctx, struct promises *promises, struct request_name name,
+           struct request *request)
+{
+    uint32_t index = promises->free;
+    struct promise *promise = &promises->places[index];
+
+    promises->free = promise->next_free;
+    promise->asker = name.asker;
+    promise->correlation = name.correlation;
+    promise->request = request;
+    hark__request_hold(request);
+    return (hark_promise){ctx->self.actor, (uint64_t)promise->generation << 32 | index};
+}
+
+static bool
+has_room(struct promises *promises)
+{
+    return promises != NULL && (promises->free != NO_PROMISE || grow(promises));
+}
+
+void
+hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
+{
+    struct request_name name = {asker, correlation};
+    struct promises *promises = promises_of(ctx);
+    struct request *request =
+        has_room(promises) ? hark__request_new(ctx_pool(ctx), name, INT64_MAX) : NULL;
+
+    if (request == NULL) { // without memory the end is not waited for
+        hark__fail(ctx, asker, correlation, HARK_ENOMEM, HARK_STAGE_RUNNING, NULL);
+        return;
+    }
+    (void)promise_to(ctx, promises, name, request);
+    hark__request_drop(ctx, request);
+}
+
 hark_promise
 hark_defer(hark_ctx *ctx)
 {
@@ -143,20 +181,14 @@ hark_defer(hark_ctx *ctx)
     }
     struct promises *promises = promises_of(ctx);
     struct request *request = hark__request_of(ctx);
-    if (promises == NULL || request == NULL
-        || (promises->free == NO_PROMISE && !grow(promises))) {
+    if (request == NULL || !has_room(promises)) {
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_defer: no memory");
         return (hark_promise){0, 0};
     }
-    uint32_t index = promises->free;
-    struct promise *promise = &promises->places[index];
-    promises->free = promise->next_free;
-    promise->asker = ctx->message->from;
-    promise->correlation = ctx->message->correlation;
-    promise->request = request;
-    hark__request_hold(request);
     ctx->owes_answer = false;
-    return (hark_promise){ctx->self.actor, (uint64_t)promise->generation << 32 | index};
+    return promise_to(
+        ctx, promises,
+        (struct request_name){ctx->message->from, ctx->message->correlation}, request);
 }
 
 static struct promises *

@@ -10,7 +10,8 @@
 //         +--- a cancel, or the asker's node lost --> CANCELLED
 //
 // A shield is a request that nobody has made: no cancel finds it, and its deadline is its
-// own limit. It stands before the request that it shields (`outer`).
+// own limit. It stands before the request that it shields (`outer`). So does a scope's
+// (scope.c), but whoever cancels what it stands on cancels it.
 //
 // A request lives while something holds it: the turn that has it in hand, its children,
 // its promise.
@@ -34,9 +35,9 @@ enum request_state { REQUEST_OPEN, REQUEST_CANCELLED, REQUEST_ENDED };
 
 struct request {
     struct request *next;  // in its bucket
-    struct request *outer; // what is in hand again when this shield ends
+    struct request *outer; // what is in hand again when this shield or scope ends
     const void *turn;      // whose it is to let go; NULL: nobody has it in hand so
-    hark_ref asker;        // null: a shield
+    hark_ref asker;        // null: a shield or a scope
     uint64_t correlation;
     int64_t deadline_ns;  // INT64_MAX: none
     struct list children; // struct future, by_parent
@@ -44,6 +45,7 @@ struct request {
     uint32_t holders;
     uint8_t state; // enum request_state
     bool is_listed;
+    bool is_scope;
     uint8_t size_class;
 };
 

@@ -273,6 +273,18 @@ hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
     return hark__send_system_about(ctx, to, code, (hark_ref){0, 0}, 0);
 }
 
+static void
+push_system(hark_ctx *ctx, struct slot *slot, hark_ref to, struct hark_message *message,
+            enum system_code code)
+{
+    message->kind = MESSAGE_SYSTEM;
+    message->code = (uint16_t)code;
+    message->generation = (uint32_t)(to.actor >> 32);
+    if (hark__mailbox_push_system(&slot->box, message)) {
+        hark__schedule(ctx, slot);
+    }
+}
+
 bool
 hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
                         hark_ref from, uint64_t correlation)
@@ -286,15 +298,19 @@ hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
     if (message == NULL) {
         return false;
     }
-    message->kind = MESSAGE_SYSTEM;
-    message->code = (uint16_t)code;
     message->from = from;
     message->correlation = correlation;
-    message->generation = (uint32_t)(to.actor >> 32);
-    if (hark__mailbox_push_system(&slot->box, message)) {
-        hark__schedule(ctx, slot);
-    }
+    push_system(ctx, slot, to, message, code);
     return true;
+}
+
+void
+hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                uint64_t ended)
+{
+    message->from = ctx->self;
+    message->correlation = ended;
+    push_system(ctx, find_slot(ctx, to), to, message, SYSTEM_STOP);
 }
 
 void

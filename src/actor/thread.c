@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "actor/names.h"
+#include "actor/request.h"
 
 #define LINK_WAIT_NS INT64_C(20000)
 
@@ -164,10 +165,13 @@ static void
 pump(struct attached *attached)
 {
     struct slot *slot = attached->ctx.slot;
-    struct request *shield = attached->ctx.request;
+    struct request *request = attached->ctx.request;
+    struct scopes *scopes = attached->ctx.scopes;
     struct hark_message *next;
 
-    attached->ctx.request = NULL; // continuations are not in the thread's shield
+    // Continuations are not in the thread's shields and scopes.
+    attached->ctx.request = NULL;
+    attached->ctx.scopes = NULL;
     take_system(attached);
     while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
         let_go(attached, slot->current);
@@ -182,7 +186,8 @@ pump(struct attached *attached)
         // Those that were opened meanwhile.
         (void)hark__futures_start(futures, attached->ctx.node->env, NULL);
     }
-    attached->ctx.request = shield;
+    attached->ctx.request = request;
+    attached->ctx.scopes = scopes;
     hark__ctx_flush(&attached->ctx);
 }
 
@@ -371,9 +376,12 @@ leave(hark_ctx *ctx)
 {
     struct attached *attached = attached_of(ctx);
 
+    if (ctx->scopes != NULL) {
+        hark__scopes_leave(ctx);
+    }
     settle(attached);
     free_inbox(attached);
-    hark__request_let_go(ctx); // shields
+    hark__request_let_go(ctx, NULL); // shields
     hark__slot_vacate(ctx);
     hark__ctx_flush(ctx);
     hark__scratch_free(ctx);
@@ -441,6 +449,35 @@ hark__thread_detach_own(struct node *node)
 
 // ---- waiting ----
 
+// Of a thread. False: the wait has ended first.
+static bool
+wait_in_thread(hark_ctx *ctx, hark_future future)
+{
+    struct attached *attached = attached_of(ctx);
+
+    pump(attached);
+    while (!hark_future_done(ctx, future)) {
+        if (attached->stopping) {
+            hark__ctx_error(ctx, HARK_ESTOPPED, "hark_await: the system stops");
+            return false;
+        }
+        if (ctx->request != NULL && ctx->request->state == REQUEST_CANCELLED) {
+            hark__ctx_error(ctx, HARK_ECANCELLED,
+                            "hark_await: the scope was cancelled");
+            return false;
+        }
+        rest(attached, next_look_ns(ctx, INT64_MAX));
+        pump(attached);
+    }
+    return true;
+}
+
+bool
+hark__wait(hark_ctx *ctx, hark_future future)
+{
+    return ctx->is_thread ? wait_in_thread(ctx, future) : hark__await_done(ctx, future);
+}
+
 const void *
 hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
 {
@@ -454,17 +491,7 @@ hark_await_value(hark_ctx *ctx, hark_future future, const hark_type *type)
         hark__ctx_error(ctx, HARK_ENOTSUP, "hark_await: a callback must not wait");
         return NULL;
     }
-    struct attached *attached = attached_of(ctx);
-    pump(attached);
-    while (!hark_future_done(ctx, future)) {
-        if (attached->stopping) {
-            hark__ctx_error(ctx, HARK_ESTOPPED, "hark_await: the system stops");
-            return NULL;
-        }
-        rest(attached, next_look_ns(ctx, INT64_MAX));
-        pump(attached);
-    }
-    return hark_future_value(ctx, future, type);
+    return wait_in_thread(ctx, future) ? hark_future_value(ctx, future, type) : NULL;
 }
 
 static hark_message *

@@ -111,8 +111,11 @@ hark__slot_vacate(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_invocation(hark_ctx *ctx)
 {
+    if (ctx->scopes != NULL) { // of a hook
+        hark__scopes_leave(ctx);
+    }
     if (ctx->request != NULL) { // shields of a hook
-        hark__request_let_go(ctx);
+        hark__request_let_go(ctx, NULL);
     }
     if (ctx->await != NULL) {
         hark__await_end(ctx);
@@ -219,8 +222,11 @@ handle(hark_ctx *ctx, struct hark_message *message)
     if (ctx->owes_answer) {
         refuse_unanswered(ctx, message);
     }
+    if (ctx->scopes != NULL) {
+        hark__scopes_leave(ctx);
+    }
     if (ctx->request != NULL) {
-        hark__request_let_go(ctx);
+        hark__request_let_go(ctx, NULL);
     }
     ctx->message = NULL;
 }
@@ -288,6 +294,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
     switch ((enum system_code)message->code) {
     case SYSTEM_STOP:
         be_told_to_stop(slot);
+        if (message->correlation != 0) {
+            hark__promise_end(ctx, message->from, message->correlation);
+        }
         break;
     case SYSTEM_TIMEOUTS: // the end of the turn sees to them
         slot->extra->armed_ns = INT64_MAX;
@@ -306,6 +315,13 @@ heed(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static void
+tell_end(hark_ctx *ctx, const struct hark_message *stop)
+{
+    hark__fail(ctx, stop->from, stop->correlation, HARK_ESTOPPED, HARK_STAGE_RUNNING,
+               NULL);
+}
+
+static void
 handle_system(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
@@ -319,6 +335,8 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
         if (message->generation
             == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
             heed(ctx, message);
+        } else if (message->code == SYSTEM_STOP && message->correlation != 0) {
+            tell_end(ctx, message); // it had ended before
         }
         hark__system_free(ctx, message);
         message = next;

@@ -369,9 +369,9 @@ hark__futures_tell_ready(struct futures *futures, void *turn)
     }
 }
 
-// Watches without counting as somebody who looks.
-static void
-adopt(struct futures *futures, struct future *future, struct waiter *guardian)
+void
+hark__future_adopt(struct futures *futures, struct future *future,
+                   struct waiter *guardian)
 {
     bool was_looked_at = future->looked_at;
 
@@ -421,7 +421,7 @@ start_once(struct futures *futures, struct env *env, struct future *future)
 }
 
 int64_t
-hark__futures_start(struct futures *futures, struct env *env, struct waiter *guardian)
+hark__futures_start(struct futures *futures, struct env *env, void *turn)
 {
     int64_t first_ns = INT64_MAX;
 
@@ -430,11 +430,12 @@ hark__futures_start(struct futures *futures, struct env *env, struct waiter *gua
             CONTAINER_OF(futures->fresh.next, struct future, by_turn);
 
         hark__list_remove(&future->by_turn);
+        if (turn != NULL && future->waiter == NULL && !future->kept) {
+            hark__future_close(futures, futures->host->pool_of(turn), turn, future);
+            continue;
+        }
         int64_t expiry = start_once(futures, env, future);
         first_ns = expiry < first_ns ? expiry : first_ns;
-        if (guardian != NULL && future->waiter == NULL && !future->kept) {
-            adopt(futures, future, guardian);
-        }
     }
     return first_ns;
 }

@@ -190,6 +190,10 @@ void hark__future_cancel(struct futures *futures, void *turn, struct future *fut
 void hark__future_watch(struct futures *futures, struct future *future,
                         struct waiter *waiter);
 
+// The same without counting as somebody who looks.
+void hark__future_adopt(struct futures *futures, struct future *future,
+                        struct waiter *guardian);
+
 // The time from which a timeout of that length counts when it begins now.
 static inline int64_t
 hark__futures_now(struct env *env, uint32_t timeout_ms)
@@ -211,12 +215,10 @@ hark__future_count_from(struct future *future, int64_t now_ns)
                              ? INT64_MAX
                              : now_ns + (int64_t)future->timeout_ms * INT64_C(1000000);
 }
-// Starts the clocks of all fresh futures, and has guardian (NULL: none) watch those that
-// nobody watches and nobody keeps. Returns when the first of them runs out; INT64_MAX:
-// none does.
-int64_t hark__futures_start(struct futures *futures, struct env *env,
-                            struct waiter *guardian);
-// The same for a turn that goes on later: they move to `made` instead of to a guardian.
+// Starts the clocks of all fresh futures. Returns when the first of them runs out;
+// INT64_MAX: none does. turn: closes those that nobody watches and nobody keeps; NULL: no.
+int64_t hark__futures_start(struct futures *futures, struct env *env, void *turn);
+// The same for a turn that goes on later: they move to `made`, and none is closed.
 int64_t hark__futures_pause(struct futures *futures, struct env *env,
                             struct list *made);
 // They are fresh again, and their turn ends soon.

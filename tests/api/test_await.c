@@ -265,9 +265,13 @@ HARK_ON(waiter, plan) {
     case ASK:
         report(ctx, hark_ask(ctx, msg->whom, question, .n = msg->n));
         break;
-    case ASK_HELD:
-        report(ctx, hark_ask(ctx, msg->whom, hold, .n = msg->n));
+    case ASK_HELD: {
+        hark_future f = hark_ask(ctx, msg->whom, hold, .n = msg->n);
+
+        assert_int_equal(hark_future_keep(ctx, f), HARK_OK); // held, whoever waits
+        report(ctx, f);
         break;
+    }
     case INTERLEAVED:
         assert_int_equal(hark_wait_mode(ctx, HARK_WAIT_INTERLEAVE), HARK_OK);
         report(ctx, hark_ask(ctx, msg->whom, hold, .n = msg->n));

@@ -99,6 +99,8 @@ HARK_ON(client, run) {
         return;
     case ORPHAN: // nobody looks: it must not stay, and its failure is counted
         f = hark_ask(ctx, msg->whom, question, .n = -1);
+        assert_int_equal(hark_future_detach(ctx, f), HARK_OK);
+        assert_int_equal(hark_future_detach(ctx, f), HARK_ESTALE);
         hark_reply(ctx, ran, .n = (int64_t)f.id);
         return;
     case KEPT:

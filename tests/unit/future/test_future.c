@@ -310,24 +310,25 @@ the_end_of_the_table_only_drops_waiters(void **state)
 }
 
 static void
-the_guardian_watches_what_nobody_watches_or_keeps(void **state)
+what_nobody_watches_or_keeps_is_closed_with_its_turn(void **state)
 {
     struct fixture *f = *state;
     struct future *mine = open_future(f, 100);
     struct future *kept = open_future(f, 100);
-    struct future *orphan = open_future(f, 100);
+    struct future *detached = open_future(f, 100);
     struct future *ended = open_future(f, 100);
 
+    (void)open_future(f, 100);
     watch(f, mine, 1);
     kept->kept = true;
+    hark__future_adopt(f->futures, detached, &f->watcher[0].waiter);
     complete(f, ended, HARK_OK);
-    (void)hark__futures_start(f->futures, &clock_env, &f->watcher[0].waiter);
+    (void)hark__futures_start(f->futures, &clock_env, f);
+    assert_int_equal(f->futures->open_count, 3);
     assert_ptr_equal(mine->waiter, &f->watcher[1].waiter);
     assert_null(kept->waiter);
-    assert_ptr_equal(orphan->waiter, &f->watcher[0].waiter);
-    assert_false(orphan->looked_at);
-    hark__futures_tell_ready(f->futures, f);
-    assert_int_equal(f->watcher[0].told, 1);
+    assert_ptr_equal(detached->waiter, &f->watcher[0].waiter);
+    assert_false(detached->looked_at);
 }
 
 static void
@@ -760,7 +761,7 @@ main(void)
         TEST(the_waiter_of_a_done_future_is_told_later_and_once),
         TEST(a_done_future_that_is_closed_before_it_is_told_drops_its_waiter),
         TEST(the_end_of_the_table_only_drops_waiters),
-        TEST(the_guardian_watches_what_nobody_watches_or_keeps),
+        TEST(what_nobody_watches_or_keeps_is_closed_with_its_turn),
         TEST(a_settled_future_is_told_with_the_ready),
         TEST(a_failure_is_unseen_if_nobody_watched_it_before_it_was_closed),
         TEST(a_failure_that_is_left_when_the_table_ends_is_unseen_too),
