@@ -1,4 +1,4 @@
-// hark/hark.h - everything: actors, messages, futures, systems.
+// hark/hark.h - everything: actors, messages, futures, streams, systems.
 
 #ifndef HARK_HARK_H
 #define HARK_HARK_H
@@ -9,6 +9,7 @@
 #include <hark/cancel.h>
 #include <hark/future.h>
 #include <hark/message.h>
+#include <hark/stream.h>
 #include <hark/system.h>
 
 #endif // HARK_HARK_H

@@ -41,6 +41,7 @@ struct hark_ctx {
     struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
     struct request *request;       // in hand, its shields first; NULL: not needed yet
+    struct opened *opened;         // streams, in scratch; see stream.h
 };
 
 // What few actors have: made when first needed, gone with the actor.
@@ -59,6 +60,7 @@ enum system_code {
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
     SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
     SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
+    SYSTEM_CREDIT = 5,   // `from` takes more items for its `correlation`
 };
 
 // ctx.c
@@ -83,16 +85,29 @@ bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
 // The same, about somebody.
 bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
                              hark_ref from, uint64_t correlation);
+// SYSTEM_CREDIT, to an actor here.
+bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
+                        uint16_t credits);
 // Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
 // wire it is named number (0: it never got there).
 void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
                        uint64_t number);
+// Tells `to` that ctx's owner takes more items for the ask `correlation`, as above. False:
+// it is not sent.
+bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
+                       uint16_t credits);
 // The target for a node. NULL: never heard of it.
 struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
 // ask.c
 
-// A REPLY or FAILURE came, and is in hand.
+// Opens a future for an ask. NULL: the error of ctx is set.
+struct future *hark__ask_future(hark_ctx *ctx, hark_ref to, const hark_type *asked,
+                                uint32_t timeout_ms, const char *site);
+// Asks for it. Of what, type, value, credits and call are set. An error fails the future.
+void hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what,
+                   struct future *future);
+// A REPLY, FAILURE or ITEM came, and is in hand.
 void hark__complete(hark_ctx *ctx, struct hark_message *message);
 // The end of an actor's turn that has opened futures: continues those that are done,
 // starts clocks, sees to the timer.
@@ -137,6 +152,8 @@ hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
 // SYSTEM_CANCEL and SYSTEM_LOST.
 void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// SYSTEM_CREDIT.
+void hark__credit_came(hark_ctx *ctx, const struct hark_message *message);
 // Takes a system message that has been looked at.
 void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
@@ -144,8 +161,11 @@ void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
+
 // reply.c
 
+// The request that a promise of ctx's actor is to answer. NULL: there is none of that name.
+struct request *hark__promise_request(const hark_ctx *ctx, hark_promise name);
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
@@ -194,6 +214,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->await = NULL;
     ctx->last_error = NULL;
     ctx->request = NULL;
+    ctx->opened = NULL;
 }
 
 static inline bool

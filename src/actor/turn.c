@@ -9,6 +9,7 @@
 #include "actor/ctx.h"
 #include "actor/names.h"
 #include "actor/request.h"
+#include "actor/stream.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -114,6 +115,9 @@ end_invocation(hark_ctx *ctx)
     }
     if (ctx->await != NULL) {
         hark__await_end(ctx);
+    }
+    if (ctx->opened != NULL) {
+        hark__streams_close_opened(ctx);
     }
     hark__scratch_free(ctx);
 }
@@ -296,6 +300,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
         break;
     case SYSTEM_LOST:
         hark__loss_came(ctx, message->from.node);
+        break;
+    case SYSTEM_CREDIT:
+        hark__credit_came(ctx, message);
         break;
     }
 }
