@@ -125,6 +125,9 @@ take(hark_ctx *ctx, const struct future *future, struct stream *stream)
 
     stream->taken++;
     grant(ctx, future, stream);
+    if (stream->taken == 0) {
+        hark__ctx_flush(ctx); // this handler may go on for long with what is here
+    }
     return message;
 }
 

@@ -353,10 +353,10 @@ stop_if_due(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
-    if (has_futures_to_settle(ctx->slot->extra)) {
+    while (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
-            end_invocation(ctx);
+            end_invocation(ctx); // may end futures: of streams that are closed with it
         }
         // A continuation that ran just now may have called hark_exit.
         stop_if_due(ctx);

@@ -236,6 +236,8 @@ HARK_MESSAGE(take_one)
 HARK_MESSAGE(open_and_exit)
 HARK_MESSAGE(sum_by_futures, (i64, count))
 HARK_MESSAGE(pass_on, (i64, count))
+HARK_MESSAGE(open_and_go)
+HARK_MESSAGE(open_after)
 
 typedef struct {
     hark_ref shop;
@@ -310,6 +312,28 @@ HARK_ON(reader, sum_by_futures) {
     self->promise = hark_defer(ctx);
     take_by_future(ctx, self);
 }
+HARK_ON(reader, open_and_go) { // the stream is closed, and so `taken` fails
+    self->sum = self->count = 0;
+    self->in = hark_stream_open(ctx, self->shop, later);
+    self->promise = hark_defer(ctx);
+    take_by_future(ctx, self);
+}
+
+// A continuation that opens a stream and waits for no item of it.
+HARK_THEN(reader, opens, number) {
+    self->sum = self->count = 0;
+    self->in = hark_stream_open(ctx, self->shop, later);
+    take_by_future(ctx, self);
+}
+HARK_ELSE(reader, opens) {
+}
+HARK_CONTINUATION(reader, opens, number)
+HARK_ON(reader, open_after) {
+    hark_future first = hark_future_of(ctx, number, .n = 1);
+
+    self->promise = hark_defer(ctx);
+    assert_int_equal(hark_then(ctx, first, reader, opens, NULL), HARK_OK);
+}
 HARK_ON(reader, pass_on) {
     hark_sink out = hark_stream_begin(ctx);
     hark_stream in =
@@ -340,7 +364,7 @@ HARK_ON(reader, forget) { // asks for a request that may be given up
     hark_reply(ctx, code_was, .code = hark_error_of(ctx)->code);
 }
 HARK_ACTOR(reader, sum_up, open_and_return, take_one, open_and_exit, sum_by_futures,
-           pass_on, forget)
+           pass_on, open_and_go, open_after, forget)
 
 // ---- the fixture ----
 
@@ -823,6 +847,23 @@ stream_of_a_handler_is_closed_when_that_returns(void **state)
 }
 
 static void
+futures_of_a_stream_that_is_closed_with_its_handler_fail(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_ref r = hark_spawn(me, reader, .shop = f->shop);
+
+    for (int i = 0; i < 2; i++) {
+        hark_future asked =
+            i == 0 ? hark_ask(me, r, open_and_go) : hark_ask(me, r, open_after);
+        const summed *reply = hark_await(me, asked, summed);
+        assert_non_null(reply);
+        assert_int_equal(reply->code, HARK_ECANCELLED);
+        assert_int_equal(reply->count, 0);
+    }
+}
+
+static void
 stream_that_is_kept_goes_on_in_later_handlers(void **state)
 {
     struct fixture *f = *state;
@@ -1131,6 +1172,7 @@ main(void)
         TEST(thread_that_detaches_closes_its_streams),
         TEST(stop_of_the_producers_node_ends_the_stream),
         TEST(stream_of_a_handler_is_closed_when_that_returns),
+        TEST(futures_of_a_stream_that_is_closed_with_its_handler_fail),
         TEST(stream_that_is_kept_goes_on_in_later_handlers),
         TEST(items_pass_the_bound_of_a_mailbox),
         TEST(actor_that_passes_a_stream_on_is_slowed_by_its_own_consumer),
