@@ -112,6 +112,14 @@ payloads_of_the_protocol_come_back(void **state)
     hark__envelope_encode(&bytes, &(struct envelope){.kind = ENVELOPE_CANCEL});
     assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
     assert_memory_equal(got.payload.at, "\xc0", 1); // nil: none
+
+    hark__bytes_truncate(&bytes, 0);
+    hark__envelope_encode(
+        &bytes,
+        &(struct envelope){.kind = ENVELOPE_CREDIT, .credits = 16, .type = TYPE_NONE});
+    assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
+    assert_int_equal(got.credits, 16);
+    assert_memory_equal(got.payload.at, "\xc0", 1); // as above
 }
 
 static void
