@@ -20,7 +20,7 @@ import zmq
 HELLO, WELCOME, GOODBYE, BATCH, HEARTBEAT = range(1, 6)               # frames
 ASK, REPLY, FAILURE, LOOKUP, FOUND, CANCEL = range(2, 8)              # envelopes
 ITEM, CREDIT = 10, 11
-EEND = 21
+EEND = 22
 TYPES = 100                                                           # another entry
 VERSION, GUEST, REF = 1, 1, 1
 SILENCE_MS, FRAME_BYTES = 3000, 64 * 1024 * 1024

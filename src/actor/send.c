@@ -247,6 +247,7 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     message->credits = what->credits;
     if (what->future != NULL) {
         message->deadline_ns = what->future->expires_ns;
+        message->trace = what->future->trace;
     }
     message->kind = what->kind;
     return send_here(ctx, to, message);
@@ -291,7 +292,7 @@ send_system(hark_ctx *ctx, hark_ref to, enum system_code code,
     message->code = (uint16_t)code;
     message->from = what->from;
     message->correlation = what->correlation;
-    message->credits = what->credits;
+    message->more = what->credits;
     message->generation = (uint32_t)(to.actor >> 32);
     if (hark__mailbox_push_system(&slot->box, message)) {
         hark__schedule(ctx, slot);

@@ -101,6 +101,7 @@ hark__slot_vacate(hark_ctx *ctx)
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
     // relaxed: nobody here has requests.
     atomic_store_explicit(&slot->foreign, false, memory_order_relaxed);
+    atomic_store_explicit(&slot->waits, false, memory_order_relaxed); // as above
     slot->life = SLOT_FREE;
     slot->heed = 0;
     ctx->self = (hark_ref){0, 0};
@@ -297,6 +298,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
         break;
     case SYSTEM_CANCEL:
         hark__cancel_came(ctx, message->from, message->correlation);
+        break;
+    case SYSTEM_DUMP:
+        hark__dump_came(ctx, message);
         break;
     case SYSTEM_LOST:
         hark__loss_came(ctx, message->from.node);
@@ -646,6 +650,8 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         const struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
             slot->heed &= (uint8_t)~SLOT_WAITS;
+            // relaxed: see hark_dump.
+            atomic_store_explicit(&slot->waits, false, memory_order_relaxed);
             return false;
         }
         if (!hark__list_is_empty(&waits->due)) {

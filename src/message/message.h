@@ -44,13 +44,18 @@ struct hark_message {
     int64_t deadline_ns;                 // ASK: until then its asker waits
     uint32_t generation;                 // of the slot it is meant for
     uint32_t size;                       // of the payload, bytes
-    uint16_t code;                       // SYSTEM: which
-    uint8_t kind;                        // enum message_kind
-    uint8_t size_class;                  // for hark__pool_free
-    uint8_t has_buffers;                 // shares buffers that must be released
-    uint8_t flags;                       // enum message_flag
-    uint16_t
-        credits; // ASK: ITEMs that its asker takes at once; SYSTEM: or more of them
+    union {
+        uint16_t code;    // SYSTEM: which
+        uint16_t credits; // ASK: ITEMs that its asker takes at once
+    };
+    uint8_t kind;        // enum message_kind
+    uint8_t size_class;  // for hark__pool_free
+    uint8_t has_buffers; // shares buffers that must be released
+    uint8_t flags;       // enum message_flag
+    union {
+        uint16_t trace; // ASK: how it came about; 0: nobody knows
+        uint16_t more;  // SYSTEM: ITEMs that `from` takes beyond those
+    };
 };
 
 _Static_assert(sizeof(struct hark_message) == 64, "the header is one cache line");
