@@ -1,4 +1,4 @@
-// hark/hark.h - everything: actors, messages, futures, blocking work, systems.
+// hark/hark.h - everything: actors, messages, futures, streams, blocking work, systems.
 
 #ifndef HARK_HARK_H
 #define HARK_HARK_H
@@ -11,6 +11,7 @@
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/scope.h>
+#include <hark/stream.h>
 #include <hark/system.h>
 
 #endif // HARK_HARK_H

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "actor/request.h"
+#include "actor/stream.h"
+
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
 // ---- opening ----
@@ -135,7 +137,26 @@ is_in_vain(hark_ctx *ctx, struct future *future)
     return err != HARK_OK;
 }
 
-// Opens a future and sends what, of which only type and value are set.
+// Sends what, of which only type, value, credits and call are set.
+static inline void
+ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what, struct future *future)
+{
+    if (what->type == NULL || what->value == NULL) {
+        fail_at_once(ctx, future, HARK_EINVAL);
+        return;
+    }
+    if (is_in_vain(ctx, future)) {
+        return;
+    }
+    what->kind = MESSAGE_ASK;
+    what->from = ctx->self;
+    what->correlation = future->id;
+    what->future = future;
+    // An error comes back as a failure, like any other.
+    (void)hark__send_value(ctx, to, what);
+}
+
+// Opens a future and sends what, as above.
 static hark_future
 ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
     const char *site)
@@ -146,28 +167,28 @@ ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
         return (hark_future){0, 0};
     }
     hark_future name = name_of(ctx, future);
-    if (what->type == NULL || what->value == NULL) {
-        fail_at_once(ctx, future, HARK_EINVAL);
-        return name;
-    }
-    if (is_in_vain(ctx, future)) {
-        return name;
-    }
-    what->kind = MESSAGE_ASK;
-    what->from = ctx->self;
-    what->correlation = future->id;
-    what->future = future;
-    what->call = "hark_ask";
-    // An error comes back as a failure, like any other.
-    (void)hark__send_value(ctx, to, what);
+    ask_for(ctx, to, what, future);
     return name;
+}
+
+struct future *
+hark__ask_future(hark_ctx *ctx, hark_ref to, const hark_type *asked,
+                 uint32_t timeout_ms, const char *site)
+{
+    return open_future(ctx, to, asked, timeout_ms, site);
+}
+
+void
+hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what, struct future *future)
+{
+    ask_for(ctx, to, what, future);
 }
 
 hark_future
 hark_ask_at(hark_ctx *ctx, const char *site, uint32_t timeout_ms, hark_ref to,
             const hark_type *type, const void *value)
 {
-    struct outgoing what = {.type = type, .value = value};
+    struct outgoing what = {.type = type, .value = value, .call = "hark_ask"};
 
     return ctx != NULL ? ask(ctx, to, &what, timeout_ms, site) : (hark_future){0, 0};
 }
@@ -233,6 +254,10 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     struct futures *futures = ctx_futures(ctx);
     struct future *future = hark__future_find(futures, message->correlation);
 
+    if (message->kind == MESSAGE_ITEM) {
+        hark__item_came(ctx, message);
+        return;
+    }
     if (future == NULL || future->state == FUTURE_DONE) {
         if (message->kind == MESSAGE_SYSTEM) {
             hark__deadlock_probe(ctx, message);

@@ -46,6 +46,7 @@ struct hark_ctx {
     struct request
         *request; // in hand, its shields and scopes first; NULL: not needed yet
     struct scopes *scopes; // what the handler has opened (scope.c); NULL: nothing
+    struct opened *opened; // streams, in scratch; see stream.h
 };
 
 // What few actors have: made when first needed, gone with the actor.
@@ -67,6 +68,7 @@ enum system_code {
     SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
     SYSTEM_DUMP = 5,     // answer `from` with the handlers that wait
     SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
+    SYSTEM_CREDIT = 6,   // `from` takes more items for its `correlation`
 };
 
 // ctx.c
@@ -91,6 +93,9 @@ bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
 // The same, about somebody.
 bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
                              hark_ref from, uint64_t correlation);
+// SYSTEM_CREDIT, to an actor here.
+bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
+                        uint16_t credits);
 // Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
 // wire it is named number (0: it never got there).
 void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
@@ -99,12 +104,22 @@ void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
 // has ended, ctx's future `ended` (0: none) fails with HARK_ESTOPPED.
 void hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
                      uint64_t ended);
+// Tells `to` that ctx's owner takes more items for the ask `correlation`, as above. False:
+// it is not sent.
+bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
+                       uint16_t credits);
 // The target for a node. NULL: never heard of it.
 struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
 // ask.c
 
-// A REPLY or FAILURE came, and is in hand.
+// Opens a future for an ask. NULL: the error of ctx is set.
+struct future *hark__ask_future(hark_ctx *ctx, hark_ref to, const hark_type *asked,
+                                uint32_t timeout_ms, const char *site);
+// Asks for it. Of what, type, value, credits and call are set. An error fails the future.
+void hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what,
+                   struct future *future);
+// A REPLY, FAILURE or ITEM came, and is in hand.
 void hark__complete(hark_ctx *ctx, struct hark_message *message);
 // The end of an actor's turn that has opened futures: continues those that are done,
 // starts clocks, sees to the timer.
@@ -161,6 +176,8 @@ void hark__cancel_future(hark_ctx *ctx, struct future *future);
 // SYSTEM_CANCEL and SYSTEM_LOST.
 void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// SYSTEM_CREDIT.
+void hark__credit_came(hark_ctx *ctx, const struct hark_message *message);
 // Takes a system message that has been looked at.
 void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
@@ -168,6 +185,7 @@ void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
+
 // dump.c
 
 // SYSTEM_DUMP.
@@ -192,6 +210,8 @@ void hark__scope_take_back(hark_ctx *ctx, struct waiter *waiter, struct future *
 // Has `asker` told with HARK_ESTOPPED when ctx's actor has ended.
 void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
+// The request that a promise of ctx's actor is to answer. NULL: there is none of that name.
+struct request *hark__promise_request(const hark_ctx *ctx, hark_promise name);
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
@@ -251,6 +271,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->last_error = NULL;
     ctx->request = NULL;
     ctx->scopes = NULL;
+    ctx->opened = NULL;
 }
 
 // Gives the trace of an ask that ctx makes at site (NULL: unknown). 0: none.

@@ -9,6 +9,7 @@
 #include "actor/ctx.h"
 #include "actor/names.h"
 #include "actor/request.h"
+#include "actor/stream.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -119,6 +120,9 @@ end_invocation(hark_ctx *ctx)
     }
     if (ctx->await != NULL) {
         hark__await_end(ctx);
+    }
+    if (ctx->opened != NULL) {
+        hark__streams_close_opened(ctx);
     }
     hark__scratch_free(ctx);
 }
@@ -311,6 +315,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
     case SYSTEM_LOST:
         hark__loss_came(ctx, message->from.node);
         break;
+    case SYSTEM_CREDIT:
+        hark__credit_came(ctx, message);
+        break;
     }
 }
 
@@ -369,10 +376,10 @@ stop_if_due(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
-    if (has_futures_to_settle(ctx->slot->extra)) {
+    while (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
-            end_invocation(ctx);
+            end_invocation(ctx); // may end futures: of streams that are closed with it
         }
         // A continuation that ran just now may have called hark_exit.
         stop_if_due(ctx);
