@@ -147,6 +147,10 @@ void
 hark__request_end(hark_ctx *ctx, struct request *request)
 {
     request->state = REQUEST_ENDED;
+    if (request->note != NULL) {
+        hark__message_free(ctx_pool(ctx), request->note);
+        request->note = NULL;
+    }
     hark__requests_remove(requests_of(ctx), request);
 }
 
@@ -249,6 +253,17 @@ cancel_future(hark_ctx *ctx, struct future *future)
                         hark__env_now(ctx->node->env));
 }
 
+void
+hark__request_tell(hark_ctx *ctx, struct request *request)
+{
+    struct hark_message *note = request->note;
+
+    request->note = NULL;
+    if (note != NULL) {
+        hark__send_own(ctx, note);
+    }
+}
+
 static void
 cancel_request(hark_ctx *ctx, struct request *request)
 {
@@ -256,6 +271,7 @@ cancel_request(hark_ctx *ctx, struct request *request)
         return;
     }
     request->state = REQUEST_CANCELLED;
+    hark__request_tell(ctx, request);
     if (ctx->slot->heed & SLOT_WAITS) {
         hark__waits_cancel(ctx_waits(ctx), request);
     }

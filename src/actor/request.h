@@ -41,6 +41,7 @@ struct request {
     int64_t deadline_ns;  // INT64_MAX: none
     struct list children; // struct future, by_parent
     struct list by_age;   // missing only
+    hark_message *note;   // told to the actor on a cancel; NULL: none
     uint32_t holders;
     uint8_t state; // enum request_state
     bool is_listed;

@@ -34,6 +34,128 @@ the_clock_goes_forward_and_timers_go_by_it(void **state)
     assert_true(hark_now_ns(w->here) - begin_ns >= 20 * INT64_C(1000000));
     world_close(w);
 }
+HARK_MESSAGE(owe)
+HARK_MESSAGE(pay, (i64, n))
+HARK_MESSAGE(paid, (i64, n))
+HARK_MESSAGE(unwanted, (i64, n))
+HARK_MESSAGE(how_many)
+
+typedef struct {
+    hark_promise owed[8];
+    int64_t count, unwanted; // unwanted: a digit for each, in order
+} debtor;
+
+HARK_ON(debtor, owe) {
+    hark_promise p = hark_defer(ctx);
+
+    assert_int_equal(hark_promise_watch(ctx, p, unwanted, .n = 9), HARK_OK);
+    assert_int_equal(hark_promise_watch(ctx, p, unwanted, .n = self->count + 1),
+                     HARK_OK);
+    self->owed[self->count++] = p;
+}
+HARK_ON(debtor, pay) {
+    hark_promise p = self->owed[msg->n];
+
+    (void)hark_fulfil(ctx, p, paid, .n = msg->n);
+    assert_int_equal(hark_promise_watch(ctx, p, unwanted), HARK_ESTALE);
+    hark_reply(ctx, paid);
+}
+HARK_ON(debtor, unwanted) {
+    self->unwanted = self->unwanted * 10 + msg->n;
+    assert_true(hark_promise_cancelled(ctx, self->owed[msg->n - 1]));
+    assert_int_equal(hark_promise_watch(ctx, self->owed[msg->n - 1], how_many),
+                     HARK_OK);
+    assert_int_equal(hark_promise_watch_value(ctx, self->owed[msg->n - 1], NULL, NULL),
+                     HARK_EINVAL);
+    assert_int_equal(hark_break(ctx, self->owed[msg->n - 1], HARK_EUSER, "late"),
+                     HARK_ECANCELLED);
+}
+HARK_ON(debtor, how_many) {
+    hark_reply(ctx, paid, .n = self->unwanted);
+}
+HARK_ACTOR(debtor, owe, pay, unwanted, how_many)
+
+static enum reach reach;
+
+struct fixture {
+    struct world *w;
+    hark_ctx *me;
+    hark_ref debtor; // there, as here sees it
+};
+
+static int
+setup(void **state)
+{
+    static struct fixture f;
+
+    f.w = world_open(reach, NULL);
+    f.me = f.w->here;
+    f.debtor = world_reach(f.w, "debtor", hark_spawn(f.w->there, debtor));
+    *state = &f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    world_close(((struct fixture *)*state)->w);
+    return 0;
+}
+
+static int64_t
+ask_n(struct fixture *f, hark_future future)
+{
+    const paid *reply = hark_await(f->me, future, paid);
+
+    if (reply == NULL) {
+        fail_msg("%s", world_error(f->w));
+    }
+    int64_t n = reply->n;
+    hark_future_drop(f->me, future);
+    return n;
+}
+
+static void
+until_unwanted(struct fixture *f, int64_t digits)
+{
+    while (ask_n(f, hark_ask(f->me, f->debtor, how_many)) != digits) {
+    }
+}
+
+static void
+who_watches_a_promise_is_told_of_its_cancel_once(void **state)
+{
+    struct fixture *f = *state;
+    hark_future a = hark_ask(f->me, f->debtor, owe);
+    hark_future b = hark_ask(f->me, f->debtor, owe);
+    hark_future c = hark_ask(f->me, f->debtor, owe);
+    const hark_promise none = {0, 0};
+
+    (void)ask_n(f, hark_ask(f->me, f->debtor, pay, .n = 1)); // not told of that one
+    assert_int_equal(ask_n(f, b), 1);
+    assert_int_equal(hark_cancel(f->me, c), HARK_OK);
+    until_unwanted(f, 3);
+    hark_future_drop(f->me, a);
+    until_unwanted(f, 31);
+    assert_int_equal(hark_promise_watch(NULL, none, owe), HARK_EINVAL);
+    assert_int_equal(hark_promise_watch(f->me, none, owe), HARK_ESTALE);
+    hark_future_drop(f->me, c);
+}
+
+static void
+who_watches_a_promise_is_told_of_its_askers_end(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *other = hark_attach(f->w->here_system);
+
+    assert_non_null(other);
+    assert_true(hark_ask(other, f->debtor, owe).id != 0);
+    assert_non_null(hark_await(other, hark_ask(other, f->debtor, how_many), paid));
+    hark_detach(other);
+    until_unwanted(f, 1);
+}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int
 main(void)
 {
@@ -41,6 +163,15 @@ main(void)
         cmocka_unit_test(an_error_may_be_set),
         cmocka_unit_test(the_clock_goes_forward_and_timers_go_by_it),
     };
+    const struct CMUnitTest tests[] = {
+        TEST(who_watches_a_promise_is_told_of_its_cancel_once),
+        TEST(who_watches_a_promise_is_told_of_its_askers_end),
+    };
+    int failed = cmocka_run_group_tests_name("hold, alone", once, NULL, NULL);
 
-    return cmocka_run_group_tests_name("hold", once, NULL, NULL);
+    for (int i = REACH_LOCAL; i <= REACH_TCP; i++) {
+        reach = (enum reach)i;
+        failed += cmocka_run_group_tests_name("hold", tests, NULL, NULL);
+    }
+    return failed;
 }
