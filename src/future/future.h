@@ -72,6 +72,7 @@ struct future {
     void *waiter_arg;             // the waiter's own
     struct computed *computed;    // who makes it from others; NULL: nobody
     uint64_t blame;               // DONE, failed: whose error it is; 0: its own
+    uint64_t held;                // DONE: what its reply holds (holding.c); 0: nothing
     hark_ref target;              // whom it asks; for errors
     const hark_type *asked;       // with what
     const char *site;             // from where
@@ -177,6 +178,13 @@ void hark__future_cancel(struct futures *futures, void *turn, struct future *fut
 // by the next hark__futures_tell_ready.
 void hark__future_watch(struct futures *futures, struct future *future,
                         struct waiter *waiter);
+
+// Its reply is in the hands of somebody, who sees to what it holds.
+static inline void
+hark__future_got(struct future *future)
+{
+    future->held = 0;
+}
 
 // The time from which a timeout of that length counts when it begins now.
 static inline int64_t

@@ -154,6 +154,81 @@ who_watches_a_promise_is_told_of_its_askers_end(void **state)
     hark_detach(other);
     until_unwanted(f, 1);
 }
+static void
+settle(struct fixture *f, hark_future future)
+{
+    while (!hark_future_done(f->me, future)) {
+        hark_message_free(f->me, hark_receive(f->me, 1));
+    }
+}
+
+static void
+what_is_held_ends_with_the_future(void **state)
+{
+    struct fixture *f = *state;
+    hark_future gate = hark_future_new(f->me);
+    hark_future h = hark_holding(f->me, gate, hark_ask(f->me, f->debtor, owe), false);
+
+    (void)ask_n(f, hark_ask(f->me, f->debtor, how_many)); // it is owed by now
+    hark_future_complete(f->me, gate, paid, .n = 5);
+    assert_int_equal(ask_n(f, h), 5);
+    until_unwanted(f, 1);
+    gate = hark_future_new(f->me);
+    h = hark_holding(f->me, gate, hark_ask(f->me, f->debtor, owe), true);
+    (void)ask_n(f, hark_ask(f->me, f->debtor, how_many));
+    hark_future_fail(f->me, gate, HARK_EUSER, "no");
+    assert_null(hark_await(f->me, h, paid)); // it had nothing to give
+    world_assert_error(f->w, HARK_EUSER, "no");
+    until_unwanted(f, 12);
+    h = hark_holding(f->me, hark_future_new(f->me), hark_ask(f->me, f->debtor, owe),
+                     true);
+    (void)ask_n(f, hark_ask(f->me, f->debtor, how_many));
+    hark_future_drop(f->me, h);
+    until_unwanted(f, 123);
+}
+
+static void
+what_is_held_may_stay_with_who_got_the_reply(void **state)
+{
+    struct fixture *f = *state;
+    hark_future held = hark_ask(f->me, f->debtor, owe);
+    hark_future h =
+        hark_holding(f->me, hark_future_of(f->me, paid, .n = 4), held, true);
+
+    assert_int_equal(ask_n(f, hark_timeout(f->me, h, 60000)), 4);
+    assert_false(hark_future_done(f->me, held));
+    (void)ask_n(f, hark_ask(f->me, f->debtor, how_many));
+    hark_future_drop(f->me, held);
+    until_unwanted(f, 1);
+    // Nobody gets this one.
+    h = hark_holding(f->me, hark_future_of(f->me, paid),
+                     hark_ask(f->me, f->debtor, owe), true);
+    h = hark_timeout(f->me, h, 60000);
+    settle(f, h);
+    assert_int_equal(ask_n(f, hark_ask(f->me, f->debtor, how_many)), 1);
+    hark_future_drop(f->me, h);
+    until_unwanted(f, 12);
+}
+
+static void
+what_is_held_may_end_first(void **state)
+{
+    struct fixture *f = *state;
+    hark_future gate = hark_future_new(f->me);
+    hark_future h = hark_holding(f->me, gate, hark_ask(f->me, f->debtor, owe), true);
+
+    (void)ask_n(f, hark_ask(f->me, f->debtor, pay, .n = 0));
+    assert_int_equal(ask_n(f, h), 0);
+    assert_int_equal(hark_future_complete(f->me, gate, paid), HARK_ESTALE);
+    gate = hark_future_new(f->me);
+    assert_int_equal(hark_holding(f->me, gate, gate, true).id, 0);
+    world_assert_error(f->w, HARK_EINVAL, "the same");
+    gate = hark_future_new(f->me);
+    assert_int_equal(hark_holding(f->me, gate, h, true).id, 0);
+    world_assert_error(f->w, HARK_ESTALE, "hark_holding");
+    assert_true(hark_future_done(f->me, gate)); // it is taken
+    assert_int_equal(hark_holding(NULL, gate, h, true).id, 0);
+}
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -166,6 +241,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(who_watches_a_promise_is_told_of_its_cancel_once),
         TEST(who_watches_a_promise_is_told_of_its_askers_end),
+        TEST(what_is_held_ends_with_the_future),
+        TEST(what_is_held_may_stay_with_who_got_the_reply),
+        TEST(what_is_held_may_end_first),
     };
     int failed = cmocka_run_group_tests_name("hold, alone", once, NULL, NULL);
 
