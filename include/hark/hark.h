@@ -7,6 +7,7 @@
 #include <hark/async.h>
 #include <hark/base.h>
 #include <hark/cancel.h>
+#include <hark/control.h>
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/system.h>
