@@ -17,7 +17,9 @@
 #include <hark/control.h>
 #include <hark/hark.h>
 
-enum { GATE_NAME = 64, GATE_LIMIT = 65536, GATE_NONE = UINT32_MAX };
+enum { GATE_NAME = 64, GATE_LIMIT = 65536 };
+
+#define GATE_NONE UINT32_MAX
 
 // The hold of that visit is over. Its sender must be the visitor.
 HARK_MESSAGE(gate_gone, (u32, index), (u32, generation))
