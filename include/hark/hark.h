@@ -1,4 +1,4 @@
-// hark/hark.h - everything: actors, messages, futures, systems.
+// hark/hark.h - everything: actors, messages, futures, blocking work, systems.
 
 #ifndef HARK_HARK_H
 #define HARK_HARK_H
@@ -6,6 +6,7 @@
 #include <hark/actor.h>
 #include <hark/async.h>
 #include <hark/base.h>
+#include <hark/blocking.h>
 #include <hark/cancel.h>
 #include <hark/control.h>
 #include <hark/future.h>

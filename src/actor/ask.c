@@ -1,5 +1,6 @@
 #include "actor/await.h"
 #include "actor/ctx.h"
+#include "actor/deadlock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->target = to;
     future->asked = asked;
     future->site = site;
+    future->trace = hark__trace_of(ctx, site);
     hark__future_count_from(future,
                             hark__futures_now(ctx->node->env, future->timeout_ms));
     if (parent != NULL) {
@@ -194,6 +196,7 @@ request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeo
     message->from = ctx->self;
     message->correlation = future->id;
     message->deadline_ns = future->expires_ns;
+    message->trace = future->trace;
     if (is_in_vain(ctx, future)) {
         hark__message_free(ctx_pool(ctx), message);
     } else if (hark__is_here(ctx, to)) {
@@ -231,6 +234,10 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     struct future *future = hark__future_find(futures, message->correlation);
 
     if (future == NULL || future->state == FUTURE_DONE) {
+        if (message->kind == MESSAGE_SYSTEM) {
+            hark__deadlock_probe(ctx, message);
+            return;
+        }
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTALE,
                              HARK_STAGE_REPLY_LOST,
                              "nobody waits for this reply any more");
@@ -244,6 +251,18 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
                           now_ns);
 }
 
+hark_stage
+hark__ask_give_up(const hark_ctx *ctx, const struct future *future)
+{
+    struct backing *backing = future->backing;
+
+    if (backing != NULL) {
+        return backing->cancel(backing);
+    }
+    // On this node it is in the mailbox at least; of others we know nothing.
+    return hark__is_here(ctx, future->target) ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
+}
+
 void
 hark__futures_expire(hark_ctx *ctx)
 {
@@ -255,10 +274,8 @@ hark__futures_expire(hark_ctx *ctx)
     }
     int64_t now_ns = hark__env_now(ctx->node->env);
     while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
-        // On this node it is in the mailbox at least; of others we know nothing.
-        hark_stage stage =
-            future->target.node == ctx->node->id ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
-        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT, stage, now_ns);
+        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT,
+                              hark__ask_give_up(ctx, future), now_ns);
     }
 }
 
@@ -443,6 +460,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     hark_ctx *ctx = turn;
     struct continuation continuation = continuation_of(future);
     struct request *parent = future->parent;
+    uint16_t outer = ctx->trace;
     uint64_t id = future->id;
 
     if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
@@ -452,6 +470,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
         hark__request_hold(parent);
         ctx->request = parent;
     }
+    ctx->trace = future->trace; // what it asks, it asks because of that
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {
@@ -460,6 +479,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     if (ctx->request != NULL) {
         put_back(ctx, parent);
     }
+    ctx->trace = outer;
     drop_arg(continuation.what, continuation.arg);
     future = hark__future_find(ctx_futures(ctx), id);
     if (future != NULL) { // the continuation may have dropped it

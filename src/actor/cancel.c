@@ -5,6 +5,7 @@
 // was sent before it, so here it is in hand, or a request (request.h: deferred, or with
 // children), or answered, or still in the mailbox.
 
+#include "hark/blocking.h"
 #include "hark/cancel.h"
 
 #include "actor/await.h"
@@ -240,16 +241,10 @@ const struct futures_hooks hark__ask_hooks = {unwanted, leave};
 
 // ---- cancels that come ----
 
-static hark_stage
-stage_of(const hark_ctx *ctx, const struct future *future)
-{
-    return hark__is_here(ctx, future->target) ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
-}
-
 static void
 cancel_future(hark_ctx *ctx, struct future *future)
 {
-    hark__future_cancel(ctx_futures(ctx), ctx, future, stage_of(ctx, future),
+    hark__future_cancel(ctx_futures(ctx), ctx, future, hark__ask_give_up(ctx, future),
                         hark__env_now(ctx->node->env));
 }
 
@@ -485,6 +480,9 @@ look(hark_ctx *ctx)
     if (ctx->is_thread && !is_shielded
         && atomic_load_explicit(&ctx->node->stopping, memory_order_relaxed)) {
         return HARK_ESTOPPED;
+    }
+    if (!is_shielded && hark_blocking_cancelled(ctx)) {
+        return HARK_ECANCELLED;
     }
     return look_at_request(ctx);
 }

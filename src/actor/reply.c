@@ -137,6 +137,10 @@ hark_defer(hark_ctx *ctx)
         hark__ctx_error(ctx, HARK_ENOASK, "hark_defer: no ask is in hand");
         return (hark_promise){0, 0};
     }
+    if (ctx->is_thread) { // blocking work, whose ctx ends with it
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_defer: not in blocking work");
+        return (hark_promise){0, 0};
+    }
     struct promises *promises = promises_of(ctx);
     struct request *request = hark__request_of(ctx);
     if (promises == NULL || request == NULL

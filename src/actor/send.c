@@ -255,6 +255,7 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     message->correlation = what->correlation;
     if (what->future != NULL) {
         message->deadline_ns = what->future->expires_ns;
+        message->trace = what->future->trace;
     }
     message->kind = what->kind;
     return send_here(ctx, to, message);

@@ -10,6 +10,7 @@
 #include "actor/names.h"
 #include "actor/request.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,7 @@ hark__slot_vacate(hark_ctx *ctx)
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
     // relaxed: nobody here has requests.
     atomic_store_explicit(&slot->foreign, false, memory_order_relaxed);
+    atomic_store_explicit(&slot->waits, false, memory_order_relaxed); // as above
     slot->life = SLOT_FREE;
     slot->heed = 0;
     ctx->self = (hark_ref){0, 0};
@@ -294,6 +296,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
     case SYSTEM_CANCEL:
         hark__cancel_came(ctx, message->from, message->correlation);
         break;
+    case SYSTEM_DUMP:
+        hark__dump_came(ctx, message);
+        break;
     case SYSTEM_LOST:
         hark__loss_came(ctx, message->from.node);
         break;
@@ -397,6 +402,7 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
     if (flags & MESSAGE_ASIDE) {
+        assert(waits != NULL); // who marked it
         hark__waits_append_aside(waits, last);
     }
     switch (hark__mailbox_sleep(&slot->box, last)) {
@@ -639,6 +645,8 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         const struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
             slot->heed &= (uint8_t)~SLOT_WAITS;
+            // relaxed: see hark_dump.
+            atomic_store_explicit(&slot->waits, false, memory_order_relaxed);
             return false;
         }
         if (!hark__list_is_empty(&waits->due)) {

@@ -48,7 +48,7 @@ struct hark_message {
     uint8_t size_class;                  // for hark__pool_free
     uint8_t has_buffers;                 // shares buffers that must be released
     uint8_t flags;                       // enum message_flag
-    uint8_t unused[2];                   // keeps the payload on its own cache line
+    uint16_t trace;                      // ASK: how it came about; 0: nobody knows
 };
 
 _Static_assert(sizeof(struct hark_message) == 64, "the header is one cache line");
