@@ -88,6 +88,61 @@ HARK_ON(user, let_go) {
 }
 HARK_ACTOR(user, go, let_go)
 
+// ---- actors that change their minds ----
+
+HARK_MESSAGE(churn, (ref, semaphore), (u32, seed), (u32, rounds), (u32, permits))
+
+static _Atomic(uint32_t) inside;      // permits that are held by those who know it
+static _Atomic(uint32_t) most_inside; // ever
+
+typedef struct {
+    char unused;
+} fickle;
+
+// Holds what it got for a moment.
+static void
+be_inside(hark_ctx *ctx, const hark_permit *permit)
+{
+    uint32_t now = atomic_fetch_add(&inside, permit->count) + permit->count;
+    uint32_t most = atomic_load(&most_inside);
+
+    while (now > most && !atomic_compare_exchange_weak(&most_inside, &most, now)) {
+    }
+    (void)hark_checkpoint(ctx);
+    atomic_fetch_sub(&inside, permit->count);
+    assert_int_equal(hark_release(ctx, permit), HARK_OK);
+}
+
+HARK_ON(fickle, churn) {
+    uint32_t chance = msg->seed;
+
+    for (uint32_t i = 0; i < msg->rounds; i++) {
+        chance = chance * 1664525 + 1013904223;
+        uint32_t what = chance >> 24 & 7;
+        uint32_t count = 1 + (chance >> 16) % msg->permits;
+        hark_future f = hark_acquire_within(ctx, what < 3 ? 1 : HARK_SECONDS(60),
+                                            msg->semaphore, count);
+
+        if (what == 4) {
+            f = hark_timeout(ctx, f, 1);
+        }
+        if (what == 5) { // others run meanwhile, and so may the grant
+            hark_future pause = hark_ask(ctx, msg->semaphore, hark_permits_read);
+
+            (void)!hark_await(ctx, pause, hark_permits);
+        } else if (what > 0) {
+            const hark_permit *permit = hark_await(ctx, f, hark_permit);
+
+            if (permit != NULL) {
+                be_inside(ctx, permit);
+            }
+        }
+        hark_future_drop(ctx, f);
+    }
+    hark_reply(ctx, done);
+}
+HARK_ACTOR(fickle, churn)
+
 // ---- whom guards guard ----
 
 static _Atomic(int) in_work;   // asks that were not answered yet
@@ -377,10 +432,10 @@ enum { ROUNDS = 2000 };
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 enum { ROUNDS = 2000 };
 #else
-enum { ROUNDS = 34000 };
+enum { ROUNDS = 100000 };
 #endif
 #else
-enum { ROUNDS = 34000 };
+enum { ROUNDS = 100000 };
 #endif
 
 static void
@@ -431,6 +486,27 @@ no_permit_is_lost_when_grants_cross_cancels(void **state)
     until_stand(f, s, 0, 0);
     hark_permit all = take(f, hark_acquire(f->me, s, PERMITS));
     assert_int_equal(hark_release(f->me, &all), HARK_OK);
+}
+
+static void
+no_permit_is_lost_by_actors_that_change_their_minds(void **state)
+{
+    enum { ACTORS = 8, PERMITS = 3 };
+    struct fixture *f = *state;
+    hark_ref s = semaphore(f, PERMITS);
+    hark_future asks[ACTORS];
+
+    inside = most_inside = 0;
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        asks[i] = hark_ask_within(f->me, HARK_FOREVER, hark_spawn(f->me, fickle), churn,
+                                  .semaphore = s, .seed = i + 1, .rounds = ROUNDS / 100,
+                                  .permits = PERMITS);
+    }
+    for (int i = 0; i < ACTORS; i++) {
+        end_well(f, asks[i], &done_type);
+    }
+    assert_in_range(most_inside, 1, PERMITS);
+    until_stand(f, s, 0, 0);
 }
 
 static void
@@ -1003,6 +1079,7 @@ main(void)
         TEST(one_that_wanted_many_lets_those_behind_it_in_when_it_goes),
         TEST(a_permit_that_nobody_looked_at_goes_back),
         TEST(no_permit_is_lost_when_grants_cross_cancels),
+        TEST(no_permit_is_lost_by_actors_that_change_their_minds),
         TEST(a_try_does_not_wait),
         TEST(a_full_line_refuses),
         TEST(misuse_of_permits_is_told),
