@@ -217,6 +217,10 @@ HARK_API hark_timer hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark
     hark_send_after_value(ctx, delay_ms, to, HARK_TYPE_(__VA_ARGS__),                  \
                           HARK_VALUE_(__VA_ARGS__))
 
+// Nanoseconds of the clock that all timers and deadlines of ctx's system go by. It only goes
+// forward, from no moment in particular; systems' clocks differ. 0: no ctx.
+HARK_API int64_t hark_now_ns(hark_ctx *ctx);
+
 // True: it will not fire. False: it has fired (its message may still wait in the
 // mailbox), was cancelled before, or never was. Any ctx of the system may cancel it.
 HARK_API bool hark_timer_cancel(hark_ctx *ctx, hark_timer timer);

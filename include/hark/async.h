@@ -206,6 +206,18 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
                           __attribute__((unused)) const reply *msg,                    \
                           __attribute__((unused)) void *arg)
 
+// Ends as future does, and has another one, held, meanwhile: one that asks for what somebody
+// gives as long as it is asked for, such as a permit. If held ends first, it ends as that
+// has. held is closed with it; or, with keep, goes on after a success: then it belongs to
+// the reply and is closed if that is let go of before anybody has got it (by an await,
+// hark_future_get, a continuation or a HARK_MAP). Whoever got it drops held. Takes both,
+// also on error. HARK_EINVAL too: both are the same.
+HARK_CHECKED hark_future hark_holding_at(hark_ctx *ctx, const char *site,
+                                         hark_future future, hark_future held,
+                                         bool keep);
+#define hark_holding(ctx, future, held, keep)                                          \
+    hark_holding_at(ctx, HARK_HERE, future, held, keep)
+
 // ---- many at once ----
 
 // How a hark_all is done. All zero is a good default.

@@ -54,6 +54,19 @@ HARK_API void hark_shield_end(hark_ctx *ctx);
 // then return HARK_ECANCELLED (or HARK_ESTALE), and nothing is sent.
 HARK_API bool hark_promise_cancelled(hark_ctx *ctx, hark_promise promise);
 
+// Has value (a struct of type; it is copied) told to this actor, once, as soon as nobody waits
+// for this deferred answer any more, as hark_promise_cancelled says: at once if that is so
+// already, and never if the promise is used before. It comes as any message, behind what
+// the asker has sent before, but no mailbox limit refuses it; its sender is the asker. A
+// deadline that passes is not told. A second one takes the first one's place. HARK_ESTALE: no
+// such promise of this actor. HARK_EINVAL, HARK_ETOOBIG, HARK_ENOMEM: as hark_tell_value.
+HARK_API hark_err hark_promise_watch_value(hark_ctx *ctx, hark_promise promise,
+                                           const hark_type *type, const void *value);
+// hark_promise_watch(ctx, promise, message, .field = value, ...)
+#define hark_promise_watch(ctx, promise, ...)                                          \
+    hark_promise_watch_value(ctx, promise, HARK_TYPE_(__VA_ARGS__),                    \
+                             HARK_VALUE_(__VA_ARGS__))
+
 HARK_END_DECLS
 
 #endif // HARK_CANCEL_H

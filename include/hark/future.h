@@ -76,6 +76,12 @@ HARK_API size_t hark_backtrace(hark_ctx *ctx, char *out, size_t size);
 // NULL; code 0 if none failed. Borrowed until the next such call.
 HARK_API const hark_error *hark_error_of(hark_ctx *ctx);
 
+// Makes (code, text) what hark_error_of(ctx) gives, for functions that are built on these
+// and whose docstrings point there. Returns code; the text is cut at 500 bytes. A null ctx
+// or format, or a code that is no error, changes nothing.
+HARK_API hark_err hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
+    HARK_PRINTF(3, 4);
+
 // How one ask is done. All zero is a good default.
 typedef struct hark_ask_options {
     uint32_t

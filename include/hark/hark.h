@@ -8,6 +8,7 @@
 #include <hark/base.h>
 #include <hark/blocking.h>
 #include <hark/cancel.h>
+#include <hark/control.h>
 #include <hark/future.h>
 #include <hark/message.h>
 #include <hark/scope.h>

@@ -443,8 +443,7 @@ run_other_reply(hark_ctx *ctx, const struct continuation *continuation,
 }
 
 static void
-run_reply(hark_ctx *ctx, const struct continuation *continuation,
-          const struct future *future)
+run_reply(hark_ctx *ctx, const struct continuation *continuation, struct future *future)
 {
     const hark_type *expected = continuation->what->type;
     const void *reply = future->message->type == expected
@@ -454,6 +453,7 @@ run_reply(hark_ctx *ctx, const struct continuation *continuation,
     if (reply == NULL) {
         run_other_reply(ctx, continuation, future);
     } else if (continuation->what->on_reply != NULL) {
+        hark__future_got(future);
         continuation->what->on_reply(ctx, hark__slot_state(ctx->slot), reply,
                                      continuation->arg);
     }
@@ -583,7 +583,9 @@ hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
     if (value == NULL) {
         hark__ctx_error(ctx, HARK_ETYPE, "the reply is %s, not %s",
                         future->message->type->name, type->name);
+        return NULL;
     }
+    hark__future_got(future);
     return value;
 }
 

@@ -514,6 +514,33 @@ hark_timeout_at(hark_ctx *ctx, const char *site, hark_future name, uint32_t ms)
     return give(ctx, future, site);
 }
 
+hark_future
+hark_holding_at(hark_ctx *ctx, const char *site, hark_future name,
+                hark_future held_name, bool keep)
+{
+    struct future *input = ctx != NULL ? find_free(ctx, name, "hark_holding") : NULL;
+    struct future *held =
+        ctx != NULL ? find_free(ctx, held_name, "hark_holding") : NULL;
+    struct future *future = NULL;
+
+    if (input != NULL && held != NULL && input != held) {
+        future = hark__holding_open(ctx_futures(ctx), ctx_pool(ctx), input, held, keep);
+        if (future != NULL) {
+            return give(ctx, future, site);
+        }
+        refuse_full(ctx, "hark_holding");
+    } else if (input != NULL && input == held) {
+        refuse(ctx, HARK_EINVAL, "hark_holding", "both futures are the same");
+    }
+    if (input != NULL) {
+        close_input(ctx, input);
+    }
+    if (held != NULL && held != input) {
+        close_input(ctx, held);
+    }
+    return no_future;
+}
+
 // ---- jobs ----
 
 static hark_future

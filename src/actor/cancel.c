@@ -203,6 +203,10 @@ void
 hark__request_end(hark_ctx *ctx, struct request *request)
 {
     request->state = REQUEST_ENDED;
+    if (request->note != NULL) {
+        hark__message_free(ctx_pool(ctx), request->note);
+        request->note = NULL;
+    }
     hark__requests_remove(requests_of(ctx), request);
 }
 
@@ -300,12 +304,24 @@ hark__cancel_future(hark_ctx *ctx, struct future *future)
 }
 
 void
+hark__request_tell(hark_ctx *ctx, struct request *request)
+{
+    struct hark_message *note = request->note;
+
+    request->note = NULL;
+    if (note != NULL) {
+        hark__send_own(ctx, note);
+    }
+}
+
+void
 hark__request_cancel(hark_ctx *ctx, struct request *request)
 {
     if (request->state != REQUEST_OPEN) {
         return;
     }
     request->state = REQUEST_CANCELLED;
+    hark__request_tell(ctx, request);
     if (ctx->slot->heed & SLOT_WAITS) {
         hark__waits_cancel(ctx_waits(ctx), request);
     }

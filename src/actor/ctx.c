@@ -168,6 +168,24 @@ hark__ctx_error(hark_ctx *ctx, int code, const char *format, ...)
 }
 
 hark_err
+hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
+{
+    struct last_error *last = NULL;
+    va_list args;
+
+    if (ctx != NULL && format != NULL && code > 0) {
+        last = last_error_of(ctx);
+    }
+    if (last != NULL) {
+        last->error = (hark_error){.code = code, .text = last->text};
+        va_start(args, format);
+        vsnprintf(last->text, sizeof last->text, format, args);
+        va_end(args);
+    }
+    return (hark_err)code;
+}
+
+hark_err
 hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type *type,
                       const void *value)
 {

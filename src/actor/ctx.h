@@ -88,6 +88,8 @@ void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
 
 // Schedules the owner of a mailbox that a push found idle.
 void hark__schedule(hark_ctx *ctx, struct slot *slot);
+// Takes message, for ctx's own actor, which no limit refuses.
+void hark__send_own(hark_ctx *ctx, struct hark_message *message);
 // Sends a system message. False: no such actor, or no memory.
 bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
 // The same, about somebody.
@@ -157,6 +159,8 @@ void hark__request_drop(hark_ctx *ctx, struct request *request);
 hark_err hark__request_answered(hark_ctx *ctx);
 // The request has its answer: no cancel finds it any more.
 void hark__request_end(hark_ctx *ctx, struct request *request);
+// Its note, if any, is told to ctx's actor.
+void hark__request_tell(hark_ctx *ctx, struct request *request);
 // Nobody waits for its answer.
 bool hark__request_is_dead(hark_ctx *ctx, const struct request *request);
 // For whose sake ctx asks; lowers *timeout_ms to what is left of its time. NULL: nobody's.

@@ -263,6 +263,35 @@ hark_promise_cancelled(hark_ctx *ctx, hark_promise name)
 }
 
 hark_err
+hark_promise_watch_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
+                         const void *value)
+{
+    if (ctx == NULL || type == NULL || value == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_promise_watch: null argument");
+    }
+    struct promise *promise = find_promise(ctx, name);
+    if (promise == NULL) {
+        return hark__ctx_error(ctx, HARK_ESTALE,
+                               "hark_promise_watch: the promise was used, or is not of "
+                               "this actor");
+    }
+    struct hark_message *note = hark__message_new(ctx_pool(ctx), type, value);
+    if (note == NULL) {
+        return hark__ctx_error_value(ctx, "hark_promise_watch", type, value);
+    }
+    note->from = promise->asker; // kind is MESSAGE_TELL, 0
+    struct request *request = promise->request;
+    if (request->note != NULL) {
+        hark__message_free(ctx_pool(ctx), request->note);
+    }
+    request->note = note;
+    if (hark__request_is_dead(ctx, request)) {
+        hark__request_tell(ctx, request);
+    }
+    return HARK_OK;
+}
+
+hark_err
 hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
                   const void *value)
 {

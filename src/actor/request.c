@@ -164,6 +164,9 @@ hark__request_release(struct requests *requests, struct pool *pool,
     if (--request->holders == 0) {
         hark__requests_remove(requests, request);
         hark__list_remove(&request->by_age);
+        if (request->note != NULL) {
+            hark__message_free(pool, request->note);
+        }
         hark__pool_free(pool, request, request->size_class);
     }
 }

@@ -43,6 +43,7 @@ struct request {
     struct list children;      // struct future, by_parent
     struct list by_age;        // missing only
     struct producer *producer; // of a stream that answers it; NULL: none
+    hark_message *note;        // told to the actor on a cancel; NULL: none
     uint32_t holders;
     uint8_t state; // enum request_state
     bool is_listed;

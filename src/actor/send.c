@@ -86,6 +86,15 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
     return HARK_OK;
 }
 
+void
+hark__send_own(hark_ctx *ctx, struct hark_message *message)
+{
+    message->generation = (uint32_t)(ctx->self.actor >> 32);
+    if (hark__mailbox_push(&ctx->slot->box, message)) {
+        hark__schedule(ctx, ctx->slot);
+    }
+}
+
 // ---- chains ----
 
 enum { CHAIN_MOST = 64 }; // messages; the actor may run while the next are read

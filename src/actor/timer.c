@@ -43,6 +43,12 @@ hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
     return (hark_timer){id};
 }
 
+int64_t
+hark_now_ns(hark_ctx *ctx)
+{
+    return ctx != NULL ? hark__env_now(ctx->node->env) : 0;
+}
+
 bool
 hark_timer_cancel(hark_ctx *ctx, hark_timer timer)
 {

@@ -38,6 +38,11 @@ HARK_CHECKED hark_err hark__first_open(struct futures *futures, void *turn,
 struct future *hark__step_open(struct futures *futures, struct pool *pool,
                                struct future *input, const hark_step *step, void *arg);
 
+// holding.c: input and held differ.
+
+struct future *hark__holding_open(struct futures *futures, struct pool *pool,
+                                  struct future *input, struct future *held, bool keep);
+
 // timed.c
 
 struct future *hark__delay_open(struct futures *futures, struct pool *pool,

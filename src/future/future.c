@@ -88,6 +88,7 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->state = FUTURE_OPEN;
     future->kept = false;
     future->looked_at = false;
+    future->held = 0;
     future->size_class = size_class;
 }
 
@@ -230,6 +231,10 @@ hark__future_settle_as(struct futures *futures, struct future *to, struct future
         }
     }
     from->message = NULL;
+    if (from->held != 0 && to->held == 0) {
+        to->held = from->held;
+        from->held = 0;
+    }
     hark__future_settle(futures, to, message, code, stage, ended_ns);
 }
 
@@ -245,6 +250,7 @@ static void
 dispose(struct futures *futures, struct pool *pool, void *turn, struct future *future)
 {
     struct computed *computed = future->computed;
+    uint64_t held_id = future->held;
     struct backing *backing = future->backing;
 
     if (is_unseen(future)) {
@@ -259,6 +265,10 @@ dispose(struct futures *futures, struct pool *pool, void *turn, struct future *f
     }
     if (computed != NULL) {
         hark__computed_close(computed, futures, pool, turn);
+    }
+    struct future *held = held_id != 0 ? hark__future_find(futures, held_id) : NULL;
+    if (held != NULL) {
+        hark__future_close(futures, pool, turn, held);
     }
 }
 

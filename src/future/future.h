@@ -83,6 +83,7 @@ struct future {
     struct computed *computed;    // who makes it from others; NULL: nobody
     struct backing *backing;      // NULL: none
     uint64_t blame;               // DONE, failed: whose error it is; 0: its own
+    uint64_t held;                // DONE: what its reply holds (holding.c); 0: nothing
     hark_ref target;              // whom it asks; for errors
     const hark_type *asked;       // with what
     const char *site;             // from where
@@ -193,6 +194,12 @@ void hark__future_watch(struct futures *futures, struct future *future,
 // The same without counting as somebody who looks.
 void hark__future_adopt(struct futures *futures, struct future *future,
                         struct waiter *guardian);
+// Its reply is in the hands of somebody, who sees to what it holds.
+static inline void
+hark__future_got(struct future *future)
+{
+    future->held = 0;
+}
 
 // The time from which a timeout of that length counts when it begins now.
 static inline int64_t

@@ -74,6 +74,9 @@ run_on_reply(struct step *step, void *turn, struct future *source)
         fail_type(step, turn, source, expected);
         return;
     }
+    if (!step->what->only_looks) {
+        hark__future_got(source);
+    }
     hark__outcome_begin(&outcome, &step->computed, &step->computed.inputs[FOLLOWED]);
     step->what->on_reply(turn, source->message + 1, step->arg);
     if (hark__outcome_end(&outcome, turn)) {
