@@ -690,6 +690,9 @@ a_semaphore_that_ends_says_so(void **state)
     // Its end may not have been heard of yet.
     hark_err err = hark_release(f->me, &held);
     assert_true(err == HARK_OK || err == HARK_ESTOPPED);
+    while (hark_is_alive(f->w->there, there)) {
+        sched_yield(); // it tells who waits before it has ended
+    }
     end_badly(f, hark_acquire(f->me, s, 1), HARK_ENOACTOR, "");
 }
 
