@@ -485,9 +485,9 @@ wait_for(hark_ctx *ctx, hark_stream name, const hark_type *type)
     }
     serve(ctx, next, future);
     hark_future waits = hark__own_name(ctx, next);
-    if (hark_await_value(ctx, waits, type) == NULL) {
-        // Its error is ours; an item of another type is told of later.
-    }
+    // Its error is ours; an item of another type is told of by who takes it.
+    const void *seen = hark_await_value(ctx, waits, type);
+    (void)seen;
     next = hark__ctx_future(ctx, waits);
     if (next == NULL) {
         return NULL;
