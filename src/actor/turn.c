@@ -10,6 +10,7 @@
 #include "actor/names.h"
 #include "actor/request.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -412,6 +413,7 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
     uint8_t flags = last->flags;
 
+    assert(waits != NULL || !(flags & MESSAGE_ASIDE));
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
     if (flags & MESSAGE_ASIDE) {
