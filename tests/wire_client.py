@@ -3,9 +3,10 @@
 
     tests/wire_client.py tcp://127.0.0.1:7000/greeter greet name:str=Ann
     tests/wire_client.py ENDPOINT/ACTOR MESSAGE [FIELD:KIND=VALUE]...
+    tests/wire_client.py --stream ENDPOINT/ACTOR MESSAGE [FIELD:KIND=VALUE]...
 
 KIND is bool, i8 to i64, u8 to u64, f32, f64, str, bytes or ref (32 hex digits), or
-list.KIND with values between commas. Prints the reply. Needs python3-zmq and -msgpack.
+list.KIND with values between commas. Prints the reply, or each item. Needs python3-zmq and -msgpack.
 """
 
 import json
@@ -17,7 +18,9 @@ import msgpack
 import zmq
 
 HELLO, WELCOME, GOODBYE, BATCH, HEARTBEAT = range(1, 6)               # frames
-ASK, REPLY, FAILURE, LOOKUP, FOUND = range(2, 7)                      # envelopes
+ASK, REPLY, FAILURE, LOOKUP, FOUND, CANCEL = range(2, 8)              # envelopes
+ITEM, CREDIT = 10, 11
+EEND = 22
 TYPES = 100                                                           # another entry
 VERSION, GUEST, REF = 1, 1, 1
 SILENCE_MS, FRAME_BYTES = 3000, 64 * 1024 * 1024
@@ -113,45 +116,83 @@ class Link:
             raise Failure(values[0][3], 1, f"the node said goodbye: {values[0][4]}")
         return values
 
-    def request(self, kind, target, type_number, payload, *before):
-        """Sends a request and gives the envelope that answers it."""
-        self.number, self.seq = self.number + 1, self.seq + 1
-        deadline = time.monotonic() + self.timeout_s
-        self.send([BATCH, self.seq, self.seq_in], *before,
-                  [kind, target, None, self.number, int(self.timeout_s * 1000), 0, 0, 0,
-                   type_number, payload])
-        answer = None
-        while answer is None:
+    def entries(self, deadline):
+        """The entries of the next batch."""
+        head, entries = [HEARTBEAT, 0], []
+        while head[0] != BATCH or head[1] <= self.seq_in:   # or one seen before
             head, *entries = self.receive(deadline)
-            if head[0] != BATCH or head[1] <= self.seq_in:
-                continue                                # a heartbeat, or seen before
-            if head[1] != self.seq_in + 1:
-                raise Failure(13, 1, "frames are missing")
-            self.seq_in = head[1]
-            for entry in entries:
+        if head[1] != self.seq_in + 1:
+            raise Failure(13, 1, "frames are missing")
+        self.seq_in = head[1]
+        return entries
+
+    def say(self, *entries):
+        self.seq += 1
+        self.send([BATCH, self.seq, self.seq_in], *entries)
+
+    def request(self, kind, target, type_number, payload, *before, credits=0):
+        """Sends a request and gives the envelopes that answer it, up to its end."""
+        self.number += 1
+        number, time_s = self.number, self.timeout_s
+        remaining = int(time_s * 1000) if credits == 0 else 0xffffffff
+        self.say(*before, [kind, target, None, number, remaining, 0, credits, 0,
+                           type_number, payload])
+        deadline = time.monotonic() + time_s
+        while True:
+            for entry in self.entries(deadline):
                 if entry[0] == TYPES:
                     self.their_types += entry[2]
-                elif entry[0] in (REPLY, FAILURE, FOUND) and entry[3] == self.number:
-                    answer = entry
-        if answer[0] == FAILURE:
-            raise Failure(*answer[9][:3])
-        return answer
+                elif entry[0] == FAILURE and entry[3] == number:
+                    raise Failure(*entry[9][:3])
+                elif entry[0] in (REPLY, FOUND, ITEM) and entry[3] == number:
+                    yield entry
+                    deadline = time.monotonic() + time_s
+                    if entry[0] != ITEM:
+                        return
 
     def lookup(self, name):
         """The actor of that name; its target word is what an ask needs."""
-        ref = self.request(LOOKUP, 0, None, [name])[9][0].data
+        ref = next(self.request(LOOKUP, 0, None, [name]))[9][0].data
         return int.from_bytes(ref[8:], "big")
 
-    def ask(self, actor, type_, *values):
-        """Gives the reply's type, its fields' names, and their values."""
+    def declare(self, type_):
+        """What must be said before the type is used: each side on its own, in order."""
         before = []
         for each in type_.parts():
-            if each.name not in self.types:             # in order; each side on its own
+            if each.name not in self.types:
                 before.append([TYPES, len(self.types), [each.declaration()]])
                 self.types[each.name] = len(self.types)
-        answer = self.request(ASK, actor, self.types[type_.name], list(values), *before)
+        return before
+
+    def read(self, answer):
+        """The answer's type, its fields' names, and their values."""
         name, _, fields = self.their_types[answer[8]][:3]
         return name, [field[0] for field in fields], answer[9]
+
+    def ask(self, actor, type_, *values):
+        before = self.declare(type_)
+        return self.read(next(self.request(ASK, actor, self.types[type_.name],
+                                           list(values), *before)))
+
+    def stream(self, actor, type_, *values, window=16):
+        """Gives each item; who breaks off should close this generator."""
+        before = self.declare(type_)
+        answers = self.request(ASK, actor, self.types[type_.name], list(values), *before,
+                               credits=window)
+        number, taken = self.number + 1, 0
+        try:
+            for answer in answers:
+                yield self.read(answer)
+                taken += 1
+                if answer[0] == ITEM and taken * 2 >= window:
+                    self.say([CREDIT, actor, None, number, 0, 0, taken, 0, None, None])
+                    taken = 0
+        except Failure as failure:
+            if failure.code != EEND:
+                raise
+        except GeneratorExit:
+            self.say([CANCEL, actor, None, number, 0, 0, 0, 0, None, None])
+            raise
 
 
 def parse(text):
@@ -180,6 +221,8 @@ def show(value):
 
 
 def main(args):
+    streams = args[:1] == ["--stream"]
+    args = args[streams:]
     try:
         endpoint, _, actor = args[0].rpartition("/")
         fields = [parse(arg) for arg in args[2:]]
@@ -188,12 +231,12 @@ def main(args):
         sys.exit(__doc__)
     try:
         link = Link(endpoint)
-        name, names, values = link.ask(link.lookup(actor), type_, *(v for _, v in fields))
+        call = link.stream if streams else lambda *a: [link.ask(*a)]
+        for name, names, got in call(link.lookup(actor), type_, *(v for _, v in fields)):
+            print(f"{name}{{{', '.join(f'{n}: {show(v)}' for n, v in zip(names, got))}}}")
         link.close()
     except Failure as failure:
         sys.exit(f"wire_client.py: {failure}")
-    shown = ", ".join(f"{n}: {show(v)}" for n, v in zip(names, values))
-    print(f"{name}{{{shown}}}")
 
 
 if __name__ == "__main__":

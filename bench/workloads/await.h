@@ -7,7 +7,14 @@
 #include "bench.h"
 #include "idle.h"
 
-enum { READY_AWAITS = 2000000, SUSPENDED = 100000 };
+enum {
+    READY_AWAITS = 2000000,
+    SUSPENDED = 100000,
+    LINKS = 1000, // of a chain
+    JOINED = 1000,
+    ROUNDS_OF_EACH = 500,
+    CANCELS = 200000,
+};
 
 // Has a sitter wait for that many answers, one after the other.
 HARK_MESSAGE(sit, (i64, asks))
@@ -18,6 +25,13 @@ HARK_MESSAGE(pass)
 HARK_MESSAGE(open_door)
 // Has it wait at a door.
 HARK_MESSAGE(wait_at, (ref, door))
+
+// Has it make a chain of LINKS steps and wait for its end, that many times.
+HARK_MESSAGE(link_up, (i64, times))
+// Has it ask JOINED times at once and wait for all, that many times.
+HARK_MESSAGE(join_up, (i64, times))
+// Has it ask at a door and cancel that, that many times.
+HARK_MESSAGE(call_off, (ref, door), (i64, times))
 
 typedef struct {
     hark_ref server;
@@ -59,7 +73,56 @@ HARK_ON(sitter, wait_at) {
     hark_tell(ctx, self->owner, done, .value = 1);
 }
 
-HARK_ACTOR(sitter, sit, look, wait_at)
+HARK_MAP(one_more, total)
+{
+    hark_result(ctx, total, .value = msg->value + 1);
+}
+
+HARK_ON(sitter, link_up) {
+    int64_t sum = 0;
+
+    for (int64_t i = 0; i < msg->times; i++) {
+        hark_future first = hark_future_of(ctx, total, .value = 0);
+        hark_future last = first;
+
+        for (int j = 0; j < LINKS; j++) {
+            last = hark_map(ctx, last, one_more, NULL);
+        }
+        const total *t = hark_await(ctx, last, total);
+        sum += t != NULL ? t->value : 0;
+        hark_future_drop(ctx, last);
+    }
+    hark_tell(ctx, self->owner, done, .value = sum);
+}
+
+HARK_ON(sitter, join_up) {
+    int64_t count = 0;
+
+    for (int64_t i = 0; i < msg->times; i++) {
+        hark_future asked[JOINED];
+
+        for (int j = 0; j < JOINED; j++) {
+            asked[j] = hark_ask(ctx, self->server, add, .value = j);
+        }
+        hark_future all = hark_all(ctx, asked, JOINED);
+        const hark_all_done *d = hark_await(ctx, all, hark_all_done);
+        count += d != NULL ? d->count : 0;
+        hark_future_drop(ctx, all);
+    }
+    hark_tell(ctx, self->owner, done, .value = count);
+}
+
+HARK_ON(sitter, call_off) {
+    for (int64_t i = 0; i < msg->times; i++) {
+        hark_future_drop(ctx, hark_ask(ctx, msg->door, add, .value = i));
+    }
+    // The door has looked at all of them when it answers this.
+    hark_future last = hark_ask(ctx, msg->door, add, .value = 1);
+    const total *t = hark_await(ctx, last, total);
+    hark_tell(ctx, self->owner, done, .value = t != NULL ? t->value : 0);
+}
+
+HARK_ACTOR(sitter, sit, look, wait_at, link_up, join_up, call_off)
 
 typedef struct {
     hark_promise *waiting;
@@ -141,6 +204,22 @@ run_await(struct bench *bench)
     run_burst(bench, continues, ASKS, 1);
     then_ns = (measure_now() - began) * 1e9 / ASKS;
     figure_add(bench->figures, "ready", time_ready(bench, waits), "ns");
+    began = measure_now();
+    hark_tell(me, waits, link_up, .times = ROUNDS_OF_EACH);
+    expect_count("links", await_done(bench, 1), (int64_t)ROUNDS_OF_EACH * LINKS);
+    figure_add(bench->figures, "chain",
+               (measure_now() - began) * 1e9 / ((double)ROUNDS_OF_EACH * LINKS),
+               "ns/link");
+    began = measure_now();
+    hark_tell(me, waits, join_up, .times = ROUNDS_OF_EACH);
+    expect_count("joined", await_done(bench, 1), (int64_t)ROUNDS_OF_EACH * JOINED);
+    figure_add(bench->figures, "all_1000",
+               (measure_now() - began) * 1e9 / ((double)ROUNDS_OF_EACH * JOINED), "ns");
+    began = measure_now();
+    hark_tell(me, waits, call_off, .door = to, .times = CANCELS);
+    expect_count("answer", await_done(bench, 1), 2);
+    figure_add(bench->figures, "ask+cancel", (measure_now() - began) * 1e9 / CANCELS,
+               "ns");
     figure_add(bench->figures, "ask_await", await_ns, "ns");
     figure_add(bench->figures, "ask_then", then_ns, "ns");
     figure_add(bench->figures, "await/then", await_ns / then_ns, "x");

@@ -59,6 +59,9 @@ typedef enum hark_err {
     HARK_ENOTSUP = 18,    // not possible here
     HARK_EDECODE = 19,    // bytes that are not the message they claim to be
     HARK_ETOOBIG = 20,    // larger than the limit for one message
+    HARK_EDEADLK = 21,    // handlers would wait for each other in a circle
+    HARK_EEND = 22,       // the stream has no more items
+    HARK_EAGAIN = 23,     // not now: there is no room yet
     HARK_EUSER = 1000,    // the first code free for an application's own refusals
 } hark_err;
 

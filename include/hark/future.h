@@ -40,6 +40,7 @@ typedef struct hark_error {
     const char *type;    // the message's type; NULL if none
     const char *site;    // "file:line" of the ask; NULL if unknown
     uint32_t elapsed_ms; // from the ask to the failure
+    uint32_t trace;      // for hark_error_trace; 0: not known
 } hark_error;
 
 // Writes one line such as
@@ -48,6 +49,28 @@ typedef struct hark_error {
 // and a NUL; returns the whole length.
 HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *out,
                                  size_t size);
+
+// As hark_error_print, and a line for each call that led to the ask, the last one first:
+//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4> at
+//   bank.c:61, stage: queued
+//     asked by teller in transfer at bank.c:61
+//     asked by a thread at bank.c:102
+// Calls of other nodes are not known here. ctx must be of the node of the error's ask.
+HARK_API size_t hark_error_trace(hark_ctx *ctx, const hark_error *error, char *out,
+                                 size_t size);
+
+// Lines of an actor, for hark_dump.
+HARK_MESSAGE(hark_dumped, (str, text))
+
+// Writes every handler of this node that waits now: who, since when, for what, asked where,
+// and the calls that led to it, as hark_backtrace does; and a NUL. Asks those actors, so
+// it takes up to a second if one of them has a handler that runs and does not return. Only
+// in an attached thread: HARK_ENOTSUP. Returns the whole length, as snprintf does.
+HARK_API size_t hark_dump(hark_ctx *ctx, char *out, size_t size);
+
+// Writes who runs here and in what, and the calls that led to it, as hark_error_trace
+// does: the asynchronous call stack. Returns the whole length.
+HARK_API size_t hark_backtrace(hark_ctx *ctx, char *out, size_t size);
 
 // The error of the last call on ctx that failed and whose docstring points here. Never
 // NULL; code 0 if none failed. Borrowed until the next such call.
@@ -221,7 +244,10 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 // actor's other messages and continuations wait until then, unless its behavior or
 // hark_wait_mode says otherwise; a stop ends the wait. The handler may go on in another
 // thread: what belongs to a thread (errno, thread-locals, locks that are held) does not
-// survive an await. Also HARK_ELIMIT (hark_options.waiting_limit), HARK_ENOMEM.
+// survive an await. Also HARK_ELIMIT (hark_options.waiting_limit), HARK_ENOMEM,
+// HARK_ECANCELLED (nobody waits for this handler's own answer any more, hark/cancel.h),
+// HARK_EDEADLK (whom it waits for waits for it, on this node; the error names them),
+// HARK_ENOTSUP (in a callback of hark/async.h).
 HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
                                           const hark_type *type);
 // hark_await(ctx, future, message): the same, typed.

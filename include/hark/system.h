@@ -54,6 +54,13 @@ typedef struct hark_options {
     size_t type_count;
     hark_unseen_failure *on_unseen_failure; // NULL: they are only counted
     void *on_unseen_failure_arg;            // for it; must outlive the system
+
+    // For blocking work that names no executor, and what executors default to
+    // (hark/blocking.h).
+    uint32_t blocking_limit;       // threads at once; 0: 64
+    uint32_t blocking_queue_limit; // work that waits for one; HARK_NO_QUEUE: none;
+                                   // 0: 65,536
+    uint32_t blocking_idle_ms;     // after which a thread without work ends; 0: 5 s
 } hark_options;
 
 // As hark_start, with the program's types given as a range.
@@ -79,9 +86,10 @@ hark_start(const hark_options *options)
 // threads and frees all memory. Detaches the calling thread first, as often as it is
 // attached: its ctx and what that gave are gone, whatever is returned. Other attached
 // threads find their waits ended with HARK_ESTOPPED and must detach themselves. Must not
-// be called in an actor. HARK_ETIMEOUT: a handler did not return, or a thread did not
-// detach, within timeout_ms (HARK_FOREVER: no limit); then the system is left stopping
-// and may be stopped again. HARK_ENOMEM likewise. NULL is allowed.
+// be called in an actor, nor in blocking work. HARK_ETIMEOUT: a handler or blocking work
+// did not return, or a thread did not detach, within timeout_ms (HARK_FOREVER: no limit);
+// then the system is left stopping and may be stopped again. HARK_ENOMEM likewise. NULL
+// is allowed.
 HARK_API hark_err hark_stop(hark_system *system, uint32_t timeout_ms);
 
 // Gives a ctx for the calling thread, which may have several, of one system or of many.
@@ -124,7 +132,7 @@ HARK_CHECKED hark_err hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscr
 
 // Counts since the start. Each is exact once the system is quiet.
 typedef struct hark_stats {
-    uint64_t actors;          // alive now, attached threads included
+    uint64_t actors;          // alive now; attached threads and blocking work too
     uint64_t spawned;         // ever
     uint64_t dead_letters;    // messages that nobody got
     uint64_t failures_unseen; // futures that failed with nobody looking
@@ -134,6 +142,11 @@ typedef struct hark_stats {
     uint64_t parks;           // times that a worker went to sleep
     uint64_t cancelled;       // asks not run, since nobody waited for them any more
     uint64_t expired;         // asks not run, since their time ran out before
+
+    // Of all executors (hark/blocking.h).
+    uint64_t blocking_threads; // alive now
+    uint64_t blocking_started; // threads ever started
+    uint64_t blocking_waiting; // pieces of work that wait for a thread now
 } hark_stats;
 
 // Fills *out_stats; all zero for no system. Borrows; any thread.

@@ -91,6 +91,9 @@ void hark__node_lost(hark_ctx *ctx, uint64_t node);
 // A cancel came from another node: of what asker asked `to`, by this correlation.
 void hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
                        uint64_t correlation);
+// As above: it takes more items of the stream that answers it.
+void hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation,
+                       uint16_t credits);
 
 // Opens a future of ctx's owner for a request that the room above makes itself. site is
 // static or NULL. Its id is the correlation. {0}: no memory, or the limit; the error of

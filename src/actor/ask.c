@@ -1,10 +1,13 @@
 #include "actor/await.h"
 #include "actor/ctx.h"
+#include "actor/deadlock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "actor/request.h"
+#include "actor/stream.h"
+
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
 // ---- opening ----
@@ -100,6 +103,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->target = to;
     future->asked = asked;
     future->site = site;
+    future->trace = hark__trace_of(ctx, site);
     hark__future_count_from(future,
                             hark__futures_now(ctx->node->env, future->timeout_ms));
     if (parent != NULL) {
@@ -139,7 +143,26 @@ is_in_vain(hark_ctx *ctx, struct future *future)
     return err != HARK_OK;
 }
 
-// Opens a future and sends what, of which only type and value are set.
+// Sends what, of which only type, value, credits and call are set.
+static inline void
+ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what, struct future *future)
+{
+    if (what->type == NULL || what->value == NULL) {
+        fail_at_once(ctx, future, HARK_EINVAL);
+        return;
+    }
+    if (is_in_vain(ctx, future)) {
+        return;
+    }
+    what->kind = MESSAGE_ASK;
+    what->from = ctx->self;
+    what->correlation = future->id;
+    what->future = future;
+    // An error comes back as a failure, like any other.
+    (void)hark__send_value(ctx, to, what);
+}
+
+// Opens a future and sends what, as above.
 static hark_future
 ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
     const char *site)
@@ -150,28 +173,28 @@ ask(hark_ctx *ctx, hark_ref to, struct outgoing *what, uint32_t timeout_ms,
         return (hark_future){0, 0};
     }
     hark_future name = name_of(ctx, future);
-    if (what->type == NULL || what->value == NULL) {
-        fail_at_once(ctx, future, HARK_EINVAL);
-        return name;
-    }
-    if (is_in_vain(ctx, future)) {
-        return name;
-    }
-    what->kind = MESSAGE_ASK;
-    what->from = ctx->self;
-    what->correlation = future->id;
-    what->future = future;
-    what->call = "hark_ask";
-    // An error comes back as a failure, like any other.
-    (void)hark__send_value(ctx, to, what);
+    ask_for(ctx, to, what, future);
     return name;
+}
+
+struct future *
+hark__ask_future(hark_ctx *ctx, hark_ref to, const hark_type *asked,
+                 uint32_t timeout_ms, const char *site)
+{
+    return open_future(ctx, to, asked, timeout_ms, site);
+}
+
+void
+hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what, struct future *future)
+{
+    ask_for(ctx, to, what, future);
 }
 
 hark_future
 hark_ask_at(hark_ctx *ctx, const char *site, uint32_t timeout_ms, hark_ref to,
             const hark_type *type, const void *value)
 {
-    struct outgoing what = {.type = type, .value = value};
+    struct outgoing what = {.type = type, .value = value, .call = "hark_ask"};
 
     return ctx != NULL ? ask(ctx, to, &what, timeout_ms, site) : (hark_future){0, 0};
 }
@@ -200,6 +223,7 @@ request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeo
     message->from = ctx->self;
     message->correlation = future->id;
     message->deadline_ns = future->expires_ns;
+    message->trace = future->trace;
     if (is_in_vain(ctx, future)) {
         hark__message_free(ctx_pool(ctx), message);
     } else if (hark__is_here(ctx, to)) {
@@ -236,7 +260,15 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     struct futures *futures = ctx_futures(ctx);
     struct future *future = hark__future_find(futures, message->correlation);
 
+    if (message->kind == MESSAGE_ITEM) {
+        hark__item_came(ctx, message);
+        return;
+    }
     if (future == NULL || future->state == FUTURE_DONE) {
+        if (message->kind == MESSAGE_SYSTEM) {
+            hark__deadlock_probe(ctx, message);
+            return;
+        }
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTALE,
                              HARK_STAGE_REPLY_LOST,
                              "nobody waits for this reply any more");
@@ -250,6 +282,18 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
                           now_ns);
 }
 
+hark_stage
+hark__ask_give_up(const hark_ctx *ctx, const struct future *future)
+{
+    struct backing *backing = future->backing;
+
+    if (backing != NULL) {
+        return backing->cancel(backing);
+    }
+    // On this node it is in the mailbox at least; of others we know nothing.
+    return hark__is_here(ctx, future->target) ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
+}
+
 void
 hark__futures_expire(hark_ctx *ctx)
 {
@@ -261,10 +305,8 @@ hark__futures_expire(hark_ctx *ctx)
     }
     int64_t now_ns = hark__env_now(ctx->node->env);
     while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
-        // On this node it is in the mailbox at least; of others we know nothing.
-        hark_stage stage =
-            future->target.node == ctx->node->id ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
-        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT, stage, now_ns);
+        hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT,
+                              hark__ask_give_up(ctx, future), now_ns);
     }
 }
 
@@ -449,6 +491,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     hark_ctx *ctx = turn;
     struct continuation continuation = continuation_of(future);
     struct request *parent = future->parent;
+    uint16_t outer = ctx->trace;
     uint64_t id = future->id;
 
     if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
@@ -458,6 +501,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
         hark__request_hold(parent);
         ctx->request = parent;
     }
+    ctx->trace = future->trace; // what it asks, it asks because of that
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {
@@ -469,6 +513,7 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     if (ctx->request != NULL) {
         put_back(ctx, parent);
     }
+    ctx->trace = outer;
     drop_arg(continuation.what, continuation.arg);
     future = hark__future_find(ctx_futures(ctx), id);
     if (future != NULL) { // the continuation may have dropped it

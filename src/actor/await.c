@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "actor/deadlock.h"
+
 // ---- records ----
 
 static struct waits *
@@ -174,8 +176,8 @@ leave(struct waits *waits, struct await *await)
 }
 
 // Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is no
-// other stack.
-static hark_err
+// other stack. In its caller's frame; see hark__stack_suspend.
+static inline __attribute__((always_inline)) hark_err
 suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 {
     hold_message(await, ctx->message);
@@ -184,6 +186,9 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
     }
     hark__ctx_flush(ctx);
     ctx->slot->heed |= SLOT_WAITS;
+    // relaxed: see hark_dump.
+    atomic_store_explicit(&ctx->slot->waits, true, memory_order_relaxed);
+    await->since_ns = hark__worker_now(ctx->worker);
     struct worker *worker =
         hark__sched_suspend(ctx->worker, &ctx->slot->task, rest, &await->stack);
     if (worker == NULL) {
@@ -200,6 +205,7 @@ _Noreturn void
 hark__await_go_on(hark_ctx *ctx, struct await *await)
 {
     leave(ctx_waits(ctx), await);
+    hark__deadlock_forget(ctx);
     hark__sched_resume(ctx->worker, await->stack);
 }
 
@@ -207,6 +213,15 @@ bool
 hark__must_stop(const hark_ctx *ctx)
 {
     return (ctx->slot->heed & SLOT_TOLD) && !(ctx->slot->heed & SLOT_STOPPING);
+}
+
+// For whose sake the handler waits, so that a cancel finds it; without memory for that it
+// does not. NULL: nobody's.
+static const struct request *
+make_known(hark_ctx *ctx)
+{
+    return ctx->request == NULL && ctx->owes_answer ? hark__request_of(ctx)
+                                                    : ctx->request;
 }
 
 // Waits for an open future. False: the wait failed, and hark_error_of says why.
@@ -224,11 +239,7 @@ wait_for(hark_ctx *ctx, struct future *future)
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_await: no memory");
         return false;
     }
-    // So that a cancel finds it; without memory for that it does not.
-    struct request *request = ctx->request;
-    if (request == NULL && ctx->owes_answer) {
-        request = hark__request_of(ctx);
-    }
+    const struct request *request = make_known(ctx);
     if (request != NULL && request->state == REQUEST_CANCELLED) {
         hark__ctx_error(ctx, HARK_ECANCELLED, "hark_await: %s", why_cancelled(request));
         return false;
@@ -238,8 +249,12 @@ wait_for(hark_ctx *ctx, struct future *future)
     await->waiter = (struct waiter){await_complete, await_drop};
     hark__future_watch(ctx_futures(ctx), future, &await->waiter);
     enter(waits, await);
+    if (await->mode == HARK_WAIT_EXCLUSIVE) {
+        hark__deadlock_look(ctx, future);
+    }
     if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
         future->waiter = NULL;
+        hark__deadlock_forget(ctx);
         hark__ctx_error(ctx, HARK_ELIMIT,
                         "hark_await: no stack for another handler that waits");
         return false;
@@ -273,9 +288,7 @@ hark__await_yield(hark_ctx *ctx)
     if (waits == NULL || await == NULL) {
         return false;
     }
-    if (ctx->owes_answer) {
-        (void)hark__request_of(ctx); // so that a cancel finds it meanwhile
-    }
+    (void)make_known(ctx);
     enter(waits, await);
     make_due(waits, await);
     return suspend(ctx, waits, await, rest_yielding) == HARK_OK;

@@ -31,6 +31,7 @@ struct await {
     struct list made;             // futures that it has made before it waited
     struct hark_message *message; // held for it beyond the mailbox's chain; NULL: none
     uint64_t future;              // that it waits for
+    int64_t since_ns;             // it waits, by the worker's last look at the clock
     uint8_t mode;                 // enum hark_wait
     bool waits;                   // now
     hark_err err;                 // why the wait ended without the future; HARK_OK

@@ -5,11 +5,13 @@
 // was sent before it, so here it is in hand, or a request (request.h: deferred, or with
 // children), or answered, or still in the mailbox.
 
+#include "hark/blocking.h"
 #include "hark/cancel.h"
 
 #include "actor/await.h"
 #include "actor/ctx.h"
 #include "actor/request.h"
+#include "actor/stream.h"
 
 #define NS_PER_MS INT64_C(1000000)
 #define YIELD_NS INT64_C(50000)
@@ -290,16 +292,10 @@ const struct futures_hooks hark__ask_hooks = {unwanted, leave};
 
 // ---- cancels that come ----
 
-static hark_stage
-stage_of(const hark_ctx *ctx, const struct future *future)
-{
-    return hark__is_here(ctx, future->target) ? HARK_STAGE_QUEUED : HARK_STAGE_SENT;
-}
-
 void
 hark__cancel_future(hark_ctx *ctx, struct future *future)
 {
-    hark__future_cancel(ctx_futures(ctx), ctx, future, stage_of(ctx, future),
+    hark__future_cancel(ctx_futures(ctx), ctx, future, hark__ask_give_up(ctx, future),
                         hark__env_now(ctx->node->env));
 }
 
@@ -380,27 +376,67 @@ hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
     }
 }
 
+// What another node says about its asks waits here, until the actor looks; no more than
+// so much of it.
+static bool
+is_let_in(struct node *node)
+{
+    // relaxed, both: a count.
+    if (atomic_fetch_add_explicit(&node->foreign_news, 1, memory_order_relaxed)
+        < node->limits.futures) {
+        return true;
+    }
+    atomic_fetch_sub_explicit(&node->foreign_news, 1, memory_order_relaxed);
+    return false;
+}
+
+static void
+let_out(struct node *node)
+{
+    // relaxed: a count.
+    atomic_fetch_sub_explicit(&node->foreign_news, 1, memory_order_relaxed);
+}
+
 void
 hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation)
 {
-    struct node *node = ctx->node;
+    // What is over the bound is left to the deadline.
+    if (is_let_in(ctx->node)
+        && !hark__send_system_about(ctx, to, SYSTEM_CANCEL, asker, correlation)) {
+        let_out(ctx->node);
+    }
+}
 
-    // relaxed, all: a count. What is over the bound is left to the deadline.
-    if (atomic_fetch_add_explicit(&node->foreign_cancels, 1, memory_order_relaxed)
-            >= node->limits.futures
-        || !hark__send_system_about(ctx, to, SYSTEM_CANCEL, asker, correlation)) {
-        atomic_fetch_sub_explicit(&node->foreign_cancels, 1, memory_order_relaxed);
+void
+hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation,
+                  uint16_t credits)
+{
+    // Over the bound the stream stands still, and its consumer's clock ends it.
+    if (is_let_in(ctx->node)
+        && !hark__send_credits(ctx, to, asker, correlation, credits)) {
+        let_out(ctx->node);
     }
 }
 
 void
 hark__system_free(hark_ctx *ctx, struct hark_message *message)
 {
-    if (message->code == SYSTEM_CANCEL && message->from.node != ctx->node->id) {
-        // relaxed: a count; see hark__cancel_from.
-        atomic_fetch_sub_explicit(&ctx->node->foreign_cancels, 1, memory_order_relaxed);
+    if ((message->code == SYSTEM_CANCEL || message->code == SYSTEM_CREDIT)
+        && message->from.node != ctx->node->id) {
+        let_out(ctx->node);
     }
     hark__message_free(ctx_pool(ctx), message);
+}
+
+void
+hark__credit_came(hark_ctx *ctx, const struct hark_message *message)
+{
+    struct request *request = hark__requests_find(
+        requests_of(ctx), (struct request_name){message->from, message->correlation});
+
+    if (request != NULL && request->producer != NULL) {
+        hark__producer_credit(ctx, request, message->more);
+    }
 }
 
 void
@@ -534,6 +570,9 @@ look(hark_ctx *ctx)
     if (ctx->is_thread && !is_shielded
         && atomic_load_explicit(&ctx->node->stopping, memory_order_relaxed)) {
         return HARK_ESTOPPED;
+    }
+    if (!is_shielded && hark_blocking_cancelled(ctx)) {
+        return HARK_ECANCELLED;
     }
     return look_at_request(ctx);
 }

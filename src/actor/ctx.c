@@ -268,15 +268,14 @@ hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
     } else {
         append(out, size, &used, "%s: %s", hark_err_name(error->code), error->text);
     }
-    if (error->type == NULL) {
-        if (error->site != NULL) {
-            append(out, size, &used, " at %s", error->site);
-        }
+    if (error->type == NULL && error->site == NULL) {
         return used;
     }
-    hark_ref_print(ctx, error->target, target, sizeof target);
-    append(out, size, &used, " after %" PRIu32 " ms: ask %s to %s", error->elapsed_ms,
-           error->type, target);
+    append(out, size, &used, " after %" PRIu32 " ms:", error->elapsed_ms);
+    if (error->type != NULL) {
+        hark_ref_print(ctx, error->target, target, sizeof target);
+        append(out, size, &used, " ask %s to %s", error->type, target);
+    }
     if (error->site != NULL) {
         append(out, size, &used, " at %s", error->site);
     }

@@ -10,6 +10,8 @@
 #include "actor/actor.h"
 #include "future/future.h"
 
+struct job;
+
 enum { CTX_TARGETS = 4, ERROR_TEXT = 512 };
 
 // What hark_error_of gives, with room for its text.
@@ -34,6 +36,7 @@ struct hark_ctx {
     struct hark_message *message; // in hand; NULL: none
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
+    uint16_t trace;               // with nothing in hand: what it is about; 0: nothing
     uint32_t sent;                // messages to actors here, in this turn
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
@@ -43,6 +46,7 @@ struct hark_ctx {
     struct request
         *request; // in hand, its shields and scopes first; NULL: not needed yet
     struct scopes *scopes; // what the handler has opened (scope.c); NULL: nothing
+    struct opened *opened; // streams, in scratch; see stream.h
 };
 
 // What few actors have: made when first needed, gone with the actor.
@@ -62,7 +66,9 @@ enum system_code {
     SYSTEM_STOP = 1,     // end
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
     SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
+    SYSTEM_DUMP = 5,     // answer `from` with the handlers that wait
     SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
+    SYSTEM_CREDIT = 6,   // `from` takes more items for its `correlation`
 };
 
 // ctx.c
@@ -87,6 +93,9 @@ bool hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code);
 // The same, about somebody.
 bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
                              hark_ref from, uint64_t correlation);
+// SYSTEM_CREDIT, to an actor here.
+bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
+                        uint16_t credits);
 // Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
 // wire it is named number (0: it never got there).
 void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
@@ -95,12 +104,22 @@ void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
 // has ended, ctx's future `ended` (0: none) fails with HARK_ESTOPPED.
 void hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
                      uint64_t ended);
+// Tells `to` that ctx's owner takes more items for the ask `correlation`, as above. False:
+// it is not sent.
+bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
+                       uint16_t credits);
 // The target for a node. NULL: never heard of it.
 struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
 // ask.c
 
-// A REPLY or FAILURE came, and is in hand.
+// Opens a future for an ask. NULL: the error of ctx is set.
+struct future *hark__ask_future(hark_ctx *ctx, hark_ref to, const hark_type *asked,
+                                uint32_t timeout_ms, const char *site);
+// Asks for it. Of what, type, value, credits and call are set. An error fails the future.
+void hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what,
+                   struct future *future);
+// A REPLY, FAILURE or ITEM came, and is in hand.
 void hark__complete(hark_ctx *ctx, struct hark_message *message);
 // The end of an actor's turn that has opened futures: continues those that are done,
 // starts clocks, sees to the timer.
@@ -110,6 +129,9 @@ void hark__futures_end_turn(hark_ctx *ctx);
 void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
 // NULL: it is not one of ctx's.
 struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
+// An open future is about to fail: its time is over, or it is cancelled. Tells what stands
+// behind it, and returns how far it has got.
+hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
 // The table of ctx's owner; NULL: no memory, or nobody's.
@@ -154,6 +176,8 @@ void hark__cancel_future(hark_ctx *ctx, struct future *future);
 // SYSTEM_CANCEL and SYSTEM_LOST.
 void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
+// SYSTEM_CREDIT.
+void hark__credit_came(hark_ctx *ctx, const struct hark_message *message);
 // Takes a system message that has been looked at.
 void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
@@ -161,6 +185,11 @@ void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
+
+// dump.c
+
+// SYSTEM_DUMP.
+void hark__dump_came(hark_ctx *ctx, const struct hark_message *message);
 
 // scope.c
 
@@ -181,6 +210,8 @@ void hark__scope_take_back(hark_ctx *ctx, struct waiter *waiter, struct future *
 // Has `asker` told with HARK_ESTOPPED when ctx's actor has ended.
 void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
+// The request that a promise of ctx's actor is to answer. NULL: there is none of that name.
+struct request *hark__promise_request(const hark_ctx *ctx, hark_promise name);
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
@@ -213,6 +244,12 @@ void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
 // Detaches the calling thread from node, as often as it is attached.
 void hark__thread_detach_own(struct node *node);
+// Gives a ctx for the calling thread, as an attached one's, with a seat that it has for
+// one job; only hark__thread_rise ends it. NULL: no memory, the actor limit, or stopping.
+hark_ctx *hark__thread_sit(struct seat *seat, struct job *job);
+void hark__thread_rise(hark_ctx *ctx);
+// NULL: not such a ctx.
+struct job *hark__thread_job(const hark_ctx *ctx);
 
 // Nothing in hand, on a worker's thread, for a slot. All but the list of targets is set.
 static inline void
@@ -226,6 +263,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->message = NULL;
     ctx->owes_answer = false;
     ctx->is_thread = false;
+    ctx->trace = 0;
     ctx->sent = 0;
     ctx->target_count = 0;
     ctx->scratch = NULL;
@@ -233,6 +271,28 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->last_error = NULL;
     ctx->request = NULL;
     ctx->scopes = NULL;
+    ctx->opened = NULL;
+}
+
+// Gives the trace of an ask that ctx makes at site (NULL: unknown). 0: none.
+static inline uint16_t
+hark__trace_of(hark_ctx *ctx, const char *site)
+{
+    const struct hark_message *message = ctx->message;
+    const hark_type *in = message != NULL ? message->type : NULL;
+    uint16_t parent = message != NULL ? message->trace : ctx->trace;
+    // relaxed: its writer is the reader of the mailbox, which we are.
+    const hark_behavior *behavior =
+        atomic_load_explicit(&ctx->slot->behavior, memory_order_relaxed);
+    uintptr_t hash = (uintptr_t)site ^ (uintptr_t)site >> 5 ^ parent;
+    struct trace_known *known = &ctx->seat->traces[hash % TRACE_CACHE];
+
+    if (known->site == site && known->behavior == behavior && known->in == in
+        && known->parent == parent && known->number != 0) {
+        return known->number;
+    }
+    *known = (struct trace_known){site, behavior, in, parent, 0};
+    return hark__trace_learn(&ctx->node->traces, known);
 }
 
 static inline bool

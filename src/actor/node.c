@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "actor/blocking.h"
 #include "actor/ctx.h"
 #include "actor/letters.h"
 #include "actor/names.h"
@@ -116,7 +117,9 @@ open_parts(struct node *node, const struct node_options *options)
     node->depot = hark__depot_open();
     node->names = hark__names_new();
     node->letters = hark__letters_new();
+    node->executor = hark__executor_new(node, &options->blocking);
     if (node->depot == NULL || node->names == NULL || node->letters == NULL
+        || node->executor == NULL || !hark__traces_init(&node->traces)
         || !hark__slots_init(&node->slots, options->actor_limit)) {
         return false;
     }
@@ -172,6 +175,7 @@ hark__node_open(const struct node_options *options, struct node **out_node)
     node->workers = options->workers;
     pthread_mutex_init(&node->lock, NULL);
     hark__list_init(&node->threads);
+    hark__list_init(&node->executors);
     hark__targets_init(&node->targets);
     hark_err err = open_parts(node, options) ? open_sched(node, options) : HARK_ENOMEM;
     if (err != HARK_OK) {
@@ -274,6 +278,7 @@ hark__node_stop(struct node *node, int64_t deadline_ns)
     }
     // seq_cst: see announce in spawn.c.
     atomic_store_explicit(&node->stopping, true, memory_order_seq_cst);
+    hark__executors_stop(ctx);
     do { // again, for who was born meanwhile
         stopped = stop_pass(ctx, pass_ns, deadline_ns);
         pass_ns *= 2;
@@ -285,6 +290,7 @@ hark__node_stop(struct node *node, int64_t deadline_ns)
 void
 hark__node_halt(struct node *node)
 {
+    hark__executors_close(node);
     hark__sched_stop(node->sched);
 }
 
@@ -332,11 +338,24 @@ timer_dropped(void *arg, struct timer_action *action)
     }
 }
 
+static void
+close_spare_seats(struct node *node)
+{
+    struct seat *seat;
+
+    while ((seat = node->spare_seats) != NULL) {
+        node->spare_seats = seat->next_spare;
+        hark__seat_close(seat);
+    }
+}
+
 void
 hark__node_close(struct node *node)
 {
     struct seat *seat = node->worker_seats[0];
 
+    hark__executors_close(node);
+    close_spare_seats(node);
     if (node->sched != NULL) {
         hark__depot_watch(node->depot, NULL, NULL);
         drain(node, seat->pool);
@@ -349,6 +368,9 @@ hark__node_close(struct node *node)
     }
     if (node->slots.base != NULL) {
         hark__slots_fini(&node->slots);
+    }
+    if (node->traces.count > 0) {
+        hark__traces_fini(&node->traces);
     }
     hark__targets_fini(&node->targets);
     hark__letters_free(node->letters);
@@ -382,6 +404,7 @@ hark__node_stats(struct node *node, hark_stats *out_stats)
     hark__sched_stats_read(node->sched, &sched);
     out_stats->steals = sched.steals;
     out_stats->parks = sched.parks;
+    hark__executors_stats(node, out_stats);
     pthread_mutex_lock(&node->lock);
     add_seat(&node->retired, out_stats);
     for (const struct seat *seat = node->seats; seat != NULL; seat = seat->next) {

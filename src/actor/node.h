@@ -10,9 +10,11 @@
 
 #include "actor/slot.h"
 #include "actor/target.h"
+#include "actor/trace.h"
 #include "base/env.h"
 #include "base/list.h"
 #include "base/pool.h"
+#include "hark/blocking.h"
 #include "hark/system.h"
 #include "message/registry.h"
 #include "sched/sched.h"
@@ -40,7 +42,9 @@ struct seat {
     struct slot_cache cache;
     struct known_behavior known[SEAT_BEHAVIORS]; // by a hash of the address
     struct known_target targets[SEAT_TARGETS];   // by the node's low bits
+    struct trace_known traces[TRACE_CACHE];      // by a hash of the site
     struct seat *next;                           // in node->seats
+    struct seat *next_spare;                     // in node->spare_seats
     // Counters: this seat's thread adds, statistics read.
     _Atomic(uint64_t) born, ended, dead_letters, failures_unseen, cancelled, expired;
 };
@@ -63,17 +67,23 @@ struct node {
     struct names *names;
     struct letters *letters;
     struct slots slots;
+    struct traces traces;
     struct targets targets;
     struct node_limits limits;
     hark_unseen_failure *on_unseen_failure; // NULL: nobody
     void *on_unseen_failure_arg;
-    _Atomic(bool) stopping;            // no more births
-    _Atomic(uint32_t) foreign_cancels; // of other nodes, that no actor has looked at
+    _Atomic(bool) stopping;         // no more births
+    _Atomic(uint32_t) foreign_news; // cancels and credits of other nodes, that no
+                                    // actor has looked at
     _Atomic(uint32_t) ending; // counts threads that detached; node_stop waits on it
-    pthread_mutex_t lock;     // guards seats, retired and threads
+    hark_executor *executor;  // the system's own
+    pthread_mutex_t lock;     // guards what follows, but the workers' seats
     struct list threads;      // attached ones
     struct seat *seats;
-    struct seat retired; // counters of seats that are gone
+    struct seat retired;      // counters of seats that are gone
+    struct seat *spare_seats; // for blocking work
+    struct list executors;
+    uint64_t blocking_started; // threads of executors that are gone
     struct seat *worker_seats[SCHED_MAX_WORKERS];
     uint32_t workers;
 };
@@ -89,6 +99,7 @@ struct node_options {
     size_t stack_bytes;   // as in hark_options
     uint32_t stack_limit; // as in hark_options
     bool reports_overflow;
+    hark_executor_options blocking;         // of the node's own executor; all set
     hark_unseen_failure *on_unseen_failure; // NULL: nobody
     void *on_unseen_failure_arg;
 };

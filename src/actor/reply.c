@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "actor/request.h"
+#include "actor/stream.h"
 #include "hark/cancel.h"
 #include "message/failure.h"
 
@@ -175,6 +176,10 @@ hark_defer(hark_ctx *ctx)
         hark__ctx_error(ctx, HARK_ENOASK, "hark_defer: no ask is in hand");
         return (hark_promise){0, 0};
     }
+    if (ctx->is_thread) { // blocking work, whose ctx ends with it
+        hark__ctx_error(ctx, HARK_ENOTSUP, "hark_defer: not in blocking work");
+        return (hark_promise){0, 0};
+    }
     struct promises *promises = promises_of(ctx);
     struct request *request = hark__request_of(ctx);
     if (request == NULL || !has_room(promises)) {
@@ -210,6 +215,14 @@ find_promise(const hark_ctx *ctx, hark_promise name)
     return &promises->places[index];
 }
 
+struct request *
+hark__promise_request(const hark_ctx *ctx, hark_promise name)
+{
+    const struct promise *promise = find_promise(ctx, name);
+
+    return promise != NULL ? promise->request : NULL;
+}
+
 // Takes the promise of that name out of its table. HARK_ESTALE: there is none.
 // HARK_ECANCELLED: nobody waits for it any more; it is taken out all the same.
 static hark_err
@@ -223,6 +236,9 @@ redeem(hark_ctx *ctx, hark_promise name, struct promise *out_promise)
     struct promises *promises = promises_had(ctx);
     struct request *request = promise->request;
     bool is_dead = hark__request_is_dead(ctx, request);
+    if (request->producer != NULL) {
+        hark__producer_free(ctx, request);
+    }
     *out_promise = *promise;
     promise->asker = (hark_ref){0, 0};
     promise->generation++;
@@ -298,6 +314,9 @@ hark__promises_free(hark_ctx *ctx, struct promises *promises)
         if (promise->request->state != REQUEST_CANCELLED) {
             hark__fail(ctx, promise->asker, promise->correlation, HARK_ESTOPPED,
                        HARK_STAGE_RUNNING, "the actor ended before it answered");
+        }
+        if (promise->request->producer != NULL) {
+            hark__producer_free(ctx, promise->request);
         }
         hark__request_drop(ctx, promise->request);
     }

@@ -39,9 +39,10 @@ struct request {
     const void *turn;      // whose it is to let go; NULL: nobody has it in hand so
     hark_ref asker;        // null: a shield or a scope
     uint64_t correlation;
-    int64_t deadline_ns;  // INT64_MAX: none
-    struct list children; // struct future, by_parent
-    struct list by_age;   // missing only
+    int64_t deadline_ns;       // INT64_MAX: none
+    struct list children;      // struct future, by_parent
+    struct list by_age;        // missing only
+    struct producer *producer; // of a stream that answers it; NULL: none
     uint32_t holders;
     uint8_t state; // enum request_state
     bool is_listed;

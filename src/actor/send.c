@@ -244,8 +244,10 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     }
     message->from = what->from;
     message->correlation = what->correlation;
+    message->credits = what->credits;
     if (what->future != NULL) {
         message->deadline_ns = what->future->expires_ns;
+        message->trace = what->future->trace;
     }
     message->kind = what->kind;
     return send_here(ctx, to, message);
@@ -284,9 +286,10 @@ push_system(hark_ctx *ctx, struct slot *slot, hark_ref to, struct hark_message *
     }
 }
 
-bool
-hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
-                        hark_ref from, uint64_t correlation)
+// Of what, from, correlation and credits count.
+static bool
+send_system(hark_ctx *ctx, hark_ref to, enum system_code code,
+            const struct outgoing *what)
 {
     struct slot *slot = find_slot(ctx, to);
 
@@ -297,10 +300,29 @@ hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
     if (message == NULL) {
         return false;
     }
-    message->from = from;
-    message->correlation = correlation;
+    message->from = what->from;
+    message->correlation = what->correlation;
+    message->more = what->credits;
     push_system(ctx, slot, to, message, code);
     return true;
+}
+
+bool
+hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
+                        hark_ref from, uint64_t correlation)
+{
+    return send_system(ctx, to, code,
+                       &(struct outgoing){.from = from, .correlation = correlation});
+}
+
+bool
+hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
+                   uint16_t credits)
+{
+    return send_system(ctx, to, SYSTEM_CREDIT,
+                       &(struct outgoing){.from = from,
+                                          .correlation = correlation,
+                                          .credits = credits});
 }
 
 void
@@ -325,6 +347,22 @@ hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation, uint64_t num
                                            .correlation = number,
                                            .kind = MESSAGE_SYSTEM});
     }
+}
+
+bool
+hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
+                  uint16_t credits)
+{
+    if (hark__is_here(ctx, to)) {
+        return hark__send_credits(ctx, to, ctx->self, future->id, credits);
+    }
+    return future->number != 0
+           && send_away(ctx, to,
+                        &(struct outgoing){.from = ctx->self,
+                                           .correlation = future->number,
+                                           .kind = MESSAGE_SYSTEM,
+                                           .credits = credits})
+                  == HARK_OK;
 }
 
 // ---- telling ----

@@ -50,6 +50,8 @@ struct slot {
     _Atomic(uint32_t) waiting;    // user messages in box, counted if limit is not 0
     _Atomic(uint32_t) limit;      // reader writes at birth; senders read; 0: none
     uint32_t index;               // constant
+    _Atomic(uint32_t) waits_for;  // index + 1 of whom it waits for; see deadlock.h
+    _Atomic(bool) waits;          // handlers wait; reader writes, hark_dump reads
     _Atomic(bool) named;          // has, or had, a name; see names.h
     _Atomic(bool) foreign;        // has, or had, requests of other nodes; see cancel.c
 

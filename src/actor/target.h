@@ -20,8 +20,9 @@ struct outgoing {
     const hark_type *type; // NULL: a failure
     const void *value;     // a struct of type, or a struct failure
     hark_ref from;         // who is answered; null: nobody
-    uint64_t correlation;  // as in a message; CANCEL: the future's number
-    uint8_t kind;          // enum message_kind; SYSTEM: a CANCEL
+    uint64_t correlation;  // as in a message; SYSTEM: the future's number
+    uint8_t kind;     // enum message_kind; SYSTEM: a CREDIT, or without any a CANCEL
+    uint16_t credits; // of an ASK or CREDIT
     struct future *future; // ASK: the asker's, for the answer; else NULL
     const char *call;      // the API's function that sends it, for errors; NULL: none
 };
@@ -36,6 +37,7 @@ hark__outgoing_of(const struct hark_message *message)
         .from = message->from,
         .correlation = message->correlation,
         .kind = message->kind,
+        .credits = message->credits,
     };
 }
 

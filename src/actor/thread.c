@@ -22,7 +22,8 @@ struct attached {
     hark_ctx ctx;
     struct list by_node; // in node->threads
     pthread_t id;
-    bool stopping;                     // the system stops: waits end
+    bool stopping;   // the system stops: waits end
+    struct job *job; // on a thread of an executor; NULL: attached by its user
     struct hark_message *first, *last; // told, and not received yet; chained by next
     struct last_error last_error;
     _Atomic(uint32_t) token; // set by who found us idle; cleared by us
@@ -238,7 +239,8 @@ claim(struct node *node, struct seat *seat)
         return NULL;
     }
     // seq_cst, both: a birth, see announce in spawn.c.
-    atomic_store_explicit(&seat->born, 1, memory_order_seq_cst);
+    uint64_t born = atomic_load_explicit(&seat->born, memory_order_relaxed); // ours
+    atomic_store_explicit(&seat->born, born + 1, memory_order_seq_cst);
     if (!atomic_load_explicit(&node->stopping, memory_order_seq_cst)) {
         return slot;
     }
@@ -280,24 +282,44 @@ be_born(struct attached *attached, struct node *node, struct seat *seat,
 }
 
 hark_ctx *
-hark__thread_attach(struct node *node)
+hark__thread_sit(struct seat *seat, struct job *job)
 {
+    struct node *node = seat->node;
     struct attached *attached = calloc(1, sizeof *attached);
-    struct seat *seat = attached != NULL ? hark__seat_open(node) : NULL;
-    struct slot *slot = seat != NULL ? claim(node, seat) : NULL;
+    struct slot *slot = attached != NULL ? claim(node, seat) : NULL;
 
     if (slot == NULL) {
-        if (seat != NULL) {
-            hark__seat_close(seat);
-        }
         free(attached);
         return NULL;
     }
+    attached->job = job;
     be_born(attached, node, seat, slot);
-    pthread_mutex_lock(&node->lock);
-    hark__list_append(&node->threads, &attached->by_node);
-    pthread_mutex_unlock(&node->lock);
+    hark__list_init(&attached->by_node);
     return &attached->ctx;
+}
+
+struct job *
+hark__thread_job(const hark_ctx *ctx)
+{
+    return ctx->is_thread ? attached_of(ctx)->job : NULL;
+}
+
+hark_ctx *
+hark__thread_attach(struct node *node)
+{
+    struct seat *seat = hark__seat_open(node);
+    hark_ctx *ctx = seat != NULL ? hark__thread_sit(seat, NULL) : NULL;
+
+    if (ctx == NULL) {
+        if (seat != NULL) {
+            hark__seat_close(seat);
+        }
+        return NULL;
+    }
+    pthread_mutex_lock(&node->lock);
+    hark__list_append(&node->threads, &attached_of(ctx)->by_node);
+    pthread_mutex_unlock(&node->lock);
+    return ctx;
 }
 
 static void
@@ -348,15 +370,11 @@ abandon_slot(struct attached *attached)
     }
 }
 
-void
-hark_detach(hark_ctx *ctx)
+// Ends all but the seat.
+static void
+leave(hark_ctx *ctx)
 {
-    if (ctx == NULL || !ctx->is_thread) {
-        return;
-    }
     struct attached *attached = attached_of(ctx);
-    struct node *node = ctx->node;
-    struct seat *seat = ctx->seat;
 
     if (ctx->scopes != NULL) {
         hark__scopes_leave(ctx);
@@ -367,13 +385,35 @@ hark_detach(hark_ctx *ctx)
     hark__slot_vacate(ctx);
     hark__ctx_flush(ctx);
     hark__scratch_free(ctx);
-    pthread_mutex_lock(&node->lock);
-    hark__list_remove(&attached->by_node);
-    pthread_mutex_unlock(&node->lock);
-    hark__slot_free(&node->slots, &seat->cache, ctx->slot);
+    if (attached->job == NULL) {
+        pthread_mutex_lock(&ctx->node->lock);
+        hark__list_remove(&attached->by_node);
+        pthread_mutex_unlock(&ctx->node->lock);
+    }
+    hark__slot_free(&ctx->node->slots, &ctx->seat->cache, ctx->slot);
     abandon_slot(attached);
     free(attached);
+}
+
+void
+hark_detach(hark_ctx *ctx)
+{
+    if (ctx == NULL || hark__thread_job(ctx) != NULL || !ctx->is_thread) {
+        return;
+    }
+    struct seat *seat = ctx->seat;
+
+    leave(ctx);
     hark__seat_retire(seat); // last: node_stop may go on from here
+}
+
+void
+hark__thread_rise(hark_ctx *ctx)
+{
+    struct seat *seat = ctx->seat;
+
+    leave(ctx);
+    hark__seat_count_end(seat); // last, as in hark_detach
 }
 
 // Gives one ctx of the calling thread, which may have attached more than once; NULL: it

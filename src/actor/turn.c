@@ -9,6 +9,7 @@
 #include "actor/ctx.h"
 #include "actor/names.h"
 #include "actor/request.h"
+#include "actor/stream.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -101,6 +102,7 @@ hark__slot_vacate(hark_ctx *ctx)
     atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
     // relaxed: nobody here has requests.
     atomic_store_explicit(&slot->foreign, false, memory_order_relaxed);
+    atomic_store_explicit(&slot->waits, false, memory_order_relaxed); // as above
     slot->life = SLOT_FREE;
     slot->heed = 0;
     ctx->self = (hark_ref){0, 0};
@@ -118,6 +120,9 @@ end_invocation(hark_ctx *ctx)
     }
     if (ctx->await != NULL) {
         hark__await_end(ctx);
+    }
+    if (ctx->opened != NULL) {
+        hark__streams_close_opened(ctx);
     }
     hark__scratch_free(ctx);
 }
@@ -304,8 +309,14 @@ heed(hark_ctx *ctx, const struct hark_message *message)
     case SYSTEM_CANCEL:
         hark__cancel_came(ctx, message->from, message->correlation);
         break;
+    case SYSTEM_DUMP:
+        hark__dump_came(ctx, message);
+        break;
     case SYSTEM_LOST:
         hark__loss_came(ctx, message->from.node);
+        break;
+    case SYSTEM_CREDIT:
+        hark__credit_came(ctx, message);
         break;
     }
 }
@@ -365,10 +376,10 @@ stop_if_due(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
-    if (has_futures_to_settle(ctx->slot->extra)) {
+    while (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
-            end_invocation(ctx);
+            end_invocation(ctx); // may end futures: of streams that are closed with it
         }
         // A continuation that ran just now may have called hark_exit.
         stop_if_due(ctx);
@@ -413,10 +424,10 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
     uint8_t flags = last->flags;
 
-    assert(waits != NULL || !(flags & MESSAGE_ASIDE));
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
     if (flags & MESSAGE_ASIDE) {
+        assert(waits != NULL); // who marked it
         hark__waits_append_aside(waits, last);
     }
     switch (hark__mailbox_sleep(&slot->box, last)) {
@@ -659,6 +670,8 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         const struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
             slot->heed &= (uint8_t)~SLOT_WAITS;
+            // relaxed: see hark_dump.
+            atomic_store_explicit(&slot->waits, false, memory_order_relaxed);
             return false;
         }
         if (!hark__list_is_empty(&waits->due)) {

@@ -33,6 +33,9 @@ static const struct error_row rows[] = {
     ROW(HARK_ENOTSUP, "not possible here"),
     ROW(HARK_EDECODE, "malformed message"),
     ROW(HARK_ETOOBIG, "message too large"),
+    ROW(HARK_EDEADLK, "handlers wait for each other"),
+    ROW(HARK_EEND, "end of the stream"),
+    ROW(HARK_EAGAIN, "no room now"),
 };
 
 static const struct error_row unknown = {0, "HARK_?", "unknown error"};

@@ -76,10 +76,12 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->waiter = NULL;
     future->made = NULL;
     future->computed = NULL;
+    future->backing = NULL;
     future->blame = 0;
     future->target = (hark_ref){0, 0};
     future->asked = NULL;
     future->site = NULL;
+    future->trace = 0;
     future->timeout_ms = timeout_ms;
     future->code = HARK_OK;
     future->stage = HARK_STAGE_NOT_SENT;
@@ -204,6 +206,7 @@ hark__future_blame(struct futures *futures, struct future *to,
     from = to_blame(futures, from);
     to->target = from->target;
     to->asked = from->asked;
+    to->trace = from->trace;
     to->site = from->site != NULL ? from->site : to->site;
     to->started_ns = from->started_ns;
 }
@@ -242,6 +245,7 @@ static void
 dispose(struct futures *futures, struct pool *pool, void *turn, struct future *future)
 {
     struct computed *computed = future->computed;
+    struct backing *backing = future->backing;
 
     if (is_unseen(future)) {
         futures->host->unseen(futures, turn, future);
@@ -250,6 +254,9 @@ dispose(struct futures *futures, struct pool *pool, void *turn, struct future *f
         hark__message_drop(pool, future->message);
     }
     hark__pool_free(pool, future, future->size_class);
+    if (backing != NULL) {
+        backing->close(backing);
+    }
     if (computed != NULL) {
         hark__computed_close(computed, futures, pool, turn);
     }
@@ -529,6 +536,7 @@ hark__future_error(const struct futures *futures, const struct future *future)
         .target = whose->target,
         .type = whose->asked != NULL ? whose->asked->name : NULL,
         .site = whose->site,
+        .trace = whose->trace,
     };
 
     if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE

@@ -45,6 +45,16 @@ struct waiter {
     void (*drop)(struct waiter *waiter, void *turn, struct future *future);
 };
 
+// What stands behind a future and ends with it: the seam to the room above, which embeds
+// it.
+struct backing {
+    // The future, done or not, is gone: nobody looks at it any more.
+    void (*close)(struct backing *backing);
+    // The future, which is open, is about to fail: its time is over, or it is cancelled.
+    // Returns how far its request has got.
+    hark_stage (*cancel)(struct backing *backing);
+};
+
 // What the room above lends to every table of one node. turn is what was given to the
 // function that calls back.
 struct futures_host {
@@ -71,12 +81,14 @@ struct future {
     const void *waiter_data;      // the waiter's own
     void *waiter_arg;             // the waiter's own
     struct computed *computed;    // who makes it from others; NULL: nobody
+    struct backing *backing;      // NULL: none
     uint64_t blame;               // DONE, failed: whose error it is; 0: its own
     hark_ref target;              // whom it asks; for errors
     const hark_type *asked;       // with what
     const char *site;             // from where
     uint32_t timeout_ms;          // HARK_FOREVER: none
     int32_t code;                 // DONE: HARK_OK or why it failed
+    uint16_t trace;               // the room's above: how it came about; 0: unknown
     uint8_t stage;                // of a failure
     uint8_t state;                // enum future_state
     bool kept;                    // stays until it is dropped

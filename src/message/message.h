@@ -22,6 +22,7 @@ enum message_kind {
     MESSAGE_ASK,     // for a handler, which owes an answer to {from, correlation}
     MESSAGE_REPLY,   // completes the future `correlation` of the receiver
     MESSAGE_FAILURE, // fails it; the payload is a struct failure
+    MESSAGE_ITEM,    // one of many answers, before a REPLY or FAILURE
     MESSAGE_SYSTEM,  // for the runtime; `code` says what
 };
 
@@ -39,16 +40,22 @@ struct hark_message {
     _Atomic(struct hark_message *) next; // see above
     const hark_type *type;               // NULL: no payload, or a struct failure
     hark_ref from;                       // who is answered; null: nobody
-    uint64_t correlation;                // ASK, REPLY, FAILURE: the asker's future
+    uint64_t correlation;                // ASK and its answers: the asker's future
     int64_t deadline_ns;                 // ASK: until then its asker waits
     uint32_t generation;                 // of the slot it is meant for
     uint32_t size;                       // of the payload, bytes
-    uint16_t code;                       // SYSTEM: which
-    uint8_t kind;                        // enum message_kind
-    uint8_t size_class;                  // for hark__pool_free
-    uint8_t has_buffers;                 // shares buffers that must be released
-    uint8_t flags;                       // enum message_flag
-    uint8_t unused[2];                   // keeps the payload on its own cache line
+    union {
+        uint16_t code;    // SYSTEM: which
+        uint16_t credits; // ASK: ITEMs that its asker takes at once
+    };
+    uint8_t kind;        // enum message_kind
+    uint8_t size_class;  // for hark__pool_free
+    uint8_t has_buffers; // shares buffers that must be released
+    uint8_t flags;       // enum message_flag
+    union {
+        uint16_t trace; // ASK: how it came about; 0: nobody knows
+        uint16_t more;  // SYSTEM: ITEMs that `from` takes beyond those
+    };
 };
 
 _Static_assert(sizeof(struct hark_message) == 64, "the header is one cache line");

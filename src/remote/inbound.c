@@ -50,14 +50,11 @@ take_row(struct link *link, const struct envelope *envelope,
 }
 
 // An answer of a kind that does not answer the request: the request ends all the same.
-static bool
-is_answer(struct link *link, const struct pending *pending, enum pending_kind kind)
+static __attribute__((cold, noinline)) void
+refuse_answer(struct link *link, const struct pending *pending)
 {
-    if (pending->kind != kind) {
-        hark__fail(link->remote->ctx, pending->asker, pending->correlation, HARK_EPROTO,
-                   HARK_STAGE_REPLY_LOST, "the other side answered another question");
-    }
-    return pending->kind == kind;
+    hark__fail(link->remote->ctx, pending->asker, pending->correlation, HARK_EPROTO,
+               HARK_STAGE_REPLY_LOST, "the other side answered another question");
 }
 
 static void
@@ -224,6 +221,23 @@ take_cancel(struct link *link, const struct envelope *envelope)
                       asker_of(link, envelope), envelope->correlation);
 }
 
+// As a message holds them.
+static uint16_t
+credits_of(const struct envelope *envelope)
+{
+    return envelope->credits < UINT16_MAX ? (uint16_t)envelope->credits : UINT16_MAX;
+}
+
+static void
+take_credit(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+
+    hark__credit_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                      asker_of(link, envelope), envelope->correlation,
+                      credits_of(envelope));
+}
+
 static inline void
 take_user(struct batch *batch)
 {
@@ -244,6 +258,7 @@ take_user(struct batch *batch)
     message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
     message->from = batch->from;
     message->correlation = envelope->correlation;
+    message->credits = credits_of(envelope);
     message->deadline_ns = deadline_ns(batch->link, envelope->remaining_ms);
     hark__chain_add(remote->ctx, &batch->chain, to, message);
 }
@@ -262,10 +277,9 @@ take_reply(struct batch *batch)
         late(link);
         return;
     }
-    if (pending.kind != PENDING_ASK) {
+    if (pending.kind > PENDING_STREAM) {
         send_chain(batch);
-    }
-    if (!is_answer(link, &pending, PENDING_ASK)) {
+        refuse_answer(link, &pending);
         return;
     }
     struct hark_message *message = read_message(batch, &err);
@@ -275,6 +289,59 @@ take_reply(struct batch *batch)
         return;
     }
     message->kind = MESSAGE_REPLY;
+    message->from = envelope->sender;
+    message->correlation = pending.correlation;
+    hark__chain_add(ctx, &batch->chain, pending.asker, message);
+}
+
+// The row that an ITEM is for; false: there is none, or it takes no ITEM, and that is
+// accounted for. A row stays until its end: then a CANCEL can still name it.
+static bool
+find_row(struct batch *batch, struct pending *out_pending)
+{
+    struct link *link = batch->link;
+    const struct envelope *envelope = &batch->entry.envelope;
+    const struct pending *pending = out_pending;
+
+    if (!hark__pending_spend(&link->remote->pendings, envelope->correlation,
+                             out_pending)
+        || pending->link->peer != link->peer) {
+        send_chain(batch);
+        late(link);
+        return false;
+    }
+    if (pending->kind != PENDING_STREAM) {
+        send_chain(batch);
+        refuse_answer(link, pending);
+        return false;
+    }
+    if (pending->credits == 0) {
+        send_chain(batch);
+        hark__fail(link->remote->ctx, pending->asker, pending->correlation, HARK_EPROTO,
+                   HARK_STAGE_REPLY_LOST, "more items came than it has credits for");
+        return false;
+    }
+    return true;
+}
+
+static void
+take_item(struct batch *batch)
+{
+    hark_ctx *ctx = batch->link->remote->ctx;
+    const struct envelope *envelope = &batch->entry.envelope;
+    struct pending pending;
+    hark_err err;
+
+    if (!find_row(batch, &pending)) {
+        return;
+    }
+    struct hark_message *message = read_message(batch, &err);
+    if (message == NULL) {
+        hark__fail(ctx, pending.asker, pending.correlation, err, HARK_STAGE_REPLY_LOST,
+                   batch->why);
+        return;
+    }
+    message->kind = MESSAGE_ITEM;
     message->from = envelope->sender;
     message->correlation = pending.correlation;
     hark__chain_add(ctx, &batch->chain, pending.asker, message);
@@ -331,9 +398,13 @@ take_found(struct link *link, const struct envelope *envelope)
 {
     struct pending pending;
 
-    if (take_row(link, envelope, &pending)
-        && is_answer(link, &pending, PENDING_LOOKUP)) {
+    if (!take_row(link, envelope, &pending)) {
+        return;
+    }
+    if (pending.kind == PENDING_LOOKUP) {
         hark__inbound_found(link->remote->ctx, &pending, envelope->found);
+    } else {
+        refuse_answer(link, &pending);
     }
 }
 
@@ -379,6 +450,9 @@ take_own(struct batch *batch)
     case ENVELOPE_CANCEL:
         take_cancel(batch->link, envelope);
         break;
+    case ENVELOPE_CREDIT:
+        take_credit(batch->link, envelope);
+        break;
     default: // reserved, or of a later version
         break;
     }
@@ -391,6 +465,8 @@ take_envelope(struct batch *batch)
         take_user(batch);
     } else if (batch->entry.envelope.kind == ENVELOPE_REPLY) {
         take_reply(batch);
+    } else if (batch->entry.envelope.kind == ENVELOPE_ITEM) {
+        take_item(batch);
     } else {
         take_own(batch);
     }

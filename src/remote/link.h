@@ -98,6 +98,7 @@ struct route {
     uint64_t target;
     hark_ref sender;
     uint32_t remaining_ms, type;
+    uint16_t credits;
     uint8_t kind;
 };
 

@@ -139,7 +139,8 @@ is_repeat(const struct link *link, const struct route *route)
 
     return link->may_repeat && route->target == last->target
            && is_same_ref(route->sender, last->sender) && route->type == last->type
-           && route->kind == last->kind && route->remaining_ms == last->remaining_ms;
+           && route->kind == last->kind && route->remaining_ms == last->remaining_ms
+           && route->credits == last->credits;
 }
 
 // An envelope up to its payload. A call, so that repeats need no room for one.
@@ -152,6 +153,7 @@ begin_envelope(struct link *link, const struct route *route, const struct draft 
                                             .sender = route->sender,
                                             .correlation = draft->correlation,
                                             .remaining_ms = route->remaining_ms,
+                                            .credits = route->credits,
                                             .type = route->type,
                                         });
     link->last = *route;
@@ -228,6 +230,7 @@ static const uint8_t kinds[] = {
     [MESSAGE_TELL] = ENVELOPE_TELL,
     [MESSAGE_ASK] = ENVELOPE_ASK,
     [MESSAGE_REPLY] = ENVELOPE_REPLY,
+    [MESSAGE_ITEM] = ENVELOPE_ITEM,
 };
 
 // Of an ask.
@@ -255,6 +258,7 @@ put_envelope(struct link *link, const struct draft *draft)
         .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
         .sender = what->from,
         .remaining_ms = remaining_ms(what),
+        .credits = what->credits,
         .kind = kinds[what->kind],
     };
 
@@ -384,7 +388,8 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && kinds[what->kind] == last->kind
            && (to.actor == last->target || what->kind > MESSAGE_ASK)
            && is_same_ref(what->from, last->sender)
-           && remaining_ms(what) == last->remaining_ms;
+           && remaining_ms(what) == last->remaining_ms
+           && what->credits == last->credits;
 }
 
 // What most messages of a turn need, and no more. False: nothing was put; put_entry knows
@@ -425,14 +430,16 @@ expiry_ns(const struct link *link, uint32_t timeout_ms)
 static uint64_t
 add_ask(struct link *link, const struct outgoing *what)
 {
-    return hark__pending_add(&link->remote->pendings,
-                             &(struct pending){
-                                 .kind = PENDING_ASK,
-                                 .link = link,
-                                 .asker = what->from,
-                                 .correlation = what->correlation,
-                                 .expiry_ns = expiry_ns(link, what->future->timeout_ms),
-                             });
+    return hark__pending_add(
+        &link->remote->pendings,
+        &(struct pending){
+            .kind = what->credits > 0 ? PENDING_STREAM : PENDING_ASK,
+            .link = link,
+            .asker = what->from,
+            .correlation = what->correlation,
+            .expiry_ns = expiry_ns(link, what->future->timeout_ms),
+            .credits = what->credits,
+        });
 }
 
 // Nobody waits for an answer any more. If none has come, and the ask went this way, the
@@ -455,6 +462,27 @@ put_cancel(struct link *link, hark_ref to, const struct outgoing *what,
         .type = TYPE_NONE,
     };
     return put_entry(link, &(struct draft){.plain = &cancel}, error->text,
+                     sizeof error->text);
+}
+
+// The asker of a stream takes more items, if it went this way.
+static hark_err
+put_credit(struct link *link, hark_ref to, const struct outgoing *what,
+           struct remote_text *error)
+{
+    if (!hark__pending_credit(&link->remote->pendings, what->correlation, link,
+                              what->credits)) {
+        return HARK_OK;
+    }
+    const struct envelope credit = {
+        .kind = ENVELOPE_CREDIT,
+        .target = to.actor,
+        .sender = what->from,
+        .correlation = what->correlation,
+        .credits = what->credits,
+        .type = TYPE_NONE,
+    };
+    return put_entry(link, &(struct draft){.plain = &credit}, error->text,
                      sizeof error->text);
 }
 
@@ -498,7 +526,8 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
         return refuse(link, error);
     }
     if (what->kind == MESSAGE_SYSTEM) {
-        hark_err err = put_cancel(link, to, what, error);
+        hark_err err = what->credits > 0 ? put_credit(link, to, what, error)
+                                         : put_cancel(link, to, what, error);
 
         put_done(link);
         return err;

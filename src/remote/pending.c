@@ -107,6 +107,34 @@ hark__pending_read(struct pendings *pendings, uint64_t number,
     return row != NULL;
 }
 
+bool
+hark__pending_spend(struct pendings *pendings, uint64_t number,
+                    struct pending *out_pending)
+{
+    pthread_mutex_lock(&pendings->lock);
+    struct pending *row = find(pendings, number);
+    if (row != NULL) {
+        *out_pending = *row;
+        row->credits -= row->credits > 0;
+    }
+    pthread_mutex_unlock(&pendings->lock);
+    return row != NULL;
+}
+
+bool
+hark__pending_credit(struct pendings *pendings, uint64_t number,
+                     const struct link *link, uint32_t credits)
+{
+    pthread_mutex_lock(&pendings->lock);
+    struct pending *row = find(pendings, number);
+    bool is_there = row != NULL && row->link == link && row->kind == PENDING_STREAM;
+    if (is_there) {
+        row->credits += credits;
+    }
+    pthread_mutex_unlock(&pendings->lock);
+    return is_there;
+}
+
 static bool
 is_wanted(const struct pending *row, const struct pending_filter *filter)
 {

@@ -16,6 +16,7 @@ struct link;
 
 enum pending_kind {
     PENDING_ASK,     // ends with REPLY or FAILURE
+    PENDING_STREAM,  // the same, after ITEMs
     PENDING_LOOKUP,  // ends with FOUND or FAILURE
     PENDING_CONNECT, // ends when the link is up; never on the wire
 };
@@ -26,6 +27,7 @@ struct pending {
     hark_ref asker;       // an actor or thread of this node
     uint64_t correlation; // its future
     int64_t expiry_ns;    // after this nobody waits
+    uint32_t credits;     // STREAM: ITEMs that may still come
     uint32_t generation;
     uint32_t next_free;
 };
@@ -48,6 +50,13 @@ bool hark__pending_take(struct pendings *pendings, uint64_t number,
 // Looks at a row without taking it.
 bool hark__pending_read(struct pendings *pendings, uint64_t number,
                         struct pending *out_pending);
+// Looks at a row without taking it, for an ITEM that has come. Gives the row as it was,
+// and has one credit less in it if there were any.
+bool hark__pending_spend(struct pendings *pendings, uint64_t number,
+                         struct pending *out_pending);
+// Adds credits to a row of that link. False: there is none.
+bool hark__pending_credit(struct pendings *pendings, uint64_t number,
+                          const struct link *link, uint32_t credits);
 // Which rows are meant.
 struct pending_filter {
     const struct link *link; // of this link; NULL: of any, if expired

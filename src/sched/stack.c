@@ -19,14 +19,7 @@ enum {
     LEAST_BYTES = 16384, // a signal's frame and printf fit
 };
 
-// Boost.Context's: saves where we are, and goes on at `to` with data. Returns when
-// somebody comes back here: from where, and with what.
-struct transfer {
-    void *from;
-    void *data;
-};
-struct transfer jump_fcontext(void *to, void *data);
-// Gives a context that begins with entry on the stack that ends at top.
+// Boost.Context's: gives a context that begins with entry on the stack that ends at top.
 void *make_fcontext(void *top, size_t size, void (*entry)(struct transfer));
 
 // ---- memory ----
@@ -315,31 +308,18 @@ hark__stacks_return(struct stacks *stacks, struct stack_cache *cache)
 
 // ---- switching ----
 
-// After a switch, on the stack that is arrived at: the one that was left learns where it
-// stands.
-static struct stack *
-arrive(struct transfer transfer)
-{
-    struct stack *to = transfer.data;
-    struct stack *from = to->from;
-
-    sanitize_arrive(&from->sanitize, &to->sanitize);
-    from->context = transfer.from;
-    return from;
-}
-
 static void
 begin(struct transfer transfer)
 {
     struct stack *stack = transfer.data;
 
-    (void)arrive(transfer);
+    (void)hark__stack_arrive(transfer);
     stack->entry(stack);
     abort(); // an entry leaves its stack, and never returns
 }
 
-static void *
-prepare(struct stack *stack)
+void *
+hark__stack_prepare(struct stack *stack)
 {
     // 64: what the calling convention may want above the first frame.
     uintptr_t top = (uintptr_t)stack - 64;
@@ -354,16 +334,6 @@ hark__stack_enter(struct stack *home, struct stack *stack,
     *home = (struct stack){.context = NULL};
     sanitize_begin_home(&home->sanitize);
     (void)hark__stack_suspend(home, stack, entry);
-}
-
-struct stack *
-hark__stack_suspend(struct stack *from, struct stack *to,
-                    void (*entry)(struct stack *stack))
-{
-    to->from = from;
-    to->entry = entry;
-    sanitize_leave(&from->sanitize, &to->sanitize, false);
-    return arrive(jump_fcontext(prepare(to), to));
 }
 
 _Noreturn void

@@ -96,10 +96,43 @@ void *hark__stack_bottom(const struct stacks *stacks, const struct stack *stack)
 // leaves in the end. Returns then.
 void hark__stack_enter(struct stack *home, struct stack *stack,
                        void (*entry)(struct stack *stack));
+// Boost.Context's: saves where we are, and goes on at `to` with data. Returns when
+// somebody comes back here: from where, and with what.
+struct transfer {
+    void *from;
+    void *data;
+};
+struct transfer jump_fcontext(void *to, void *data);
+// A context in which a stack begins with its entry.
+void *hark__stack_prepare(struct stack *stack);
+
+// After a switch, on the stack that is arrived at: the one that was left learns where it
+// stands.
+static inline __attribute__((always_inline)) struct stack *
+hark__stack_arrive(struct transfer transfer)
+{
+    struct stack *to = transfer.data;
+    struct stack *from = to->from;
+
+    sanitize_arrive(&from->sanitize, &to->sanitize);
+    from->context = transfer.from;
+    return from;
+}
+
 // Leaves `from` as it is for `to`, on which entry(to) runs. Returns when somebody goes on
-// with `from`: gives the stack that was left for good for that.
-struct stack *hark__stack_suspend(struct stack *from, struct stack *to,
-                                  void (*entry)(struct stack *stack));
+// with `from`: gives the stack that was left for good for that. In its caller's frame: each
+// return on another stack than the call was on is a jump that the processor cannot foresee.
+static inline __attribute__((always_inline)) struct stack *
+hark__stack_suspend(struct stack *from, struct stack *to,
+                    void (*entry)(struct stack *stack))
+{
+    to->from = from;
+    to->entry = entry;
+    void *context = hark__stack_prepare(to);
+    sanitize_leave(&from->sanitize, &to->sanitize, false);
+    return hark__stack_arrive(jump_fcontext(context, to));
+}
+
 // Leaves `from` for good, and goes on with `to`, which gives it back.
 _Noreturn void hark__stack_resume(struct stack *from, struct stack *to);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actor/blocking.h"
 #include "actor/node.h"
 #include "base/env.h"
 #include "message/registry.h"
@@ -18,6 +19,9 @@ enum {
     DEFAULT_FUTURES = 4 * 1024 * 1024,
     DEFAULT_HEARTBEAT_MS = 3000,
     DEFAULT_CONNECT_MS = 5000,
+    DEFAULT_BLOCKING = 64,
+    DEFAULT_BLOCKING_QUEUE = 65536,
+    DEFAULT_BLOCKING_IDLE_MS = 5000,
     NAME_LIMIT = 255,
     DEFAULT_LINK_BYTES = 256 * 1024 * 1024,
     DEFAULT_FRAME_BYTES = 64 * 1024 * 1024,
@@ -30,6 +34,7 @@ struct hark_system {
     struct node *node;
     struct remote *remote;
     char *name;
+    hark_executor_options blocking; // of its own executor, and what others default to
 };
 
 static uint32_t
@@ -39,11 +44,15 @@ or_default(uint32_t value, uint32_t preset)
 }
 
 static bool
+is_name(const char *name)
+{
+    return name == NULL || strnlen(name, NAME_LIMIT + 1) <= NAME_LIMIT;
+}
+
+static bool
 are_sound(const hark_options *options)
 {
-    return options->workers <= SCHED_MAX_WORKERS
-           && (options->name == NULL
-               || strnlen(options->name, NAME_LIMIT + 1) <= NAME_LIMIT)
+    return options->workers <= SCHED_MAX_WORKERS && is_name(options->name)
            && (options->types != NULL || options->type_count == 0)
            && (options->frame_limit_bytes == 0
                || (options->frame_limit_bytes >= LEAST_FRAME_BYTES
@@ -91,6 +100,7 @@ open_node(hark_system *system, const hark_options *options)
         .stack_bytes = options->stack_bytes,
         .stack_limit = options->waiting_limit,
         .reports_overflow = options->report_overflow,
+        .blocking = system->blocking,
         .limits =
             {
                 .mailbox = options->mailbox_limit,
@@ -169,6 +179,12 @@ hark_start_with(const hark_options *options, const hark_type *const *types_begin
         return NULL;
     }
     system->env = hark__env_real();
+    system->blocking = (hark_executor_options){
+        .name = "blocking",
+        .threads = or_default(options->blocking_limit, DEFAULT_BLOCKING),
+        .queue = or_default(options->blocking_queue_limit, DEFAULT_BLOCKING_QUEUE),
+        .idle_ms = or_default(options->blocking_idle_ms, DEFAULT_BLOCKING_IDLE_MS),
+    };
     system->name = strdup(options->name != NULL ? options->name : "node");
     hark_err err = system->name == NULL
                        ? HARK_ENOMEM
@@ -209,6 +225,25 @@ hark_ctx *
 hark_attach(hark_system *system)
 {
     return system != NULL ? hark__thread_attach(system->node) : NULL;
+}
+
+hark_executor *
+hark_executor_new(hark_system *system, const hark_executor_options *options)
+{
+    static const hark_executor_options defaults;
+
+    options = options != NULL ? options : &defaults;
+    if (system == NULL || !is_name(options->name)) {
+        return NULL;
+    }
+    const hark_executor_options *preset = &system->blocking;
+    hark_executor_options all = {
+        .name = options->name != NULL ? options->name : "executor",
+        .threads = or_default(options->threads, preset->threads),
+        .queue = or_default(options->queue, preset->queue),
+        .idle_ms = or_default(options->idle_ms, preset->idle_ms),
+    };
+    return hark__executor_new(system->node, &all);
 }
 
 void

@@ -95,7 +95,7 @@ hark__entry_repeat(struct bytes *out, uint64_t correlation)
 static inline bool
 hark__is_repeatable(uint8_t kind)
 {
-    return kind >= ENVELOPE_TELL && kind <= ENVELOPE_REPLY;
+    return (kind >= ENVELOPE_TELL && kind <= ENVELOPE_REPLY) || kind == ENVELOPE_ITEM;
 }
 
 // The general case of hark__entry_next.

@@ -22,7 +22,7 @@ hark__envelope_begin(struct bytes *out, const struct envelope *envelope)
     at = hark__pack_u64(at, envelope->correlation);
     at = hark__pack_u64(at, envelope->remaining_ms);
     at = hark__pack_u64(at, envelope->trace);
-    at = hark__pack_u64(at, envelope->cancel);
+    at = hark__pack_u64(at, envelope->credits);
     at = hark__pack_u64(at, envelope->chain);
     at = envelope->type == TYPE_NONE ? hark__pack_nil(at)
                                      : hark__pack_u64(at, envelope->type);
@@ -113,8 +113,8 @@ get_head(struct reader *in, struct envelope *envelope)
     if (!hark__reader_u64(in, &envelope->trace)) {
         return "trace";
     }
-    if (!hark__reader_u64(in, &envelope->cancel)) {
-        return "cancel id";
+    if (!hark__reader_u64(in, &envelope->credits)) {
+        return "credits";
     }
     if (!hark__reader_u64(in, &envelope->chain)) {
         return "chain id";

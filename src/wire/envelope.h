@@ -1,6 +1,6 @@
 // Envelope: what stands around a payload on its way to another node.
 //
-//     [kind, target, sender, correlation, remaining, trace, cancel, chain, type,
+//     [kind, target, sender, correlation, remaining, trace, credits, chain, type,
 //      payload]
 //
 // The payload is a msgpack value of its own, decoded later (wire/payload.h), when its
@@ -25,6 +25,8 @@ enum envelope_kind {
     ENVELOPE_CANCEL = 7,  // of an ASK with this sender and correlation; no payload
     ENVELOPE_MONITOR = 8, // reserved, as is the next: ignored
     ENVELOPE_DOWN = 9,
+    ENVELOPE_ITEM = 10,   // one of many answers to an ASK with credits
+    ENVELOPE_CREDIT = 11, // more credits for it; no payload
 };
 
 #define TYPE_NONE UINT32_MAX
@@ -35,8 +37,9 @@ struct envelope {
     uint64_t target;       // an actor of the receiver; 0: the node itself
     hark_ref sender;       // who is answered; null: nobody
     uint64_t correlation;  // ASK, LOOKUP: chosen by the asker; its answer repeats it
-    uint64_t trace, cancel, chain;
-    uint32_t type; // index among the sender's declared types, or TYPE_NONE
+    uint64_t trace, chain; // reserved
+    uint64_t credits;      // ASK, CREDIT: so many ITEMs are welcome
+    uint32_t type;         // index among the sender's declared types, or TYPE_NONE
     // FAILURE
     uint32_t stage; // hark_stage
     int32_t code;

@@ -355,6 +355,44 @@ HARK_ON(sharer, plan) {
 }
 HARK_ACTOR_WITH(sharer, (interleave), note, notes, plan)
 
+// ---- circles ----
+
+HARK_MESSAGE(walk, (list, ref, path), (u32, at))
+HARK_MESSAGE(meet, (ref, gate), (ref, other))
+
+typedef struct {
+    int64_t walked;
+} walker;
+
+HARK_ON(walker, question) {
+    hark_reply(ctx, answer, .n = msg->n);
+}
+HARK_ON(walker, walk) {
+    self->walked++;
+    if (msg->at + 1 >= msg->path.count) {
+        hark_reply(ctx, outcome, .n = self->walked);
+        return;
+    }
+    hark_future f = hark_ask(ctx, msg->path.items[msg->at + 1], walk, .path = msg->path,
+                             .at = msg->at + 1);
+    const outcome *o = hark_await(ctx, f, outcome);
+    if (o != NULL) {
+        hark_reply(ctx, outcome, .n = o->n, .code = o->code, .text = o->text);
+    } else {
+        report_error(ctx);
+    }
+}
+// Waits until the gate opens, and then for the other one.
+HARK_ON(walker, meet) {
+    hark_future opened = hark_ask(ctx, msg->gate, hold);
+    if (hark_await(ctx, opened, answer) == NULL) {
+        report_error(ctx);
+        return;
+    }
+    report(ctx, hark_ask(ctx, msg->other, question, .n = 5));
+}
+HARK_ACTOR(walker, question, walk, meet)
+
 // ---- the tests' side ----
 
 static hark_future
@@ -654,6 +692,83 @@ a_checkpoint_lets_others_run(void **state)
     world_close(w);
 }
 
+// ---- circles ----
+
+static outcome
+walk_along(struct world *w, const hark_ref *path, size_t count)
+{
+    return take(w, hark_ask(w->here, path[0], walk, .path = {path, count}));
+}
+
+static void
+a_circle_ends_at_once_and_says_who(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref path[40];
+    char names[256];
+
+    (void)state;
+    for (size_t length = 1; length < 40; length = length * 2 + 1) {
+        for (size_t i = 0; i < length; i++) {
+            path[i] = hark_spawn(w->here, walker);
+        }
+        path[length] = path[0];
+        outcome o = walk_along(w, path, length + 1);
+        assert_int_equal(o.code, HARK_EDEADLK);
+        size_t size = hark_ref_print(w->here, path[length - 1], names, sizeof names);
+        if (length == 3) { // the last to wait has found it
+            snprintf(names + size, sizeof names - size, " waits for ");
+            size += strlen(" waits for ");
+            hark_ref_print(w->here, path[0], names + size, sizeof names - size);
+            assert_non_null(strstr(o.text.ptr, names));
+        }
+        assert_int_equal(walk_along(w, path, 1).n, 2); // and it lives on
+    }
+    world_close(w);
+}
+
+static void
+a_circle_of_two_requests_ends(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref gate = hark_spawn(w->here, server);
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        hark_ref a = hark_spawn(w->here, walker);
+        hark_ref b = hark_spawn(w->here, walker);
+        hark_future f = hark_ask(w->here, a, meet, .gate = gate, .other = b);
+        hark_future g = hark_ask(w->here, b, meet, .gate = gate, .other = a);
+
+        until_held(w, gate, 2);
+        hark_tell(w->here, gate, let_go);
+        outcome o = take(w, f), p = take(w, g);
+        // One of them is found out, or both, or one was through before the other began.
+        assert_true(o.code == HARK_EDEADLK || (o.code == HARK_OK && o.n == 5));
+        assert_true(p.code == HARK_EDEADLK || (p.code == HARK_OK && p.n == 5));
+    }
+    world_close(w);
+}
+
+static void
+a_way_back_that_interleaves_is_no_circle(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref gate = hark_spawn(w->here, server);
+    hark_ref a = hark_spawn(w->here, sharer);
+    hark_ref b = hark_spawn(w->here, walker);
+
+    (void)state;
+    hark_future f = give(w, a, gate, 0, 3);
+    until_held(w, gate, 1);
+    hark_future g = hark_ask(w->here, b, meet, .gate = gate, .other = a);
+    until_held(w, gate, 2);
+    hark_tell(w->here, gate, let_go);
+    assert_int_equal(take(w, f).n, 3);
+    assert_int_equal(take(w, g).code, HARK_ENOHANDLER); // it got there
+    world_close(w);
+}
+
 // ---- stops ----
 
 static void
@@ -945,6 +1060,9 @@ main(void)
         TEST(a_shield_waits_on),
         TEST(a_wait_for_no_ask_ends_too),
         TEST(a_checkpoint_lets_others_run),
+        TEST(a_circle_ends_at_once_and_says_who),
+        TEST(a_circle_of_two_requests_ends),
+        TEST(a_way_back_that_interleaves_is_no_circle),
         TEST(a_stop_ends_the_wait_and_what_was_set_aside),
         TEST(the_system_stops_with_handlers_that_wait),
         TEST(hooks_may_wait),

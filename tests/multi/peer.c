@@ -29,6 +29,9 @@ HARK_MESSAGE(echoed, (i64, n))
 HARK_MESSAGE(hang)
 HARK_MESSAGE(ask_other, (ref, other), (i64, n))
 HARK_MESSAGE(refuse, (i32, code), (str, text))
+HARK_MESSAGE(count_to, (i64, n)) // a stream of echoed
+HARK_MESSAGE(stream_other, (ref, other), (u32, window))
+HARK_MESSAGE(streamed, (i64, items), (i32, code), (str, text))
 HARK_MESSAGE(spot, (f64, x), (f64, y))
 HARK_MESSAGE(mirror, (bool, yes), (i8, small), (u64, large), (f32, half), (str, text),
              (bytes, data), (ref, whom), (message, spot, at), (list, i16, numbers),
@@ -74,11 +77,36 @@ HARK_ON(server, refuse) {
     hark_refuse(ctx, msg->code, "%s", msg->text.ptr);
 }
 
+HARK_ON(server, count_to) {
+    hark_sink out = hark_stream_begin(ctx);
+
+    for (int64_t i = 0; i < msg->n; i++) {
+        if (hark_stream_write(ctx, out, echoed, .n = i) != HARK_OK) {
+            return;
+        }
+    }
+    (void)hark_stream_end(ctx, out); // who has gone needs no end
+}
+
+HARK_ON(server, stream_other) {
+    hark_stream in =
+        hark_stream_open_with(ctx, &(hark_stream_options){.window = msg->window},
+                              msg->other, count_to, .n = 1);
+    int64_t items = 0;
+
+    while (hark_stream_await(ctx, in, echoed) != NULL) {
+        items++;
+    }
+    const hark_error *error = hark_error_of(ctx);
+    hark_reply(ctx, streamed, .items = items, .code = error->code,
+               .text = hark_str_of(error->text));
+}
+
 HARK_ON(server, mirror) {
     hark_reply_value(ctx, &mirror_type, msg);
 }
 
-HARK_ACTOR(server, echo, hang, ask_other, refuse, mirror)
+HARK_ACTOR(server, echo, hang, ask_other, refuse, count_to, stream_other, mirror)
 
 static void
 print_ref(const char *what, hark_ref ref)

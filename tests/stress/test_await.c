@@ -143,6 +143,82 @@ everybody_waits_for_everybody(void **state)
     assert_int_equal(hark_stop(system, HARK_SECONDS(10)), HARK_OK);
 }
 
+// ---- circles ----
+
+enum { CROWD = 12, CIRCLES = 4000, AT_ONCE = 16 };
+
+typedef struct {
+    const hark_ref *all;
+    bool busy;
+} anyone;
+
+// Asks whomever, and so waits in circles now and then.
+HARK_ON(anyone, work) {
+    uint32_t seed = msg->seed;
+    int64_t leaves = 1;
+
+    assert_false(self->busy);
+    self->busy = true;
+    for (uint32_t i = msg->depth == 0 ? 0 : draw(&seed) % 3; i > 0; i--) {
+        hark_ref next = self->all[draw(&seed) % CROWD];
+        hark_future f = hark_ask_within(ctx, HARK_SECONDS(60), next, work,
+                                        .seed = draw(&seed), .depth = msg->depth - 1);
+        const result *r = hark_await(ctx, f, result);
+
+        if (r == NULL) {
+            self->busy = false;
+            hark_refuse(ctx, hark_error_of(ctx)->code, "%s", hark_error_of(ctx)->text);
+            return;
+        }
+        leaves += r->leaves;
+    }
+    self->busy = false;
+    hark_reply(ctx, result, .leaves = leaves);
+}
+HARK_ACTOR(anyone, work)
+
+// Returns whether f was in no circle.
+static bool
+ends_well(hark_ctx *me, hark_future f)
+{
+    const result *r = hark_await(me, f, result);
+    bool well = r != NULL;
+
+    if (!well && hark_error_of(me)->code != HARK_EDEADLK) {
+        fail_msg("%s", hark_error_of(me)->text);
+    }
+    hark_future_drop(me, f);
+    return well;
+}
+
+static void
+every_circle_ends(void **state)
+{
+    hark_system *system = hark_start(&(hark_options){.workers = 3});
+    hark_ctx *me = hark_attach(system);
+    hark_future window[AT_ONCE];
+    uint32_t seed = 7;
+    int well = 0;
+
+    (void)state;
+    assert_non_null(me);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        all[i] = hark_spawn(me, anyone, .all = all);
+    }
+    for (size_t i = 0; i < CIRCLES + AT_ONCE; i++) {
+        if (i >= AT_ONCE) {
+            well += ends_well(me, window[i % AT_ONCE]);
+        }
+        if (i < CIRCLES) {
+            window[i % AT_ONCE] =
+                hark_ask_within(me, HARK_SECONDS(60), all[draw(&seed) % CROWD], work,
+                                .seed = draw(&seed), .depth = 5);
+        }
+    }
+    assert_in_range(well, 1, CIRCLES - 1);
+    assert_int_equal(hark_stop(system, HARK_SECONDS(10)), HARK_OK);
+}
+
 // ---- stops in the middle ----
 
 HARK_MESSAGE(begin, (ref, whom))
@@ -217,6 +293,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everybody_waits_for_everybody),
+        cmocka_unit_test(every_circle_ends),
         cmocka_unit_test(a_stop_in_the_middle_ends_every_ask),
     };
 

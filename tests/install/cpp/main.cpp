@@ -94,6 +94,33 @@ HARK_ON(auditor, audit) {
 
 HARK_ACTOR_WITH(auditor, (start, stop), audit)
 
+// ---- blocking work ----
+
+HARK_BLOCKING(halve, const int64_t) {
+    hark_reply(ctx, balance, .amount = *arg / 2);
+}
+
+// Of 84, on the system's threads and on others.
+int64_t
+half(hark_ctx *me)
+{
+    const int64_t whole = 84;
+    hark_executor *executor = hark_executor_new(hark_system_of(me), nullptr);
+    hark_blocking_options options = {};
+
+    options.timeout_ms = HARK_SECONDS(20);
+    hark_future futures[] = {hark_blocking(me, halve, &whole),
+                             hark_blocking_with(me, &options, halve, &whole),
+                             hark_blocking_on(me, executor, halve, &whole)};
+    int64_t sum = 0;
+    for (hark_future future : futures) {
+        const balance *reply = hark_await(me, future, balance);
+
+        sum += reply != nullptr ? reply->amount : 0;
+    }
+    return sum / 3;
+}
+
 // ---- the user ----
 
 // An overdrawn account refuses to say what it holds.
@@ -190,7 +217,8 @@ main()
     }
     hark_ctx *me = hark_attach(system);
     hark_dead_letter_log(me, nullptr);
-    int64_t amount = is_refused(me) && is_doubled(me) ? ask_sum(me) : -1;
+    bool is_fine = is_refused(me) && is_doubled(me) && half(me) == 42;
+    int64_t amount = is_fine ? ask_sum(me) : -1;
 
     std::printf("%lld\n", static_cast<long long>(amount));
     hark_detach(me);

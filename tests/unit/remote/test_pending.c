@@ -112,6 +112,32 @@ thousands_of_rows_are_kept_apart(void **state)
     }
 }
 
+static void
+items_are_taken_while_a_stream_has_credits(void **state)
+{
+    struct pending got;
+    struct pending stream = row(PENDING_STREAM, 0, 7, 0);
+
+    stream.credits = 2;
+    uint64_t number = add(*state, stream);
+    uint64_t plain = add(*state, row(PENDING_ASK, 0, 8, 0));
+    for (uint32_t left = 2; left > 0; left--) {
+        assert_true(hark__pending_spend(*state, number, &got));
+        assert_int_equal(got.credits, left);
+    }
+    assert_true(hark__pending_spend(*state, number, &got));
+    assert_int_equal(got.credits, 0);
+    assert_true(hark__pending_credit(*state, number, LINK(0), 5));
+    assert_true(hark__pending_spend(*state, number, &got));
+    assert_int_equal(got.credits, 5);
+    assert_false(hark__pending_credit(*state, number, LINK(1), 5)); // another way
+    assert_false(hark__pending_credit(*state, plain, LINK(0), 5));  // no stream
+    assert_true(hark__pending_take(*state, number, &got));
+    assert_int_equal(got.credits, 4);
+    assert_false(hark__pending_spend(*state, number, &got));
+    assert_false(hark__pending_credit(*state, number, LINK(0), 5));
+}
+
 static unsigned
 take_all(struct pendings *pendings, struct pending_filter filter, uint64_t *out_sum)
 {
@@ -185,6 +211,7 @@ main(void)
         TEST(a_row_is_found_by_its_number_and_taken_once),
         TEST(numbers_that_were_never_given_name_nothing),
         TEST(a_row_used_again_has_another_number),
+        TEST(items_are_taken_while_a_stream_has_credits),
         TEST(thousands_of_rows_are_kept_apart),
         TEST(a_links_end_takes_its_rows_and_no_others),
         TEST(a_link_that_is_up_takes_those_who_waited_for_it),

@@ -109,6 +109,7 @@ put_one(uint8_t kind)
                                              .sender = {7, 8},
                                              .correlation = 9,
                                              .remaining_ms = 10,
+                                             .credits = 11,
                                              .type = 3,
                                              .text = HARK_STR("x"),
                                              .payload = hark__reader_of("\x91\1", 2)});
@@ -151,6 +152,25 @@ a_repeat_is_the_envelope_before_with_another_payload(void **state)
 }
 
 static void
+items_may_be_repeated(void **state)
+{
+    struct entry entry = {0};
+    hark_err err;
+
+    (void)state;
+    put_one(ENVELOPE_ITEM);
+    put_repeat(9, RAW("\x91\2"));
+    struct reader in = hark__reader_of(bytes.data, bytes.size);
+    for (int i = 0; i < 2; i++) {
+        assert_true(hark__entry_next(&in, &entry, &err, error, sizeof error));
+        assert_int_equal(err, HARK_OK);
+        assert_int_equal(entry.envelope.kind, ENVELOPE_ITEM);
+        assert_int_equal(entry.envelope.correlation, 9);
+        assert_int_equal(entry.envelope.credits, 11);
+    }
+}
+
+static void
 a_repeat_takes_three_bytes_and_its_payload(void **state)
 {
     (void)state;
@@ -161,8 +181,13 @@ a_repeat_takes_three_bytes_and_its_payload(void **state)
 static void
 repeats_of_nothing_are_refused(void **state)
 {
-    static const uint8_t others[] = {ENVELOPE_FAILURE, ENVELOPE_LOOKUP, ENVELOPE_FOUND,
-                                     ENVELOPE_CANCEL,  ENVELOPE_DOWN,   99};
+    static const uint8_t others[] = {ENVELOPE_FAILURE,
+                                     ENVELOPE_LOOKUP,
+                                     ENVELOPE_FOUND,
+                                     ENVELOPE_CANCEL,
+                                     ENVELOPE_DOWN,
+                                     ENVELOPE_CREDIT,
+                                     99};
     struct entry entry = {0};
     hark_err err;
 
@@ -505,6 +530,7 @@ main(void)
         TEST(declared_types_are_read_in_order),
         TEST(an_introduction_comes_back),
         TEST(a_repeat_is_the_envelope_before_with_another_payload),
+        TEST(items_may_be_repeated),
         TEST(a_repeat_takes_three_bytes_and_its_payload),
         TEST(repeats_of_nothing_are_refused),
         TEST(a_malformed_repeat_harms_itself_only),

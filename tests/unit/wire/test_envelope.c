@@ -16,7 +16,7 @@ static const struct envelope ask = {
     .correlation = 300,
     .remaining_ms = 5000,
     .trace = 1,
-    .cancel = 2,
+    .credits = 2,
     .chain = 3,
     .type = 4,
     .payload = {five, five + sizeof five},
@@ -71,7 +71,7 @@ every_element_comes_back(void **state)
     assert_int_equal(got.correlation, ask.correlation);
     assert_int_equal(got.remaining_ms, ask.remaining_ms);
     assert_int_equal(got.trace, ask.trace);
-    assert_int_equal(got.cancel, ask.cancel);
+    assert_int_equal(got.credits, ask.credits);
     assert_int_equal(got.chain, ask.chain);
     assert_int_equal(got.type, ask.type);
     assert_int_equal(hark__reader_left(&got.payload), sizeof five);
@@ -112,6 +112,14 @@ payloads_of_the_protocol_come_back(void **state)
     hark__envelope_encode(&bytes, &(struct envelope){.kind = ENVELOPE_CANCEL});
     assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
     assert_memory_equal(got.payload.at, "\xc0", 1); // nil: none
+
+    hark__bytes_truncate(&bytes, 0);
+    hark__envelope_encode(
+        &bytes,
+        &(struct envelope){.kind = ENVELOPE_CREDIT, .credits = 16, .type = TYPE_NONE});
+    assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
+    assert_int_equal(got.credits, 16);
+    assert_memory_equal(got.payload.at, "\xc0", 1); // as above
 }
 
 static void
@@ -157,7 +165,7 @@ malformed_elements_are_named(void **state)
         {RAW("\x9a\x01\x00\xc0\x00\x00\xc0\x00\x00\xc0\xc0"),
          "envelope: malformed trace"},
         {RAW("\x9a\x01\x00\xc0\x00\x00\x00\xc0\x00\xc0\xc0"),
-         "envelope: malformed cancel id"},
+         "envelope: malformed credits"},
         {RAW("\x9a\x01\x00\xc0\x00\x00\x00\x00\xc0\xc0\xc0"),
          "envelope: malformed chain id"},
         {RAW("\x9a\x01\x00\xc0\x00\x00\x00\x00\x00\xff\xc0"),
