@@ -60,7 +60,7 @@ HARK_CHECKED hark_scope hark_scope_open(hark_ctx *ctx,
                                         const hark_scope_options *options);
 
 // Adds a future, also a combinator's, and gives it back. Takes future: if it can't be added
-// it is dropped, {0} is given, and the scope has failed with the reason (HARK_ESTALE: the
+// it is dropped (but not one that is continued already), {0} is given, and the scope has failed with the reason (HARK_ESTALE: the
 // future has ended, is continued already, or is not of ctx; or why there is none; or
 // HARK_ENOMEM), so that the join tells it. A future of a scope must not be continued or
 // combined, but may be awaited, by the scope's handler, and after the join be read with

@@ -27,8 +27,14 @@ report_unseen(struct futures *futures, void *turn, const struct future *future)
     hark__seat_count(&ctx->seat->failures_unseen);
     if (node->on_unseen_failure != NULL) {
         hark_error error = hark__future_error(futures, future);
+        struct scopes *scopes = ctx->scopes; // of a handler that this is no part of
 
+        ctx->scopes = NULL;
         node->on_unseen_failure(ctx, &error, node->on_unseen_failure_arg);
+        if (ctx->scopes != NULL) {
+            hark__scopes_leave(ctx);
+        }
+        ctx->scopes = scopes;
     }
 }
 

@@ -458,7 +458,6 @@ enum {
     IGNORE, // a future
     DETACH, // a future
     DETACH_IN_SCOPE,
-    INIT_CLEANUP,
 };
 
 static void
@@ -770,6 +769,61 @@ detached_future_goes_on_and_its_failure_is_counted(void **state)
     }
 }
 
+// ---- hooks and continuations ----
+
+typedef struct {
+    hark_ref whom;
+} hooked;
+
+static void
+open_in_hook(hark_ctx *ctx, hooked *self, const char *letter)
+{
+    hark_scope s = open_scope(ctx, NULL);
+
+    assert_int_equal(hark_defer_cleanup(ctx, clean, "d"), HARK_OK);
+    assert_int_equal(hark_scope_defer(ctx, s, clean, (void *)(uintptr_t)letter),
+                     HARK_OK);
+    hark_future f = hark_scope_ask(ctx, s, self->whom, get, .n = 1);
+    assert_non_null(hark_await(ctx, f, got));
+}
+
+HARK_HOOK(hooked, start) {
+    open_in_hook(ctx, self, "b");
+}
+HARK_HOOK(hooked, stop) {
+    open_in_hook(ctx, self, "e");
+}
+HARK_THEN(hooked, answered, got) {
+    open_in_hook(ctx, self, "t");
+}
+HARK_ELSE(hooked, answered) {
+    open_in_hook(ctx, self, "f");
+}
+HARK_CONTINUATION(hooked, answered, got)
+HARK_ON(hooked, get) {
+    hark_future f = hark_ask(ctx, self->whom, get, .n = msg->n);
+
+    assert_int_equal(hark_then(ctx, f, hooked, answered, NULL), HARK_OK);
+}
+HARK_ACTOR_WITH(hooked, (start, stop), get)
+
+static void
+hooks_and_continuations_leave_what_they_open(void **state)
+{
+    struct pair p = open_pair(REACH_LOCAL);
+    hark_ref actor = hark_spawn(p.w->here, hooked, .whom = p.whom);
+
+    (void)state;
+    assert_journal("bd");
+    hark_tell(p.w->here, actor, get, .n = 1);
+    assert_journal("td");
+    hark_tell(p.w->here, actor, get, .n = -1);
+    assert_journal("fd");
+    assert_int_equal(hark_actor_stop(p.w->here, actor), HARK_OK);
+    assert_journal("ed");
+    world_close(p.w);
+}
+
 // ---- threads ----
 
 static void
@@ -877,6 +931,7 @@ main(void)
         TEST(owner_that_ends_with_a_thousand_futures_open_cancels_them),
         TEST(future_that_nobody_looked_at_is_cancelled_at_the_return),
         TEST(detached_future_goes_on_and_its_failure_is_counted),
+        TEST(hooks_and_continuations_leave_what_they_open),
         TEST(thread_that_detaches_leaves_all),
         TEST(continuation_of_a_thread_leaves_its_own_and_no_others),
         TEST(scope_of_somebody_else_is_stale),

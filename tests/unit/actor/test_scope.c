@@ -87,8 +87,7 @@ static void
 clean(hark_ctx *ctx, void *arg)
 {
     struct run *run = arg;
-    const got *g =
-        hark_await(ctx, hark_ask(ctx, run->children[0], get, .n = 1), got);
+    const got *g = hark_await(ctx, hark_ask(ctx, run->children[0], get, .n = 1), got);
 
     (void)g; // without memory it may fail
     run->cleaned++;
