@@ -23,6 +23,8 @@ enum {
     GATHERED_HOPELESS = 75,
     SPREAD_HOPELESS = 100,
     TRYABLE_LEAST = 2, // samples in a row
+    COARSE_LEAST = 3,  // the same: fine work of a worker that was preempted looks coarse
+    DECAY = 8,         // windows until a rate that was better is mostly forgotten
     GROWTH = 2,        // of the time that verdicts are kept, with each of them,
     CLEAR_GROWTH = 4,  // and after one that was clear at once
 };
@@ -65,6 +67,16 @@ start_window(struct balance *balance)
     balance->measured_ns = 0;
 }
 
+// A busy machine takes the processor away for a while, which makes a rate worse and never
+// better. So a worse one counts little at first.
+static void
+note_window(struct balance *balance, uint64_t rate)
+{
+    uint64_t recent = balance->recent_rate;
+
+    balance->recent_rate = rate >= recent ? rate : recent - (recent - rate) / DECAY;
+}
+
 static void
 measure(struct balance *balance, int64_t began_ns, int64_t elapsed_ns, uint64_t done)
 {
@@ -74,7 +86,7 @@ measure(struct balance *balance, int64_t began_ns, int64_t elapsed_ns, uint64_t 
     balance->measured += done;
     balance->measured_ns += elapsed_ns;
     if (balance->measured_ns >= WINDOW_NS) {
-        balance->recent_rate = measured_rate(balance);
+        note_window(balance, measured_rate(balance));
         start_window(balance);
     }
 }
@@ -90,6 +102,7 @@ enter(struct balance *balance, enum balance_state state, int64_t now_ns,
     balance->until_ns = now_ns + SETTLE_NS + length_ns;
     balance->recent_rate = 0;
     balance->tryable = 0;
+    balance->coarse = 0;
     start_window(balance);
 }
 
@@ -199,7 +212,8 @@ hark__balance_sample(struct balance *balance, int64_t now_ns,
         break;
     case BALANCE_GATHERED:
     case BALANCE_SPREAD:
-        if (!is_fine) {
+        balance->coarse = is_fine ? 0 : balance->coarse + 1;
+        if (balance->coarse >= COARSE_LEAST) {
             be_lazy(balance, now_ns, 0);
         } else if (now_ns >= balance->until_ns) {
             try_the_other(balance, now_ns);

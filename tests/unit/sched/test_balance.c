@@ -159,6 +159,25 @@ work_that_becomes_coarse_is_spread_at_once(void **state)
     assert_int_equal(machine.gathered_ms, 0);
 }
 
+// Another process has the processor for a while: that says nothing of the work.
+static void
+a_moment_without_the_processor_changes_no_verdict(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+
+    (void)state;
+    run_ms(&machine, 20);
+    machine.gathered_ms = 0;
+    for (int i = 0; i < 200; i++) {
+        machine.spread_rate = machine.gathered_rate = 100;
+        run_ms(&machine, 1);
+        machine.spread_rate = 10000;
+        machine.gathered_rate = 40000;
+        run_ms(&machine, 9);
+    }
+    assert_true(machine.gathered_ms > 1800); // of 2000
+}
+
 static void
 what_waits_too_long_spreads_it_for_a_while(void **state)
 {
@@ -218,6 +237,7 @@ main(void)
         cmocka_unit_test(one_workers_work_is_shared_if_that_pays),
         cmocka_unit_test(one_workers_work_stays_together_if_sharing_does_not_pay),
         cmocka_unit_test(work_that_becomes_coarse_is_spread_at_once),
+        cmocka_unit_test(a_moment_without_the_processor_changes_no_verdict),
         cmocka_unit_test(what_waits_too_long_spreads_it_for_a_while),
         cmocka_unit_test(
             what_waits_too_long_again_and_again_leaves_it_spread_for_longer),
