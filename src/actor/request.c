@@ -44,11 +44,13 @@ hark__requests_free(struct requests *requests, struct pool *pool)
 static struct request **
 bucket_of(const struct requests *requests, struct request_name name)
 {
-    // Futures' ids and actors' words are both counted up in each half.
-    uint64_t hash = (name.correlation ^ name.asker.actor * 31 ^ name.asker.node)
-                    * UINT64_C(0x9E3779B97F4A7C15);
+    // One asker's futures are counted up, and so stand side by side in the cache; askers
+    // are scattered.
+    uint64_t asker =
+        (name.asker.actor ^ name.asker.node) * UINT64_C(0x9E3779B97F4A7C15);
+    uint32_t hash = (uint32_t)name.correlation + (uint32_t)(asker >> 32);
 
-    return &requests->buckets[hash >> 32 & (requests->capacity - 1)];
+    return &requests->buckets[hash & (requests->capacity - 1)];
 }
 
 static struct request_name

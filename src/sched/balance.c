@@ -23,10 +23,10 @@ enum {
     GATHERED_HOPELESS = 75,
     SPREAD_HOPELESS = 100,
     TRYABLE_LEAST = 2, // samples in a row
-    COARSE_LEAST = 3,  // the same: fine work of a worker that was preempted looks coarse
-    DECAY = 8,         // windows until a rate that was better is mostly forgotten
-    GROWTH = 2,        // of the time that verdicts are kept, with each of them,
-    CLEAR_GROWTH = 4,  // and after one that was clear at once
+    COARSE_LEAST = 3, // the same: fine work of a worker that was preempted looks coarse
+    DECAY = 8,        // windows until a rate that was better is mostly forgotten
+    GROWTH = 2,       // of the time that verdicts are kept, with each of them,
+    CLEAR_GROWTH = 4, // and after one that was clear at once
 };
 
 // ---- measuring ----
