@@ -258,9 +258,8 @@ hark_ref_print(hark_ctx *ctx, hark_ref ref, char *out, size_t size)
                             (uint32_t)(ref.actor >> 32));
 }
 
-// Appends like snprintf; *used counts on beyond size.
-static HARK_PRINTF(4, 5) void append(char *out, size_t size, size_t *used,
-                                     const char *format, ...)
+void
+hark__append(char *out, size_t size, size_t *used, const char *format, ...)
 {
     size_t at = *used < size ? *used : size;
     va_list args;
@@ -278,26 +277,27 @@ hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
     char target[300];
 
     if (error == NULL) {
-        append(out, size, &used, "no error");
+        hark__append(out, size, &used, "no error");
         return used;
     }
     if (error->code >= HARK_EUSER) {
-        append(out, size, &used, "%d: %s", error->code, error->text);
+        hark__append(out, size, &used, "%d: %s", error->code, error->text);
     } else {
-        append(out, size, &used, "%s: %s", hark_err_name(error->code), error->text);
+        hark__append(out, size, &used, "%s: %s", hark_err_name(error->code),
+                     error->text);
     }
     if (error->type == NULL && error->site == NULL) {
         return used;
     }
-    append(out, size, &used, " after %" PRIu32 " ms:", error->elapsed_ms);
+    hark__append(out, size, &used, " after %" PRIu32 " ms:", error->elapsed_ms);
     if (error->type != NULL) {
         hark_ref_print(ctx, error->target, target, sizeof target);
-        append(out, size, &used, " ask %s to %s", error->type, target);
+        hark__append(out, size, &used, " ask %s to %s", error->type, target);
     }
     if (error->site != NULL) {
-        append(out, size, &used, " at %s", error->site);
+        hark__append(out, size, &used, " at %s", error->site);
     }
-    append(out, size, &used, ", stage: %s", hark_stage_name(error->stage));
+    hark__append(out, size, &used, ", stage: %s", hark_stage_name(error->stage));
     return used;
 }
 

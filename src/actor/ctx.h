@@ -66,8 +66,8 @@ enum system_code {
     SYSTEM_STOP = 1,     // end
     SYSTEM_TIMEOUTS = 2, // look at the futures' clocks
     SYSTEM_CANCEL = 3,   // `from` does not wait for its `correlation` any more
-    SYSTEM_DUMP = 5,     // answer `from` with the handlers that wait
     SYSTEM_LOST = 4,     // the node of `from` cannot be reached any more
+    SYSTEM_DUMP = 5,     // answer `from` with the handlers that wait
     SYSTEM_CREDIT = 6,   // `from` takes more items for its `correlation`
 };
 
@@ -75,6 +75,9 @@ enum system_code {
 
 // Gives the extra of ctx's owner. NULL: no memory.
 struct extra *hark__ctx_extra(hark_ctx *ctx);
+// Appends to text like snprintf; *used, its length so far, counts on beyond size.
+void hark__append(char *out, size_t size, size_t *used, const char *format, ...)
+    HARK_PRINTF(4, 5);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
 // Sets hark_error_of to why `call` could make no message of value, and returns the code.

@@ -4,7 +4,6 @@
 // system message, and answers with lines of text.
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,18 +12,6 @@
 enum { ANSWER_MS = 1000, LINES = 4096 };
 
 #define NS_PER_MS INT64_C(1000000)
-
-static HARK_PRINTF(4, 5) void append(char *out, size_t size, size_t *used,
-                                     const char *format, ...)
-{
-    size_t at = *used < size ? *used : size;
-    va_list args;
-
-    va_start(args, format);
-    int more = vsnprintf(size > 0 ? out + at : NULL, size - at, format, args);
-    va_end(args);
-    *used += more > 0 ? (size_t)more : 0;
-}
 
 // ---- the actor's side ----
 
@@ -38,23 +25,23 @@ print_await(hark_ctx *ctx, const struct await *await, char *out, size_t size,
     char ref[300];
 
     hark_ref_print(ctx, ctx->self, ref, sizeof ref);
-    append(out, size, used, "%s", ref);
+    hark__append(out, size, used, "%s", ref);
     if (message != NULL && message->type != NULL) {
-        append(out, size, used, " in %s", message->type->name);
+        hark__append(out, size, used, " in %s", message->type->name);
     }
-    append(out, size, used, " waits %" PRId64 " ms for ", since_ns / NS_PER_MS);
+    hark__append(out, size, used, " waits %" PRId64 " ms for ", since_ns / NS_PER_MS);
     if (future != NULL && future->asked != NULL) {
         hark_ref_print(ctx, future->target, ref, sizeof ref);
-        append(out, size, used, "%s of %s", future->asked->name, ref);
+        hark__append(out, size, used, "%s of %s", future->asked->name, ref);
     } else {
-        append(out, size, used, "%s", future != NULL ? "a future" : "its turn");
+        hark__append(out, size, used, "%s", future != NULL ? "a future" : "its turn");
     }
     if (future != NULL && future->site != NULL) {
-        append(out, size, used, " at %s", future->site);
+        hark__append(out, size, used, " at %s", future->site);
     }
     hark__trace_print(ctx, message != NULL ? message->trace : await->ctx->trace, out,
                       size, used);
-    append(out, size, used, "\n");
+    hark__append(out, size, used, "\n");
 }
 
 static void
@@ -122,10 +109,10 @@ take_lines(hark_ctx *ctx, hark_future future, char *out, size_t size, size_t *us
     const hark_dumped *dumped = hark_await(ctx, future, hark_dumped);
 
     if (dumped != NULL) {
-        append(out, size, used, "%s", dumped->text.ptr);
+        hark__append(out, size, used, "%s", dumped->text.ptr);
     } else if (hark_error_of(ctx)->code == HARK_ETIMEOUT) {
-        append(out, size, used,
-               "an actor has waiting handlers, and another that runs\n");
+        hark__append(out, size, used,
+                     "an actor has waiting handlers, and another that runs\n");
     }
     hark_future_drop(ctx, future);
 }

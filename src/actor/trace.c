@@ -1,6 +1,5 @@
 #include "actor/trace.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,36 +132,24 @@ hark__trace_learn(struct traces *traces, struct trace_known *known)
 
 // ---- printing ----
 
-static HARK_PRINTF(4, 5) void append(char *out, size_t size, size_t *used,
-                                     const char *format, ...)
-{
-    size_t at = *used < size ? *used : size;
-    va_list args;
-
-    va_start(args, format);
-    int more = vsnprintf(size > 0 ? out + at : NULL, size - at, format, args);
-    va_end(args);
-    *used += more > 0 ? (size_t)more : 0;
-}
-
 void
 hark__trace_print(hark_ctx *ctx, uint16_t number, char *out, size_t size, size_t *used)
 {
     for (int i = 0; number != 0 && i < DEPTH; i++) {
         const struct trace *row = &ctx->node->traces.rows[number];
 
-        append(out, size, used, "\n  asked by %s",
-               row->who != NULL ? row->who : "a thread");
+        hark__append(out, size, used, "\n  asked by %s",
+                     row->who != NULL ? row->who : "a thread");
         if (row->in != NULL) {
-            append(out, size, used, " in %s", row->in->name);
+            hark__append(out, size, used, " in %s", row->in->name);
         }
         if (row->site != NULL) {
-            append(out, size, used, " at %s", row->site);
+            hark__append(out, size, used, " at %s", row->site);
         }
         number = row->parent;
     }
     if (number != 0) {
-        append(out, size, used, "\n  and so on");
+        hark__append(out, size, used, "\n  and so on");
     }
 }
 
@@ -185,20 +172,20 @@ hark_backtrace(hark_ctx *ctx, char *out, size_t size)
     size_t used = 0;
 
     if (ctx == NULL || ctx->slot == NULL) {
-        append(out, size, &used, "nobody");
+        hark__append(out, size, &used, "nobody");
         return used;
     }
     hark_ref_print(ctx, ctx->self, self, sizeof self);
-    append(out, size, &used, "%s", self);
+    hark__append(out, size, &used, "%s", self);
     if (message != NULL && message->type != NULL) {
-        append(out, size, &used, " in %s", message->type->name);
+        hark__append(out, size, &used, " in %s", message->type->name);
     }
     hark__trace_print(ctx, message != NULL ? message->trace : ctx->trace, out, size,
                       &used);
     if (message != NULL && message->from.node != ctx->node->id
         && message->from.node != 0) {
         hark_ref_print(ctx, message->from, self, sizeof self);
-        append(out, size, &used, "\n  asked by %s of another node", self);
+        hark__append(out, size, &used, "\n  asked by %s of another node", self);
     }
     return used;
 }

@@ -74,8 +74,7 @@ bool hark__stacks_init(struct stacks *stacks, size_t size_bytes, uint32_t limit)
 // No stack is in use.
 void hark__stacks_fini(struct stacks *stacks);
 
-// Gives a stack that begins with first (NULL: none) when it is entered. NULL: the limit,
-// or no memory.
+// Gives a stack that nobody runs on. NULL: the limit, or no memory.
 struct stack *hark__stack_take(struct stacks *stacks, struct stack_cache *cache);
 // Takes a stack that nobody runs on.
 void hark__stack_give(struct stacks *stacks, struct stack_cache *cache,
