@@ -11,8 +11,6 @@
 
 enum { ANSWER_MS = 1000, LINES = 4096 };
 
-#define NS_PER_MS INT64_C(1000000)
-
 // ---- the actor's side ----
 
 static void

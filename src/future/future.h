@@ -220,7 +220,7 @@ hark__future_count_from(struct future *future, int64_t now_ns)
     future->started_ns = now_ns;
     future->expires_ns = future->timeout_ms == HARK_FOREVER
                              ? INT64_MAX
-                             : now_ns + (int64_t)future->timeout_ms * INT64_C(1000000);
+                             : now_ns + (int64_t)future->timeout_ms * NS_PER_MS;
 }
 // Starts the clocks of all fresh futures. Returns when the first of them runs out;
 // INT64_MAX: none does. turn: closes those that nobody watches and nobody keeps; NULL: no.
