@@ -1,8 +1,8 @@
-// Cancel: what an actor does about asks that nobody waits for any more, its own and others'.
+// Cancel: what an actor does about asks that nobody waits for any more.
 //
-// A cancel is a system message {asker, correlation} to the actor that was asked. Its ask
-// was sent before it, so here it is in hand, or a request (request.h: deferred, or with
-// children), or answered, or still in the mailbox.
+// A cancel is a system message {asker, correlation} to the actor that was asked. Its
+// ask was sent before it, so here it is in hand, or a request (request.h: deferred, or
+// with children), or answered, or still in the mailbox.
 
 #include "hark/cancel.h"
 

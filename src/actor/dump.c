@@ -1,7 +1,7 @@
 // Dump: every handler that waits, with what it waits for, since when, and from where.
 //
-// Only an actor's own turn knows. So each actor that has handlers that wait is asked, by a
-// system message, and answers with lines of text.
+// Only an actor's own turn knows. So each actor that has handlers that wait is asked,
+// by a system message, and answers with lines of text.
 
 #include <inttypes.h>
 #include <stdio.h>

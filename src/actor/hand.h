@@ -1,9 +1,9 @@
 // Hand: what a turn does for those who asked.
 //
-// The ask in hand is ctx->message, and costs nothing more. Once others are asked for its sake
-// it is a request too (request.h), ctx->request. Shields and scopes stand before it there,
-// linked by `outer`; what is asked is a child of the first of them, and gets no more time than
-// is left of that one's.
+// The ask in hand is ctx->message, and costs nothing more. Once others are asked for
+// its sake it is a request too (request.h), ctx->request. Shields and scopes stand
+// before it there, linked by `outer`; what is asked is a child of the first of them,
+// and gets no more time than is left of that one's.
 
 #ifndef ACTOR_HAND_H
 #define ACTOR_HAND_H

@@ -1,5 +1,5 @@
-// Result: what the program gives itself, to a future of its own (hark_future_new) or as what
-// a callback of a combinator ends with.
+// Result: what the program gives itself, to a future of its own (hark_future_new) or as
+// what a callback of a combinator ends with.
 
 #include <stdarg.h>
 #include <stdio.h>

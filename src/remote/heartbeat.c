@@ -1,8 +1,8 @@
 // Heartbeat: what a link does by its clocks.
 //
-// One that is quiet for longer than the silence that both sides have agreed on has ended. So
-// each side says something before; and as a HEARTBEAT is answered, one side's clock is enough
-// for both (docs/adr/0011-idle-links-share-a-clock.md).
+// One that is quiet for longer than the silence that both sides have agreed on has
+// ended. So each side says something before; and as a HEARTBEAT is answered, one side's
+// clock is enough for both (docs/adr/0011-idle-links-share-a-clock.md).
 
 #include "remote/link.h"
 
@@ -40,8 +40,9 @@ hark__link_was_away(struct link *link, int64_t away_ns, int64_t now_ns)
     link->heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
 }
 
-// How long a link may be quiet, in parts of the silence that ends it. Who connected beats
-// sooner: then the other side, whose answer it is, has no clock of its own to wake for.
+// How long a link may be quiet, in parts of the silence that ends it. Who connected
+// beats sooner: then the other side, whose answer it is, has no clock of its own to
+// wake for.
 static int64_t
 beat_after_ns(const struct link *link)
 {
@@ -103,8 +104,8 @@ find_overdue(const struct link *link, int64_t now_ns, char *text, size_t size)
 }
 
 // While there is traffic, or a link may come up, it is looked at each tick_ms: what a
-// long turn has put into the outbox shall leave. A calm one has its clocks only. The lock
-// is held.
+// long turn has put into the outbox shall leave. A calm one has its clocks only. The
+// lock is held.
 static int64_t
 next_look_ns(struct link *link, int64_t now_ns)
 {

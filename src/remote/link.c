@@ -10,8 +10,8 @@ enum { LEAST_HEARTBEAT_MS = 20 };
 
 // ---- making and freeing ----
 
-// Zeroed memory, but for the lock, which somebody who is late may just hold. remote's lock
-// is held. NULL: no memory.
+// Zeroed memory, but for the lock, which somebody who is late may just hold. remote's
+// lock is held. NULL: no memory.
 static struct link *
 link_alloc(struct remote *remote)
 {

@@ -1,8 +1,9 @@
-// Outbox: the batch that a link is making, and those that have left and are not acknowledged.
+// Outbox: the batch that a link is making, and those that have left and are not
+// acknowledged.
 //
-// A batch leaves as one frame, with a number. Until the peer has acknowledged that number,
-// the link remembers how many bytes are under way, which bounds its senders, and how many
-// messages would be lost without a word if it ended.
+// A batch leaves as one frame, with a number. Until the peer has acknowledged that
+// number, the link remembers how many bytes are under way, which bounds its senders,
+// and how many messages would be lost without a word if it ended.
 
 #include "remote/link.h"
 

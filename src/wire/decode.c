@@ -1,11 +1,11 @@
 // Decode: a payload into the one block of its message.
 //
-// How large the block must be is known only when the message has been read. So a message
-// is first read into a block as large as the last one of its type needed, if that was
-// small: most fit. If not, one walk reads its struct onto the stack; its text and bytes are
-// views into the input. Then the block's size is known, and they move there. A message with
-// lists, or with a very large struct, is only measured by that walk, and read by a second
-// one into its block.
+// How large the block must be is known only when the message has been read. So a
+// message is first read into a block as large as the last one of its type needed, if
+// that was small: most fit. If not, one walk reads its struct onto the stack; its text
+// and bytes are views into the input. Then the block's size is known, and they move
+// there. A message with lists, or with a very large struct, is only measured by that
+// walk, and read by a second one into its block.
 
 #include "wire/decoder.h"
 
@@ -59,7 +59,8 @@ fill(struct decoder *decoder, struct hark_message *message, const uint8_t *near)
 }
 
 // Reads the input into a block with room for so many bytes. NULL: they were too few, or
-// anything else is wrong; that is for decode to say. The reader may stand anywhere then.
+// anything else is wrong; that is for decode to say. The reader may stand anywhere
+// then.
 static inline struct hark_message *
 decode_into(struct decoder *decoder, struct pool *pool, const hark_type *type,
             size_t room)
@@ -104,8 +105,8 @@ decode_guessed(struct pool *pool, const hark_type *type, struct reader *in,
     return message;
 }
 
-// Notes what room the next message of the type should have: all of this one's last cache
-// line, and no more than may be wasted. Blocks come in whole lines.
+// Notes what room the next message of the type should have: all of this one's last
+// cache line, and no more than may be wasted. Blocks come in whole lines.
 static inline void
 guess_next(const struct hark_message *message, uint16_t *guess)
 {
@@ -115,7 +116,8 @@ guess_next(const struct hark_message *message, uint16_t *guess)
     *guess = bytes <= GUESS_MOST ? (uint16_t)bytes : 0;
 }
 
-// Gives a block with what the input holds. The reader may stand anywhere after an error.
+// Gives a block with what the input holds. The reader may stand anywhere after an
+// error.
 static hark_err
 decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
        struct hark_message **out_message)

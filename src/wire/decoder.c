@@ -26,8 +26,8 @@ fail_kind(struct decoder *decoder, const char *what)
                 hark__item_name(hark__reader_kind(&decoder->in)));
 }
 
-// Says where it went wrong: in that field (NULL: the message itself), and that item of a
-// list. The innermost place is the first to be told. Always false.
+// Says where it went wrong: in that field (NULL: the message itself), and that item of
+// a list. The innermost place is the first to be told. Always false.
 static __attribute__((cold, noinline)) bool
 blame(struct decoder *decoder, const hark_type *type, const hark_field *field,
       size_t index)
@@ -213,8 +213,8 @@ get_str(struct decoder *decoder, hark_str *to)
     return true;
 }
 
-// Large bytes stay where they are, if their memory can be kept. False: they move into the
-// block.
+// Large bytes stay where they are, if their memory can be kept. False: they move into
+// the block.
 static __attribute__((cold, noinline)) bool
 share_bytes(struct decoder *decoder, hark_bytes view, hark_bytes *to)
 {

@@ -1,10 +1,10 @@
 // Decoder: one walk over a payload's values, guided by their type.
 //
 // It reads into a struct, or into nothing, and reserves what text, bytes and lists need
-// in a block that may not be there yet: then text and bytes are views into the input, and
-// `used` tells how large the block must be. The first thing that is wrong ends the walk,
-// and is told with its place. Nothing is believed: counts and lengths are at most the
-// bytes at hand.
+// in a block that may not be there yet: then text and bytes are views into the input,
+// and `used` tells how large the block must be. The first thing that is wrong ends the
+// walk, and is told with its place. Nothing is believed: counts and lengths are at most
+// the bytes at hand.
 
 #ifndef WIRE_DECODER_H
 #define WIRE_DECODER_H
@@ -31,11 +31,11 @@ struct decoder {
     const char *what, *detail; // the text is put together where the place is known
 };
 
-// Reads one value as a message of that type into `to`, if that is not NULL. False: what is
-// wrong is in decoder, and not told yet if no field of the message is to blame.
+// Reads one value as a message of that type into `to`, if that is not NULL. False: what
+// is wrong is in decoder, and not told yet if no field of the message is to blame.
 bool hark__decoder_read(struct decoder *decoder, const hark_type *type, uint8_t *to);
-// One walk over the whole payload, with what it needs in block (NULL: it is only counted).
-// On an error all is told.
+// One walk over the whole payload, with what it needs in block (NULL: it is only
+// counted). On an error all is told.
 hark_err hark__decoder_walk(struct decoder *decoder, const hark_type *type,
                             uint8_t *block, uint8_t *to);
 // The struct alone is over the limit: tells so, and returns HARK_ETOOBIG.

@@ -1,5 +1,6 @@
-// Scopes when memory runs out: each allocation fails once, and nothing is lost. A thread's
-// scopes are those of an actor; so that only what it allocates itself fails, it is a thread.
+// Scopes when memory runs out: each allocation fails once, and nothing is lost. A
+// thread's scopes are those of an actor; so that only what it allocates itself fails,
+// it is a thread.
 
 #include <setjmp.h>
 #include <stdarg.h>

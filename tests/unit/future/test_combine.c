@@ -1,5 +1,5 @@
-// Combinators on a bare table: what they close and free, whatever fails or is closed when.
-// The turn is the fixture, and so is the ctx that callbacks get.
+// Combinators on a bare table: what they close and free, whatever fails or is closed
+// when. The turn is the fixture, and so is the ctx that callbacks get.
 
 #include <setjmp.h>
 #include <stdarg.h>
