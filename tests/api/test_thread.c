@@ -30,13 +30,6 @@ setup(void **state)
     return 0;
 }
 
-static int
-teardown(void **state)
-{
-    world_close(*state);
-    return 0;
-}
-
 struct asker {
     hark_system *system;
     hark_ref server;
@@ -340,7 +333,7 @@ invalid_options_are_refused(void **state)
     assert_null(hark_start(&(hark_options){.frame_limit_bytes = 10}));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)
