@@ -27,9 +27,8 @@ typedef struct hark_clause {
 
 // What an actor's other messages do while a handler of it waits (hark_await).
 typedef enum hark_wait {
-    HARK_WAIT_EXCLUSIVE =
-        0, // they wait too: nothing runs between two lines of a handler
-    HARK_WAIT_INTERLEAVE = 1, // they are handled: state may change during an await
+    HARK_WAIT_EXCLUSIVE = 0,  // wait too: nothing runs between two lines of a handler
+    HARK_WAIT_INTERLEAVE = 1, // are handled: state may change during an await
 } hark_wait;
 
 // What an actor is. Static data; one behavior serves many actors.
@@ -197,8 +196,8 @@ HARK_API hark_err hark_unregister(hark_ctx *ctx, const char *name);
 // another (opens the link if there is none; an ipc path ends at its last slash). A null
 // ref on error, with the reason in hark_error_of(ctx): HARK_ENONAME, HARK_EENDPOINT,
 // HARK_ENONODE, HARK_EPROTO, HARK_ETIMEOUT. A remote name blocks the calling thread for
-// up to 5 s, so only an attached thread may ask for one; an actor uses hark_lookup_ask
-// (else HARK_ENOTSUP).
+// up to hark_options.connect_ms and a little more, so only an attached thread may ask
+// for one; an actor uses hark_lookup_ask (else HARK_ENOTSUP).
 HARK_API hark_ref hark_lookup(hark_ctx *ctx, const char *name);
 
 // A timer that sends a message later. A plain value; all zero names none.

@@ -124,7 +124,9 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 // future to go on with. In scope: `ctx`, `msg` (the reply) and `arg`. An error of the
 // input goes on as it is.
 //
-//     HARK_MAP(add_tax, price) { hark_result(ctx, price, .cents = msg->cents * 6 / 5); }
+//     HARK_MAP(add_tax, price) {
+//         hark_result(ctx, price, .cents = msg->cents * 6 / 5);
+//     }
 //     ...
 //     hark_future f = hark_map(ctx, hark_ask(ctx, shop, get_price), add_tax, NULL);
 #define HARK_MAP(name, reply) HARK_MAP_WITH(name, reply, NULL)
@@ -139,6 +141,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 // scope: `ctx`, `error` and `arg`. A reply goes on as it is; so does the error if the
 // function gives nothing.
 #define HARK_RECOVER(name) HARK_RECOVER_WITH(name, NULL)
+// HARK_RECOVER_WITH(name, drop): the same, with arg's destructor.
 #define HARK_RECOVER_WITH(name, drop_arg)                                              \
     static void name##_on_recover(hark_ctx *ctx, const hark_error *error, void *arg);  \
     static const hark_step name##_recover = {                                          \
@@ -159,6 +162,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 // function (or the future that it gives) fails. In scope as in HARK_MAP. An error goes
 // on.
 #define HARK_TAP(name, reply) HARK_TAP_WITH(name, reply, NULL)
+// HARK_TAP_WITH(name, reply, drop): the same, with arg's destructor.
 #define HARK_TAP_WITH(name, reply, drop_arg)                                           \
     HARK_STEP_ON_REPLY_(name##_tap, reply, drop_arg, true)
 // hark_tap(ctx, future, name, arg)
@@ -170,6 +174,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 // `error` (NULL: it succeeded) and `arg`. Not run if the future is dropped or its owner
 // ends before: what must be done even then is for the destructor.
 #define HARK_FINALLY(name) HARK_FINALLY_WITH(name, NULL)
+// HARK_FINALLY_WITH(name, drop): the same, with arg's destructor.
 #define HARK_FINALLY_WITH(name, drop_arg)                                              \
     static void name##_at_end(hark_ctx *ctx, const hark_error *error, void *arg);      \
     static void name##_after_reply(hark_ctx *ctx, const void *reply, void *arg)        \
@@ -191,6 +196,7 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 #define hark_finally(ctx, future, name, arg)                                           \
     hark_step_at(ctx, HARK_HERE, future, &name##_finally, arg)
 
+// HARK_MAP and HARK_TAP.
 #define HARK_STEP_ON_REPLY_(step, reply, drop_arg, looks)                              \
     static void step##_on(hark_ctx *ctx, const reply *msg, void *arg);                 \
     static void step##_run(hark_ctx *ctx, const void *msg, void *arg)                  \

@@ -95,6 +95,8 @@ HARK_API hark_ref hark_rwlock(hark_ctx *ctx, const hark_lock_options *options);
 HARK_CHECKED hark_future hark_acquire_at(hark_ctx *ctx, const char *site,
                                          uint32_t timeout_ms, hark_ref semaphore,
                                          uint32_t count);
+// The same, here and with the default timeout, or with another one; and its names where
+// the semaphore is a lock.
 #define hark_acquire(ctx, semaphore, count)                                            \
     hark_acquire_at(ctx, HARK_HERE, 0, semaphore, count)
 #define hark_acquire_within(ctx, timeout_ms, semaphore, count)                         \
@@ -156,6 +158,7 @@ typedef struct hark_breaker_options {
     bool count_refusals; // refusals with codes from HARK_EUSER on are failures, too
 } hark_breaker_options;
 
+// What a breaker does with asks.
 typedef enum hark_breaker_mode {
     HARK_BREAKER_CLOSED = 0,    // asks go through
     HARK_BREAKER_OPEN = 1,      // asks are refused at once
@@ -200,6 +203,7 @@ typedef struct hark_rate_options {
     uint32_t waiting_limit; // as above
 } hark_rate_options;
 
+// Spawns a rate: who wants tokens waits until they have come.
 HARK_API hark_ref hark_rate(hark_ctx *ctx, const hark_rate_options *options);
 
 // Succeeds with a hark_unit when count tokens were taken. Tokens whose taker is gone
@@ -216,8 +220,10 @@ HARK_CHECKED hark_future hark_rate_try_at(hark_ctx *ctx, const char *site,
 
 // ---- latch, barrier ----
 
+// Counts a latch down: a hark_latch_left, which says how much is left.
 HARK_MESSAGE(hark_latch_down, (u32, count))
 HARK_MESSAGE(hark_latch_left, (u32, count))
+// Waits until it is open: a hark_unit.
 HARK_MESSAGE(hark_latch_opens)
 
 // How a latch is set up.
@@ -271,7 +277,7 @@ HARK_CHECKED hark_future hark_barrier_wait_at(hark_ctx *ctx, const char *site,
 
 // ---- single flight ----
 
-// Joins the flight of a key.
+// Joins the flight of a key: the reply of its work.
 HARK_MESSAGE(hark_join_flight, (str, key))
 
 // How single flights are set up.

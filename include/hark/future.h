@@ -85,10 +85,10 @@ HARK_API hark_err hark_error_set(hark_ctx *ctx, int code, const char *format, ..
 
 // How one ask is done. All zero is a good default.
 typedef struct hark_ask_options {
-    uint32_t
-        timeout_ms;   // 0: the system's default, 5 s. HARK_FOREVER: no limit but that
-                      // of the request in hand (hark/cancel.h)
-    const char *site; // shown in errors; NULL: unknown
+    // 0: hark_options.ask_timeout_ms. HARK_FOREVER: no limit but that of the request in
+    // hand (hark/cancel.h).
+    uint32_t timeout_ms;
+    const char *site; // shown in errors; static, or NULL: unknown
 } hark_ask_options;
 
 // Asks an actor: value (a struct of type) is copied and sent. Always gives a future
@@ -275,7 +275,7 @@ HARK_API const void *hark_future_value(hark_ctx *ctx, hark_future future,
 HARK_API bool hark_future_done(hark_ctx *ctx, hark_future future);
 
 // Keeps a future of an actor beyond the turn that made it, until it is dropped.
-// HARK_ESTALE.
+// HARK_ESTALE: it is not (or no longer) of ctx.
 HARK_API hark_err hark_future_keep(hark_ctx *ctx, hark_future future);
 
 // Lets a future end on its own, for its effect: its reply is let go of when it comes,

@@ -18,7 +18,8 @@
 //     hark_future a = hark_scope_ask(ctx, s, shop, get_price, .item = 1);
 //     hark_future b = hark_scope_ask(ctx, s, shop, get_price, .item = 2);
 //     if (hark_scope_join(ctx, s) == HARK_OK) {
-//         sum = hark_future_get(ctx, a, price)->cents + hark_future_get(ctx, b, price)->cents;
+//         sum = hark_future_get(ctx, a, price)->cents
+//               + hark_future_get(ctx, b, price)->cents;
 //     }
 //
 // Functions whose docstring does not say otherwise return HARK_ESTALE for a scope that

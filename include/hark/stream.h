@@ -49,11 +49,11 @@ typedef struct hark_sink {
 
 // How one stream is done. All zero is a good default.
 typedef struct hark_stream_options {
-    uint32_t
-        window; // items that may be on their way or wait here; 0: 64; at most 65,535
-    uint32_t
-        item_ms; // how long one await or next waits; 0: the system's default for an
-                 // ask, 5 s; HARK_FOREVER: no limit
+    // Items that may be on their way or wait here; 0: 64; at most 65,535.
+    uint32_t window;
+    // How long one await or next waits; 0: hark_options.ask_timeout_ms. HARK_FOREVER: no
+    // limit.
+    uint32_t item_ms;
 } hark_stream_options;
 
 // Opens a stream: asks `to`, for as long as it takes, or as the request in hand has
@@ -97,11 +97,11 @@ HARK_CHECKED const void *hark_stream_await_value(hark_ctx *ctx, hark_stream stre
 HARK_CHECKED hark_future hark_stream_next(hark_ctx *ctx, hark_stream stream);
 
 // Keeps a stream beyond the handler or continuation that opened it, until it is closed
-// or the actor ends. HARK_ESTALE.
+// or the actor ends. HARK_ESTALE: it is not (or no longer) of ctx.
 HARK_API hark_err hark_stream_keep(hark_ctx *ctx, hark_stream stream);
 
 // Closes a stream, whether or not it has ended, with what it holds. The producer of an
-// open one hears of it; items on their way become dead letters. HARK_ESTALE.
+// open one hears of it; items on their way become dead letters. HARK_ESTALE likewise.
 HARK_API hark_err hark_stream_close(hark_ctx *ctx, hark_stream stream);
 
 // ---- giving items ----

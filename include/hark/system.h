@@ -68,14 +68,16 @@ HARK_CHECKED hark_system *hark_start_with(const hark_options *options,
                                           const hark_type *const *types_begin,
                                           const hark_type *const *types_end);
 
+// The ends of this program's, or shared object's, section of types; the linker makes
+// them.
 extern const hark_type *const __start_hark_types[]
     __attribute__((weak, visibility("hidden")));
 extern const hark_type *const __stop_hark_types[]
     __attribute__((weak, visibility("hidden")));
 
 // Gives a running system that knows every message type of the calling program or shared
-// object. options may be NULL. NULL: no memory or threads, or an invalid option; a line
-// on errno's usual ground: errno is ENOMEM, EAGAIN or EINVAL.
+// object. options may be NULL. NULL: errno says why: ENOMEM (no memory or threads) or
+// EINVAL (an option that cannot be, or two types of one name with other fields).
 static inline hark_system *
 hark_start(const hark_options *options)
 {
@@ -115,7 +117,7 @@ HARK_CHECKED hark_err hark_listen(hark_ctx *ctx, const char *endpoint, char *out
                                   size_t size);
 
 // Opens the link to the node at endpoint, or finds the one that is open. Blocks for up
-// to connect_ms; only in an attached thread. HARK_EENDPOINT, HARK_ENONODE (nobody
+// to connect_ms and a little more; only in an attached thread. HARK_EENDPOINT, HARK_ENONODE (nobody
 // answered), HARK_EPROTO (it does not speak hark, or no version of ours), HARK_ENOTSUP;
 // hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_connect(hark_ctx *ctx, const char *endpoint);
