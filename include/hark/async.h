@@ -12,6 +12,9 @@
 // or is not of ctx), HARK_ELIMIT (the future limit), HARK_ENOMEM. Given {0} they give
 // {0}, and the reason stays: a whole chain needs one check.
 //
+// A function name_at is told where it was called: site is static, as HARK_HERE, or NULL,
+// and shown in errors. The macro name does so itself.
+//
 // The functions that a combinator runs (callbacks) get no `self`: they run as soon as
 // their input has ended, as part of the owner's turn (in an attached thread within its
 // calls of hark_await and hark_receive), also while a handler of the actor waits. They
@@ -32,8 +35,7 @@ HARK_BEGIN_DECLS
 // ---- one's own futures ----
 
 // Gives an open future that its owner completes itself, with hark_future_complete or
-// hark_future_fail. It has no timeout: hark_timeout gives it one. site is shown in
-// errors.
+// hark_future_fail. It has no timeout: hark_timeout gives it one.
 HARK_CHECKED hark_future hark_future_new_at(hark_ctx *ctx, const char *site);
 #define hark_future_new(ctx) hark_future_new_at(ctx, HARK_HERE)
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Around declarations of C functions, for C++.
 #ifdef __cplusplus
 #define HARK_BEGIN_DECLS extern "C" {
 #define HARK_END_DECLS }
@@ -17,9 +18,12 @@
 #define HARK_END_DECLS
 #endif
 
+// What libhark.so lets programs see.
 #define HARK_API __attribute__((visibility("default")))
 // A result that must be looked at.
 #define HARK_CHECKED HARK_API __attribute__((warn_unused_result))
+// Arguments that the compiler checks as printf's: those from `first` on, by the format
+// at place `at`; both count from 1.
 #define HARK_PRINTF(at, first) __attribute__((format(printf, at, first)))
 
 #define HARK_STRINGIFY_(x) #x

@@ -17,6 +17,9 @@
 // it has stays its own, and afterwards it may still believe to have it, as with every
 // lock across machines.
 //
+// name_at(ctx, site, timeout_ms, ...) is told where it was called (site: static, as
+// HARK_HERE, or NULL); the macros name(ctx, ...) and name_within(ctx, timeout_ms, ...) do
+// so themselves, the first with the default timeout.
 // A timeout of 0 is the system's default for asks, 5 s; HARK_FOREVER is none.
 //
 // Functions that give a ref: a null ref on error, with the reason in
@@ -95,8 +98,7 @@ HARK_API hark_ref hark_rwlock(hark_ctx *ctx, const hark_lock_options *options);
 HARK_CHECKED hark_future hark_acquire_at(hark_ctx *ctx, const char *site,
                                          uint32_t timeout_ms, hark_ref semaphore,
                                          uint32_t count);
-// The same, here and with the default timeout, or with another one; and its names where
-// the semaphore is a lock.
+// Also by the names that it has where the semaphore is a lock.
 #define hark_acquire(ctx, semaphore, count)                                            \
     hark_acquire_at(ctx, HARK_HERE, 0, semaphore, count)
 #define hark_acquire_within(ctx, timeout_ms, semaphore, count)                         \
