@@ -12,8 +12,8 @@
 // or is not of ctx), HARK_ELIMIT (the future limit), HARK_ENOMEM. Given {0} they give
 // {0}, and the reason stays: a whole chain needs one check.
 //
-// A function name_at is told where it was called: site is static, as HARK_HERE, or NULL,
-// and shown in errors. The macro name does so itself.
+// A function name_at is told where it was called: site is static, as HARK_HERE, or
+// NULL, and shown in errors. The macro name does so itself.
 //
 // The functions that a combinator runs (callbacks) get no `self`: they run as soon as
 // their input has ended, as part of the owner's turn (in an attached thread within its

@@ -18,8 +18,8 @@
 // lock across machines.
 //
 // name_at(ctx, site, timeout_ms, ...) is told where it was called (site: static, as
-// HARK_HERE, or NULL); the macros name(ctx, ...) and name_within(ctx, timeout_ms, ...) do
-// so themselves, the first with the default timeout.
+// HARK_HERE, or NULL); the macros name(ctx, ...) and name_within(ctx, timeout_ms, ...)
+// do so themselves, the first with the default timeout.
 // A timeout of 0 is the system's default for asks, 5 s; HARK_FOREVER is none.
 //
 // Functions that give a ref: a null ref on error, with the reason in

@@ -51,8 +51,8 @@ typedef struct hark_sink {
 typedef struct hark_stream_options {
     // Items that may be on their way or wait here; 0: 64; at most 65,535.
     uint32_t window;
-    // How long one await or next waits; 0: hark_options.ask_timeout_ms. HARK_FOREVER: no
-    // limit.
+    // How long one await or next waits; 0: hark_options.ask_timeout_ms.
+    // HARK_FOREVER: no limit.
     uint32_t item_ms;
 } hark_stream_options;
 

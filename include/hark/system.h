@@ -117,9 +117,9 @@ HARK_CHECKED hark_err hark_listen(hark_ctx *ctx, const char *endpoint, char *out
                                   size_t size);
 
 // Opens the link to the node at endpoint, or finds the one that is open. Blocks for up
-// to connect_ms and a little more; only in an attached thread. HARK_EENDPOINT, HARK_ENONODE (nobody
-// answered), HARK_EPROTO (it does not speak hark, or no version of ours), HARK_ENOTSUP;
-// hark_error_of(ctx) tells more.
+// to connect_ms and a little more; only in an attached thread. HARK_EENDPOINT,
+// HARK_ENONODE (nobody answered), HARK_EPROTO (it does not speak hark, or no version of
+// ours), HARK_ENOTSUP; hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_connect(hark_ctx *ctx, const char *endpoint);
 
 // Why a message was not delivered. Told to the subscribers of dead letters.
