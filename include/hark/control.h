@@ -130,6 +130,8 @@ HARK_CHECKED hark_future hark_with_permit_at(hark_ctx *ctx, const char *site,
 // hark_with_permit(ctx, semaphore, count, name, arg): for HARK_JOB(name).
 #define hark_with_permit(ctx, semaphore, count, name, arg)                             \
     hark_with_permit_at(ctx, HARK_HERE, 0, semaphore, count, &name##_job, arg)
+#define hark_with_permit_within(ctx, timeout_ms, semaphore, count, name, arg)          \
+    hark_with_permit_at(ctx, HARK_HERE, timeout_ms, semaphore, count, &name##_job, arg)
 
 // ---- asks through a guard: in-flight limit, circuit breaker ----
 
@@ -215,6 +217,8 @@ HARK_CHECKED hark_future hark_rate_wait_at(hark_ctx *ctx, const char *site,
                                            uint32_t count);
 #define hark_rate_wait(ctx, rate, count)                                               \
     hark_rate_wait_at(ctx, HARK_HERE, 0, rate, count)
+#define hark_rate_wait_within(ctx, timeout_ms, rate, count)                            \
+    hark_rate_wait_at(ctx, HARK_HERE, timeout_ms, rate, count)
 // The same, but fails with HARK_ELIMIT if it would have to wait.
 HARK_CHECKED hark_future hark_rate_try_at(hark_ctx *ctx, const char *site,
                                           hark_ref rate, uint32_t count);
