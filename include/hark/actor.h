@@ -27,8 +27,9 @@ typedef struct hark_clause {
 
 // What an actor's other messages do while a handler of it waits (hark_await).
 typedef enum hark_wait {
-    HARK_WAIT_EXCLUSIVE = 0,  // wait too: nothing runs between two lines of a handler
-    HARK_WAIT_INTERLEAVE = 1, // are handled: state may change during an await
+    HARK_WAIT_EXCLUSIVE =
+        0, // they wait too: nothing runs between two lines of a handler
+    HARK_WAIT_INTERLEAVE = 1, // they are handled: state may change during an await
 } hark_wait;
 
 // What an actor is. Static data; one behavior serves many actors.

@@ -47,7 +47,7 @@ miss(hark_ctx *ctx, struct request_name name)
 {
     struct slot *slot = ctx->slot;
     struct hark_message *newest = hark__mailbox_newest(&slot->box, slot->current);
-    struct requests *requests = newest != NULL ? hark__hand_requests(ctx) : NULL;
+    struct requests *requests = newest != NULL ? make_requests(ctx) : NULL;
 
     // Without memory, or when somebody floods us, the ask is handled in vain.
     if (requests != NULL && requests->count < ctx->node->limits.futures) {
@@ -76,12 +76,12 @@ void
 hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
 {
     struct request_name name = {asker, correlation};
-    const struct hark_message *message = ctx_unanswered(ctx);
+    const struct hark_message *message = unanswered(ctx);
     bool is_in_hand = message != NULL && message->correlation == correlation
                       && hark_ref_equal(message->from, asker);
     // Without memory for it the handler does not hear of the cancel.
     struct request *request = is_in_hand ? hark__request_of(ctx)
-                                         : hark__requests_find(ctx_requests(ctx), name);
+                                         : hark__requests_find(requests_of(ctx), name);
 
     if (request != NULL) {
         hark__request_cancel(ctx, request);
@@ -146,7 +146,7 @@ void
 hark__credit_came(hark_ctx *ctx, const struct hark_message *message)
 {
     struct request *request = hark__requests_find(
-        ctx_requests(ctx), (struct request_name){message->from, message->correlation});
+        requests_of(ctx), (struct request_name){message->from, message->correlation});
 
     if (request != NULL && request->producer != NULL) {
         hark__producer_credit(ctx, request, message->more);
@@ -156,7 +156,7 @@ hark__credit_came(hark_ctx *ctx, const struct hark_message *message)
 void
 hark__loss_came(hark_ctx *ctx, uint64_t node)
 {
-    struct requests *requests = ctx_requests(ctx);
+    struct requests *requests = requests_of(ctx);
 
     // An ask in hand that is no request yet: hark_cancelled looks for itself.
     for (uint32_t i = 0; requests != NULL && i < requests->capacity; i++) {
@@ -174,13 +174,13 @@ hark__loss_came(hark_ctx *ctx, uint64_t node)
 bool
 hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
 {
-    struct requests *requests = ctx_requests(ctx);
+    struct requests *requests = requests_of(ctx);
     bool is_cancelled = requests != NULL && hark__requests_are_missing(requests)
                         && hark__requests_meet(
                             requests, ctx_pool(ctx), message,
                             hark__mailbox_newest(&ctx->slot->box, ctx->slot->current));
 
-    if (is_cancelled || ctx_has_lost(ctx, message->from.node)) {
+    if (is_cancelled || is_lost(ctx, message->from.node)) {
         hark__seat_count(&ctx->seat->cancelled);
         return false;
     }
@@ -196,7 +196,7 @@ hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
 void
 hark__see_mark(hark_ctx *ctx, const struct hark_message *message)
 {
-    struct requests *requests = ctx_requests(ctx);
+    struct requests *requests = requests_of(ctx);
 
     if (requests != NULL) {
         hark__requests_see(requests, message);

@@ -13,7 +13,7 @@ static hark_err
 look_at_request(hark_ctx *ctx)
 {
     const struct request *request = ctx->request;
-    const struct hark_message *message = ctx_unanswered(ctx);
+    const struct hark_message *message = unanswered(ctx);
     hark_ref asker;
     int64_t deadline_ns;
 
@@ -21,7 +21,7 @@ look_at_request(hark_ctx *ctx)
         if (request->state == REQUEST_CANCELLED) {
             return HARK_ECANCELLED;
         }
-        if (ctx_left_ns(ctx, request->deadline_ns) <= 0) {
+        if (left_ns(ctx, request->deadline_ns) <= 0) {
             return HARK_ETIMEOUT;
         }
         request = request->outer;
@@ -39,18 +39,18 @@ look_at_request(hark_ctx *ctx)
         return HARK_OK;
     }
     if ((request != NULL && request->state == REQUEST_CANCELLED)
-        || ctx_has_lost(ctx, asker.node)) {
+        || is_lost(ctx, asker.node)) {
         return HARK_ECANCELLED;
     }
-    return ctx_left_ns(ctx, deadline_ns) <= 0 ? HARK_ETIMEOUT : HARK_OK;
+    return left_ns(ctx, deadline_ns) <= 0 ? HARK_ETIMEOUT : HARK_OK;
 }
 
 // Whether to go on.
 static hark_err
 look(hark_ctx *ctx)
 {
-    const struct request *request = request_beyond_scopes(ctx->request);
-    bool is_shielded = request != NULL && request_is_shield(request);
+    const struct request *request = beyond_scopes(ctx->request);
+    bool is_shielded = request != NULL && is_shield(request);
 
     if (ctx->slot != NULL && !ctx->is_thread) {
         hark__take_news(ctx);
@@ -100,13 +100,12 @@ uint32_t
 hark_remaining_ms(hark_ctx *ctx)
 {
     const struct request *request = ctx != NULL ? ctx->request : NULL;
-    const struct hark_message *message = ctx != NULL ? ctx_unanswered(ctx) : NULL;
+    const struct hark_message *message = ctx != NULL ? unanswered(ctx) : NULL;
 
     if (request != NULL) {
         return request->state == REQUEST_ENDED
                    ? HARK_FOREVER
-                   : ms_of(ctx_left_ns(ctx, request->deadline_ns));
+                   : in_ms(left_ns(ctx, request->deadline_ns));
     }
-    return message != NULL ? ms_of(ctx_left_ns(ctx, message->deadline_ns))
-                           : HARK_FOREVER;
+    return message != NULL ? in_ms(left_ns(ctx, message->deadline_ns)) : HARK_FOREVER;
 }

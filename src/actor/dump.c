@@ -1,7 +1,7 @@
 // Dump: every handler that waits, with what it waits for, since when, and from where.
 //
-// Only an actor's own turn knows. So each actor that has handlers that wait is asked,
-// by a system message, and answers with lines of text.
+// Only an actor's own turn knows. So each actor that has handlers that wait is asked, by a
+// system message, and answers with lines of text.
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +10,8 @@
 #include "actor/await.h"
 
 enum { ANSWER_MS = 1000, LINES = 4096 };
+
+#define NS_PER_MS INT64_C(1000000)
 
 // ---- the actor's side ----
 

@@ -2,17 +2,6 @@
 
 #include "hark/cancel.h"
 
-struct requests *
-hark__hand_requests(hark_ctx *ctx)
-{
-    struct extra *extra = hark__ctx_extra(ctx);
-
-    if (extra != NULL && extra->requests == NULL) {
-        extra->requests = hark__requests_new();
-    }
-    return extra != NULL ? extra->requests : NULL;
-}
-
 // ---- the request in hand ----
 
 // The ask in hand becomes a request. NULL: no memory.
@@ -20,7 +9,7 @@ static struct request *
 make_request(hark_ctx *ctx)
 {
     const struct hark_message *message = ctx->message;
-    struct requests *requests = hark__hand_requests(ctx);
+    struct requests *requests = make_requests(ctx);
     struct request *request =
         requests == NULL ? NULL
                          : hark__request_new(
@@ -41,7 +30,7 @@ make_request(hark_ctx *ctx)
         atomic_store_explicit(&ctx->slot->foreign, true, memory_order_seq_cst);
     }
     request->turn = ctx;
-    if (ctx_has_lost(ctx, message->from.node)) {
+    if (is_lost(ctx, message->from.node)) {
         request->state = REQUEST_CANCELLED;
     }
     return request;
@@ -53,7 +42,7 @@ hark__request_of(hark_ctx *ctx)
     struct request **at = &ctx->request;
 
     while (*at != NULL) {
-        if (!request_is_own(*at)) {
+        if (!is_own(*at)) {
             return *at;
         }
         at = &(*at)->outer;
@@ -67,7 +56,7 @@ hark__request_of(hark_ctx *ctx)
 void
 hark__request_drop(hark_ctx *ctx, struct request *request)
 {
-    hark__request_release(ctx_requests(ctx), ctx_pool(ctx), request);
+    hark__request_release(requests_of(ctx), ctx_pool(ctx), request);
 }
 
 // Takes the innermost off ctx.
@@ -132,7 +121,7 @@ hark__request_answered(hark_ctx *ctx)
 {
     struct request *request = ctx->request;
 
-    while (request != NULL && request_is_own(request)) {
+    while (request != NULL && is_own(request)) {
         request = request->outer;
     }
     if (request == NULL) {
@@ -151,7 +140,7 @@ hark__request_end(hark_ctx *ctx, struct request *request)
         hark__message_free(ctx_pool(ctx), request->note);
         request->note = NULL;
     }
-    hark__requests_remove(ctx_requests(ctx), request);
+    hark__requests_remove(requests_of(ctx), request);
 }
 
 void
@@ -168,8 +157,7 @@ hark__request_tell(hark_ctx *ctx, struct request *request)
 bool
 hark__request_is_dead(hark_ctx *ctx, const struct request *request)
 {
-    return request->state == REQUEST_CANCELLED
-           || ctx_has_lost(ctx, request->asker.node);
+    return request->state == REQUEST_CANCELLED || is_lost(ctx, request->asker.node);
 }
 
 // ---- children ----
@@ -183,7 +171,7 @@ hark__parent(hark_ctx *ctx, uint32_t *timeout_ms)
     if (parent == NULL || parent->state == REQUEST_ENDED) {
         return NULL;
     }
-    uint32_t left_ms = ms_of(ctx_left_ns(ctx, parent->deadline_ns));
+    uint32_t left_ms = in_ms(left_ns(ctx, parent->deadline_ns));
     if (left_ms < *timeout_ms) {
         *timeout_ms = left_ms > 0 ? left_ms : 1;
     }
@@ -206,7 +194,7 @@ hark__parent_fault(const hark_ctx *ctx, const struct future *future)
     if (parent->state == REQUEST_CANCELLED) {
         return HARK_ECANCELLED;
     }
-    return ctx_left_ns(ctx, parent->deadline_ns) <= 0 ? HARK_ETIMEOUT : HARK_OK;
+    return left_ns(ctx, parent->deadline_ns) <= 0 ? HARK_ETIMEOUT : HARK_OK;
 }
 
 // A child is closed.
@@ -255,10 +243,9 @@ hark_shield(hark_ctx *ctx, uint32_t limit_ms)
 void
 hark_shield_end(hark_ctx *ctx)
 {
-    const struct request *shield =
-        ctx != NULL ? request_beyond_scopes(ctx->request) : NULL;
+    const struct request *shield = ctx != NULL ? beyond_scopes(ctx->request) : NULL;
 
-    if (shield != NULL && shield->turn == ctx && request_is_shield(shield)) {
+    if (shield != NULL && shield->turn == ctx && is_shield(shield)) {
         hark__scopes_leave_inside(ctx, shield);
         pop(ctx);
     }

@@ -13,20 +13,20 @@
 
 // A shield or a scope: nobody has asked for it.
 static inline bool
-request_is_own(const struct request *request)
+is_own(const struct request *request)
 {
     return hark_ref_is_null(request->asker);
 }
 
 static inline bool
-request_is_shield(const struct request *request)
+is_shield(const struct request *request)
 {
-    return request_is_own(request) && !request->is_scope;
+    return is_own(request) && !request->is_scope;
 }
 
 // What a handler has in hand but for its scopes.
 static inline struct request *
-request_beyond_scopes(struct request *request)
+beyond_scopes(struct request *request)
 {
     while (request != NULL && request->is_scope) {
         request = request->outer;
@@ -36,25 +36,34 @@ request_beyond_scopes(struct request *request)
 
 // NULL: none so far.
 static inline struct requests *
-ctx_requests(const hark_ctx *ctx)
+requests_of(const hark_ctx *ctx)
 {
     return ctx->slot != NULL && ctx->slot->extra != NULL ? ctx->slot->extra->requests
                                                          : NULL;
 }
 
 // The same, made if need be. NULL: no memory.
-struct requests *hark__hand_requests(hark_ctx *ctx);
+static inline struct requests *
+make_requests(hark_ctx *ctx)
+{
+    struct extra *extra = hark__ctx_extra(ctx);
+
+    if (extra != NULL && extra->requests == NULL) {
+        extra->requests = hark__requests_new();
+    }
+    return extra != NULL ? extra->requests : NULL;
+}
 
 // The ask in hand, if it still waits for its answer.
 static inline const struct hark_message *
-ctx_unanswered(const hark_ctx *ctx)
+unanswered(const hark_ctx *ctx)
 {
     return ctx->owes_answer ? ctx->message : NULL;
 }
 
 // True: the node cannot be reached any more, and nor can an answer.
 static inline bool
-ctx_has_lost(hark_ctx *ctx, uint64_t node)
+is_lost(hark_ctx *ctx, uint64_t node)
 {
     if (node == ctx->node->id || node == 0) {
         return false;
@@ -66,7 +75,7 @@ ctx_has_lost(hark_ctx *ctx, uint64_t node)
 
 // By the exact clock. INT64_MAX: there is no deadline.
 static inline int64_t
-ctx_left_ns(const hark_ctx *ctx, int64_t deadline_ns)
+left_ns(const hark_ctx *ctx, int64_t deadline_ns)
 {
     return deadline_ns == INT64_MAX ? INT64_MAX
                                     : deadline_ns - hark__env_now(ctx->node->env);
@@ -74,7 +83,7 @@ ctx_left_ns(const hark_ctx *ctx, int64_t deadline_ns)
 
 // Rounded down.
 static inline uint32_t
-ms_of(int64_t ns)
+in_ms(int64_t ns)
 {
     if (ns == INT64_MAX) {
         return HARK_FOREVER;

@@ -16,11 +16,11 @@
 // A request lives while something holds it: the turn that has it in hand, its children,
 // its promise.
 //
-// Missing: cancels of asks that still wait in the mailbox. A cancel comes after its
-// ask, so the ask is before what is the newest message then. That one is marked; once
-// it has been looked at, what was missing cannot come any more and is forgotten.
-// Cancels that come while a mark is out wait for the next one. So there are never more
-// than the cancels of one pass through the mailbox.
+// Missing: cancels of asks that still wait in the mailbox. A cancel comes after its ask, so
+// the ask is before what is the newest message then. That one is marked; once it has
+// been looked at, what was missing cannot come any more and is forgotten. Cancels that
+// come while a mark is out wait for the next one. So there are never more than the cancels
+// of one pass through the mailbox.
 
 #ifndef ACTOR_REQUEST_H
 #define ACTOR_REQUEST_H

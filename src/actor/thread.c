@@ -509,6 +509,14 @@ pop_inbox(struct attached *attached)
     return message;
 }
 
+static int64_t
+deadline_ns(struct env *env, uint32_t timeout_ms)
+{
+    return timeout_ms == HARK_FOREVER
+               ? INT64_MAX
+               : hark__env_now(env) + (int64_t)timeout_ms * 1000000;
+}
+
 hark_message *
 hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
 {
@@ -522,7 +530,7 @@ hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
     }
     struct attached *attached = attached_of(ctx);
     struct env *env = ctx->node->env;
-    int64_t until_ns = hark__env_deadline(env, timeout_ms);
+    int64_t until_ns = deadline_ns(env, timeout_ms);
 
     hark__scratch_free(ctx);
     for (;;) {

@@ -83,12 +83,11 @@ void hark__sched_submit(struct sched *sched, struct worker *self, struct task *t
 // Runs task after all that waits on self.
 void hark__sched_yield(struct worker *self, struct task *task);
 
-// Leaves the turn of task, which calls it on self's thread, as it is. The worker goes
-// on with rest(task, self, local) on another stack, as with a turn. That, or a later
-// turn of task, sees to it that this one goes on: *out_stack is for hark__sched_resume.
-// Returns then, and gives the worker that it goes on with, which may be another. NULL,
-// at once: no stack, by the limit or for lack of memory. What the compiler knows of the
-// thread (thread-locals, errno's address) is void afterwards.
+// Leaves the turn of task, which calls it on self's thread, as it is. The worker goes on
+// with rest(task, self, local) on another stack, as with a turn. That, or a later turn of
+// task, sees to it that this one goes on: *out_stack is for hark__sched_resume. Returns then, and gives the worker that it goes on with, which may
+// be another. NULL, at once: no stack, by the limit or for lack of memory. What the
+// compiler knows of the thread (thread-locals, errno's address) is void afterwards.
 struct worker *hark__sched_suspend(struct worker *self, struct task *task,
                                    task_run *rest, struct stack **out_stack);
 // Goes on with a suspended turn, within a turn of its task. The caller's own turn is gone

@@ -118,10 +118,9 @@ hark__stack_arrive(struct transfer transfer)
     return from;
 }
 
-// Leaves `from` as it is for `to`, on which entry(to) runs. Returns when somebody goes
-// on with `from`: gives the stack that was left for good for that. In its caller's
-// frame: each return on another stack than the call was on is a jump that the processor
-// cannot foresee.
+// Leaves `from` as it is for `to`, on which entry(to) runs. Returns when somebody goes on
+// with `from`: gives the stack that was left for good for that. In its caller's frame: each
+// return on another stack than the call was on is a jump that the processor cannot foresee.
 static inline __attribute__((always_inline)) struct stack *
 hark__stack_suspend(struct stack *from, struct stack *to,
                     void (*entry)(struct stack *stack))
