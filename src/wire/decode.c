@@ -164,10 +164,12 @@ decode_any(struct pool *pool, const hark_type *type, struct reader *in,
         .used = type->size,
         .share_least = options->share != NULL ? options->share_least : SIZE_MAX,
     };
-    hark_err err = type->size > decoder.limit
-                       ? hark__decoder_too_big(&decoder, type)
-                       : decode(&decoder, pool, type, out_message);
 
+    if (type->size > decoder.limit) {
+        hark__decoder_too_big(&decoder, type);
+        return HARK_ETOOBIG;
+    }
+    hark_err err = decode(&decoder, pool, type, out_message);
     if (err == HARK_OK) {
         in->at = decoder.in.at;
     }

@@ -410,10 +410,9 @@ hark__decoder_walk(struct decoder *decoder, const hark_type *type, uint8_t *bloc
     return decoder->err;
 }
 
-hark_err
+void
 hark__decoder_too_big(struct decoder *decoder, const hark_type *type)
 {
     (void)fail(decoder, HARK_ETOOBIG, too_big, "");
     (void)blame(decoder, type, NULL, NO_INDEX);
-    return decoder->err;
 }

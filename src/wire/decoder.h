@@ -38,8 +38,8 @@ bool hark__decoder_read(struct decoder *decoder, const hark_type *type, uint8_t 
 // counted). On an error all is told.
 hark_err hark__decoder_walk(struct decoder *decoder, const hark_type *type,
                             uint8_t *block, uint8_t *to);
-// The struct alone is over the limit: tells so, and returns HARK_ETOOBIG.
-hark_err hark__decoder_too_big(struct decoder *decoder, const hark_type *type);
+// Tells that the struct alone is over the limit.
+void hark__decoder_too_big(struct decoder *decoder, const hark_type *type);
 
 // A string takes a NUL in the block, if it has any bytes.
 static inline uint64_t
