@@ -1,19 +1,6 @@
 // await: a request with its timeout armed, the reply, and a handler that waits for it.
 
-#include "gate.h"
-
-HARK_MESSAGE(question, (i64, value))
-HARK_MESSAGE(answer, (i64, value))
-
-typedef struct {
-    int64_t answered;
-} oracle;
-
-HARK_ON(oracle, question) {
-    hark_reply(ctx, answer, .value = msg->value + 1);
-}
-
-HARK_ACTOR(oracle, question)
+#include "oracle.h"
 
 typedef struct {
     hark_ref owner;

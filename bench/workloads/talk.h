@@ -67,7 +67,7 @@ run_pingpong(struct bench *bench)
     figure_add_rate(bench->figures, 2.0 * PINGS, began, "msg/s");
 }
 
-// ---- pairs: what two workers gain over one where pairs have nothing to do with another ----
+// ---- pairs: what a second worker gains where pairs have nothing to do with another ----
 
 enum { PAIRS_PINGS = 20000000, PAIRS_MOST = 16, PAIRS_ROUNDS = 5 };
 

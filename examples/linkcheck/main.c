@@ -1,9 +1,10 @@
-// A link checker: goes from page to page over three sites, one of which is busy and one dead,
-// and tells which links are broken.
+// A link checker: goes from page to page over three sites, one of which is busy and one
+// dead, and tells which links are broken.
 //
-// No more than AT_ONCE pages are fetched at a time, no more than AT_A_SITE of one site, and
-// never faster than a rate. A fetch has a deadline, and is tried again after a pause that
-// grows; a site that does not answer is not asked any more for a while (its breaker is open).
+// No more than AT_ONCE pages are fetched at a time, no more than AT_A_SITE of one site,
+// and never faster than a rate. A fetch has a deadline, and is tried again after a
+// pause that grows; a site that does not answer is not asked any more for a while (its
+// breaker is open).
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -3,10 +3,11 @@
 //
 //     saga [TRAVELLERS]      that many trips at once, 20 by default
 //
-// A trip books a flight, a room and a car, each with a service that has few of them, and
-// pays. Its handler reads from top to bottom, since it waits (hark_await) where it stands.
-// The trip has a deadline (the time its asker gives it); undoing has one of its own, under
-// a shield, since it must also happen when nobody waits for the trip any more.
+// A trip books a flight, a room and a car, each with a service that has few of them,
+// and pays. Its handler reads from top to bottom, since it waits (hark_await) where it
+// stands. The trip has a deadline (the time its asker gives it); undoing has one of its
+// own, under a shield, since it must also happen when nobody waits for the trip any
+// more.
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -16,7 +16,7 @@ typedef struct {
     struct words words; // of one chunk
 } counter;
 
-// Lists the words of the chunk in memory that lasts as long as this turn. NULL: none left.
+// Lists the chunk's words in memory that lasts as long as this turn. NULL: none left.
 static word_count *
 list_words(hark_ctx *ctx, const struct words *words)
 {
@@ -66,7 +66,7 @@ complain(hark_ctx *me, const char *index)
     return 1;
 }
 
-// Offers to work, and waits until the coordinator is gone: that ends the ask, well or not.
+// Offers to work, and waits until the coordinator is gone: that ends the ask.
 static int
 work(hark_ctx *me, const char *endpoint, const char *index)
 {

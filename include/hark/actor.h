@@ -113,11 +113,12 @@ typedef struct hark_spawn_options {
 // way. HARK_EINVAL: not in an actor, or no such mode. HARK_ENOMEM.
 HARK_API hark_err hark_wait_mode(hark_ctx *ctx, hark_wait mode);
 
-// Spawns an actor (any ctx may, in a handler too) whose state starts as a copy of state (state_size bytes; NULL: all
-// zero). options may be NULL. Gives its ref in *out_ref. HARK_EINVAL: a null argument,
-// or a malformed behavior. HARK_EEXIST: the name is taken. HARK_ETYPE: a message type
-// of that name but with other fields is in use. HARK_ELIMIT: the system's actor limit.
-// HARK_ESTOPPED: the system stops. HARK_ENOMEM. hark_error_of(ctx) tells more.
+// Spawns an actor (any ctx may, in a handler too) whose state starts as a copy of state
+// (state_size bytes; NULL: all zero). options may be NULL. Gives its ref in *out_ref.
+// HARK_EINVAL: a null argument, or a malformed behavior. HARK_EEXIST: the name is
+// taken. HARK_ETYPE: a message type of that name but with other fields is in use.
+// HARK_ELIMIT: the system's actor limit. HARK_ESTOPPED: the system stops. HARK_ENOMEM.
+// hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_spawn_value(hark_ctx *ctx, const hark_behavior *behavior,
                                        const void *state,
                                        const hark_spawn_options *options,
@@ -196,8 +197,8 @@ HARK_API hark_err hark_unregister(hark_ctx *ctx, const char *name);
 // another (opens the link if there is none; an ipc path ends at its last slash). A null
 // ref on error, with the reason in hark_error_of(ctx): HARK_ENONAME, HARK_EENDPOINT,
 // HARK_ENONODE, HARK_EPROTO, HARK_ETIMEOUT. A remote name blocks the calling thread for
-// up to 5 s, so only an attached thread may ask for one; an actor uses hark_lookup_ask
-// (else HARK_ENOTSUP).
+// up to hark_options.connect_ms and a little more, so only an attached thread may ask
+// for one; an actor uses hark_lookup_ask (else HARK_ENOTSUP).
 HARK_API hark_ref hark_lookup(hark_ctx *ctx, const char *name);
 
 // A timer that sends a message later. A plain value; all zero names none.
@@ -217,8 +218,8 @@ HARK_API hark_timer hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark
     hark_send_after_value(ctx, delay_ms, to, HARK_TYPE_(__VA_ARGS__),                  \
                           HARK_VALUE_(__VA_ARGS__))
 
-// Nanoseconds of the clock that all timers and deadlines of ctx's system go by. It only goes
-// forward, from no moment in particular; systems' clocks differ. 0: no ctx.
+// Nanoseconds of the clock that all timers and deadlines of ctx's system go by. It only
+// goes forward, from no moment in particular; systems' clocks differ. 0: no ctx.
 HARK_API int64_t hark_now_ns(hark_ctx *ctx);
 
 // True: it will not fire. False: it has fired (its message may still wait in the

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Around declarations of C functions, for C++.
 #ifdef __cplusplus
 #define HARK_BEGIN_DECLS extern "C" {
 #define HARK_END_DECLS }
@@ -17,9 +18,12 @@
 #define HARK_END_DECLS
 #endif
 
+// What libhark.so lets programs see.
 #define HARK_API __attribute__((visibility("default")))
 // A result that must be looked at.
 #define HARK_CHECKED HARK_API __attribute__((warn_unused_result))
+// Arguments that the compiler checks as printf's: those from `first` on, by the format
+// at place `at`; both count from 1.
 #define HARK_PRINTF(at, first) __attribute__((format(printf, at, first)))
 
 #define HARK_STRINGIFY_(x) #x
@@ -27,7 +31,7 @@
 // "file:line" of the call, as one static string.
 #define HARK_HERE __FILE__ ":" HARK_STRINGIFY(__LINE__)
 
-// Durations are given in milliseconds.
+// Durations are given in milliseconds; n seconds, up to 4,294,966.
 #define HARK_SECONDS(n) ((uint32_t)((n)*1000))
 #define HARK_MILLISECONDS(n) ((uint32_t)(n))
 // Waits without limit.
@@ -53,7 +57,7 @@ typedef enum hark_err {
     HARK_ELIMIT = 12,     // a bound that the user set was reached
     HARK_EPROTO = 13,     // the peer does not speak our protocol or version
     HARK_EENDPOINT = 14,  // the endpoint is malformed, or cannot be used
-    HARK_ECANCELLED = 15, // the asker dropped the request
+    HARK_ECANCELLED = 15, // cancelled or dropped: nobody waits for it any more
     HARK_ESTALE = 16,     // the future or promise has ended, or is not yours
     HARK_ENOASK = 17,     // a reply to a message that was no ask
     HARK_ENOTSUP = 18,    // not possible here

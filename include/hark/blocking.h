@@ -91,8 +91,8 @@ HARK_CHECKED hark_future hark_blocking_at(hark_ctx *ctx, const char *site,
                                           const hark_blocking_work *work, void *arg);
 
 // In a function that runs as blocking work: true once nobody waits for its result any
-// more, or the system stops; hark_cancelled (hark/cancel.h) says so too. So a long one should look now and then, and return. False
-// for any other ctx.
+// more, or the system stops; hark_cancelled (hark/cancel.h) says so too. So a long one
+// should look now and then, and return. False for any other ctx.
 HARK_API bool hark_blocking_cancelled(const hark_ctx *ctx);
 
 // HARK_BLOCKING(name, type) { ... } defines work whose function is the block. In scope:

@@ -4,10 +4,10 @@
 // continuation runs as a turn of that actor, so a handler and a continuation never run
 // at once. Every ask ends exactly once: reply, refusal, timeout, or the target's end.
 //
-// A future belongs to the handler or continuation that made it: when that returns, one that
-// it has neither continued (hark_then), kept (hark_future_keep), detached
-// (hark_future_detach) nor made part of another is dropped, and its ask is cancelled. In an
-// attached thread it stays until it is dropped or the thread detaches.
+// A future belongs to the handler or continuation that made it: when that returns, one
+// that it has neither continued (hark_then), kept (hark_future_keep), detached
+// (hark_future_detach) nor made part of another is dropped, and its ask is cancelled.
+// In an attached thread it stays until it is dropped or the thread detaches.
 
 #ifndef HARK_FUTURE_H
 #define HARK_FUTURE_H
@@ -62,10 +62,11 @@ HARK_API size_t hark_error_trace(hark_ctx *ctx, const hark_error *error, char *o
 // Lines of an actor, for hark_dump.
 HARK_MESSAGE(hark_dumped, (str, text))
 
-// Writes every handler of this node that waits now: who, since when, for what, asked where,
-// and the calls that led to it, as hark_backtrace does; and a NUL. Asks those actors, so
-// it takes up to a second if one of them has a handler that runs and does not return. Only
-// in an attached thread: HARK_ENOTSUP. Returns the whole length, as snprintf does.
+// Writes every handler of this node that waits now: who, since when, for what, asked
+// where, and the calls that led to it, as hark_backtrace does; and a NUL. Asks those
+// actors, so it takes up to a second if one of them has a handler that runs and does
+// not return. Only in an attached thread: HARK_ENOTSUP. Returns the whole length, as
+// snprintf does.
 HARK_API size_t hark_dump(hark_ctx *ctx, char *out, size_t size);
 
 // Writes who runs here and in what, and the calls that led to it, as hark_error_trace
@@ -76,24 +77,24 @@ HARK_API size_t hark_backtrace(hark_ctx *ctx, char *out, size_t size);
 // NULL; code 0 if none failed. Borrowed until the next such call.
 HARK_API const hark_error *hark_error_of(hark_ctx *ctx);
 
-// Makes (code, text) what hark_error_of(ctx) gives, for functions that are built on these
-// and whose docstrings point there. Returns code; the text is cut at 500 bytes. A null ctx
-// or format, or a code that is no error, changes nothing.
+// Makes (code, text) what hark_error_of(ctx) gives, for functions that are built on
+// these and whose docstrings point there. Returns code; the text is cut at 500 bytes. A
+// null ctx or format, or a code that is no error, changes nothing.
 HARK_API hark_err hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
     HARK_PRINTF(3, 4);
 
 // How one ask is done. All zero is a good default.
 typedef struct hark_ask_options {
-    uint32_t
-        timeout_ms;   // 0: the system's default, 5 s. HARK_FOREVER: no limit but that
-                      // of the request in hand (hark/cancel.h)
-    const char *site; // shown in errors; NULL: unknown
+    // 0: hark_options.ask_timeout_ms. HARK_FOREVER: no limit but that of the request in
+    // hand (hark/cancel.h).
+    uint32_t timeout_ms;
+    const char *site; // shown in errors; static, or NULL: unknown
 } hark_ask_options;
 
 // Asks an actor: value (a struct of type) is copied and sent. Always gives a future
 // that ends; if the ask could not even be sent, it fails with the reason. {0} only if
-// there is no memory, the future limit is reached (HARK_ELIMIT in hark_error_of), or ctx
-// is NULL.
+// there is no memory, the future limit is reached (HARK_ELIMIT in hark_error_of), or
+// ctx is NULL.
 HARK_CHECKED hark_future hark_ask_value(hark_ctx *ctx, hark_ref to,
                                         const hark_type *type, const void *value,
                                         const hark_ask_options *options);
@@ -124,10 +125,10 @@ HARK_CHECKED hark_future hark_lookup_ask(hark_ctx *ctx, const char *name,
 
 // ---- the answering side ----
 
-// Answers the ask in hand; value is copied. Once a handler. HARK_ENOASK: what is in hand
-// was told and not asked, is answered or deferred already, or nothing is in hand (as in
-// a continuation): nothing is sent. HARK_ECANCELLED: the handler has learnt that nobody
-// waits for the answer (hark/cancel.h); nothing is sent. Any other error is
+// Answers the ask in hand; value is copied. Once a handler. HARK_ENOASK: what is in
+// hand was told and not asked, is answered or deferred already, or nothing is in hand
+// (as in a continuation): nothing is sent. HARK_ECANCELLED: the handler has learnt that
+// nobody waits for the answer (hark/cancel.h); nothing is sent. Any other error is
 // hark_tell_value's, and the ask fails with it.
 HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
                                    const void *value);
@@ -146,8 +147,9 @@ HARK_API hark_err hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
 // {0}: nothing was asked, or no memory.
 HARK_CHECKED hark_promise hark_defer(hark_ctx *ctx);
 // Answers a deferred ask, in any later turn of the actor. HARK_ESTALE: answered before,
-// or not this actor's. HARK_ECANCELLED: nobody waits for it any more, so nothing is sent;
-// the promise is used up all the same. Any other error is hark_tell_value's, and the ask fails with it.
+// or not this actor's. HARK_ECANCELLED: nobody waits for it any more, so nothing is
+// sent; the promise is used up all the same. Any other error is hark_tell_value's, and
+// the ask fails with it.
 HARK_API hark_err hark_fulfil_value(hark_ctx *ctx, hark_promise promise,
                                     const hark_type *type, const void *value);
 // hark_fulfil(ctx, promise, message, .field = value, ...)
@@ -177,8 +179,8 @@ typedef struct hark_continuation {
 // Continues a future: exactly one of the two functions runs, as a turn of the caller,
 // unless the caller ends first (then only drop runs). In an attached thread they run in
 // its calls of hark_await, hark_await_all and hark_receive, with self NULL. Takes arg,
-// also on error. HARK_ESTALE: not a future of ctx, or continued already. HARK_EINVAL: no
-// continuation, or one without a type.
+// also on error. HARK_ESTALE: not a future of ctx, or continued already. HARK_EINVAL:
+// no continuation, or one without a type.
 HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
                                       const hark_continuation *continuation, void *arg);
 
@@ -236,11 +238,11 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // ---- the asking side: waiting ----
 
-// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx) is
-// the ask's own error, or HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a
-// future of ctx, continued, or dropped meanwhile), HARK_ESTOPPED (the system stops, or
-// another has stopped this actor), HARK_ECANCELLED (the request in hand, or the scope that
-// it waits in, is cancelled: hark/cancel.h, hark/scope.h).
+// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx)
+// is the ask's own error, or HARK_ETYPE (the reply is of another type), HARK_ESTALE
+// (not a future of ctx, continued, or dropped meanwhile), HARK_ESTOPPED (the system
+// stops, or another has stopped this actor), HARK_ECANCELLED (the request in hand, or
+// the scope that it waits in, is cancelled: hark/cancel.h, hark/scope.h).
 //
 // In an attached thread it blocks; continuations of the thread's futures run meanwhile.
 // The reply is borrowed until the future is dropped or the thread detaches.
@@ -273,29 +275,30 @@ HARK_API const void *hark_future_value(hark_ctx *ctx, hark_future future,
 HARK_API bool hark_future_done(hark_ctx *ctx, hark_future future);
 
 // Keeps a future of an actor beyond the turn that made it, until it is dropped.
-// HARK_ESTALE.
+// HARK_ESTALE: it is not (or no longer) of ctx.
 HARK_API hark_err hark_future_keep(hark_ctx *ctx, hark_future future);
 
-// Lets a future end on its own, for its effect: its reply is let go of when it comes, and a
-// failure is counted as unseen. Neither the end of the handler nor that of the request
-// cancels it; its timeout stays, and so does the owner's end. HARK_ESTALE: it is not (or no
-// longer) of ctx, or is continued already.
+// Lets a future end on its own, for its effect: its reply is let go of when it comes,
+// and a failure is counted as unseen. Neither the end of the handler nor that of the
+// request cancels it; its timeout stays, and so does the owner's end. HARK_ESTALE: it
+// is not (or no longer) of ctx, or is continued already.
 HARK_API hark_err hark_future_detach(hark_ctx *ctx, hark_future future);
 
 // Lets go of a future and its reply. If it is still open, whoever was asked hears that
-// nobody waits any more (hark/cancel.h); an answer that has left before is a dead letter.
-// One that is not (or no longer) of ctx is left alone.
+// nobody waits any more (hark/cancel.h); an answer that has left before is a dead
+// letter. One that is not (or no longer) of ctx is left alone.
 HARK_API void hark_future_drop(hark_ctx *ctx, hark_future future);
 
 // The answer of hark_all: how many succeeded.
 HARK_MESSAGE(hark_all_done, (u32, count))
 
 // A future over many of the same ctx: it succeeds when all have, and fails as soon as
-// one fails, with that one's error; then it closes those that are still open (hark_all_with
-// in hark/async.h: not). One that is dropped has failed with HARK_ESTALE. It keeps them until it is dropped itself, so that
-// hark_future_get reaches each reply; none of them may be continued otherwise. One that
-// is named twice counts as done with the first. count 0 succeeds at once. {0} on error,
-// with the reason in hark_error_of(ctx): HARK_EINVAL, HARK_ESTALE (one is not of ctx, or
+// one fails, with that one's error; then it closes those that are still open
+// (hark_all_with in hark/async.h: not). One that is dropped has failed with
+// HARK_ESTALE. It keeps them until it is dropped itself, so that hark_future_get
+// reaches each reply; none of them may be continued otherwise. One that is named twice
+// counts as done with the first. count 0 succeeds at once. {0} on error, with the
+// reason in hark_error_of(ctx): HARK_EINVAL, HARK_ESTALE (one is not of ctx, or
 // continued), HARK_ELIMIT (the future limit), HARK_ENOMEM; then all are as before.
 HARK_CHECKED hark_future hark_all(hark_ctx *ctx, const hark_future *futures,
                                   size_t count);

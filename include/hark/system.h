@@ -21,8 +21,8 @@ HARK_CHECKED hark_hub *hark_hub_new(void);
 HARK_API void hark_hub_free(hark_hub *hub);
 
 // Told of a future that failed and was let go of with nobody having looked: once each,
-// with the place that made it (error->site). Runs in the turn of its owner, whose ctx it
-// gets, on any thread; it may tell, but should be quick. error is borrowed.
+// with the place that made it (error->site). Runs in the turn of its owner, whose ctx
+// it gets, on any thread; it may tell, but should be quick. error is borrowed.
 typedef void hark_unseen_failure(hark_ctx *ctx, const hark_error *error, void *arg);
 
 // How a system is set up. All zero is a good default.
@@ -68,14 +68,16 @@ HARK_CHECKED hark_system *hark_start_with(const hark_options *options,
                                           const hark_type *const *types_begin,
                                           const hark_type *const *types_end);
 
+// The ends of this program's, or shared object's, section of types; the linker makes
+// them.
 extern const hark_type *const __start_hark_types[]
     __attribute__((weak, visibility("hidden")));
 extern const hark_type *const __stop_hark_types[]
     __attribute__((weak, visibility("hidden")));
 
 // Gives a running system that knows every message type of the calling program or shared
-// object. options may be NULL. NULL: no memory or threads, or an invalid option; a line
-// on errno's usual ground: errno is ENOMEM, EAGAIN or EINVAL.
+// object. options may be NULL. NULL: errno says why: ENOMEM (no memory or threads) or
+// EINVAL (an option that cannot be, or two types of one name with other fields).
 static inline hark_system *
 hark_start(const hark_options *options)
 {
@@ -85,18 +87,18 @@ hark_start(const hark_options *options)
 // Stops every actor, ends every open ask with HARK_ESTOPPED, closes links, joins
 // threads and frees all memory. Detaches the calling thread first, as often as it is
 // attached: its ctx and what that gave are gone, whatever is returned. Other attached
-// threads find their waits ended with HARK_ESTOPPED and must detach themselves. Must not
-// be called in an actor, nor in blocking work. HARK_ETIMEOUT: a handler or blocking work
-// did not return, or a thread did not detach, within timeout_ms (HARK_FOREVER: no limit);
-// then the system is left stopping and may be stopped again. HARK_ENOMEM likewise. NULL
-// is allowed.
+// threads find their waits ended with HARK_ESTOPPED and must detach themselves. Must
+// not be called in an actor, nor in blocking work. HARK_ETIMEOUT: a handler or blocking
+// work did not return, or a thread did not detach, within timeout_ms (HARK_FOREVER: no
+// limit); then the system is left stopping and may be stopped again. HARK_ENOMEM
+// likewise. NULL is allowed.
 HARK_API hark_err hark_stop(hark_system *system, uint32_t timeout_ms);
 
 // Gives a ctx for the calling thread, which may have several, of one system or of many.
 // NULL: no system, no memory, the actor limit, or the system stops.
 HARK_CHECKED hark_ctx *hark_attach(hark_system *system);
-// Takes ctx. Drops its futures and replies; what was told to it and not received becomes
-// dead letters. Must be the thread that attached. NULL is allowed.
+// Takes ctx. Drops its futures and replies; what was told to it and not received
+// becomes dead letters. Must be the thread that attached. NULL is allowed.
 HARK_API void hark_detach(hark_ctx *ctx);
 
 // Waits for a message that was told to this thread (hark_self). Gives it: the caller
@@ -115,19 +117,18 @@ HARK_CHECKED hark_err hark_listen(hark_ctx *ctx, const char *endpoint, char *out
                                   size_t size);
 
 // Opens the link to the node at endpoint, or finds the one that is open. Blocks for up
-// to connect_ms; only in an attached thread. HARK_EENDPOINT, HARK_ENONODE (nobody
-// answered), HARK_EPROTO (it does not speak hark, or no version of ours), HARK_ENOTSUP;
-// hark_error_of(ctx) tells more.
+// to connect_ms and a little more; only in an attached thread. HARK_EENDPOINT,
+// HARK_ENONODE (nobody answered), HARK_EPROTO (it does not speak hark, or no version of
+// ours), HARK_ENOTSUP; hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_connect(hark_ctx *ctx, const char *endpoint);
 
 // Why a message was not delivered. Told to the subscribers of dead letters.
 HARK_MESSAGE(hark_dead_letter, (i32, code), (str, reason), (str, type), (str, text),
              (ref, to), (ref, from))
 
-// Tells each later dead letter to subscriber (an actor, or an attached thread), until it
-// ends. Dead letters about dead letters are only counted. At most 16 subscribers:
-// HARK_ELIMIT. HARK_EINVAL.
-// hark_error_of(ctx) tells more.
+// Tells each later dead letter to subscriber (an actor, or an attached thread), until
+// it ends. Dead letters about dead letters are only counted. At most 16 subscribers:
+// HARK_ELIMIT. HARK_EINVAL. hark_error_of(ctx) tells more.
 HARK_CHECKED hark_err hark_dead_letters_subscribe(hark_ctx *ctx, hark_ref subscriber);
 
 // Counts since the start. Each is exact once the system is quiet.

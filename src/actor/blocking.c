@@ -9,8 +9,6 @@
 #include "actor/ctx.h"
 #include "sched/blocking.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 struct hark_executor {
     struct list by_node; // in node->executors
     struct node *node;

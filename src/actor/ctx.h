@@ -146,7 +146,7 @@ struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
 // What the user gets of a future that was just made, and of those made with it.
 hark_future hark__own_name(hark_ctx *ctx, const struct future *future);
 
-// cancel.c
+// hand.c
 
 // What an actor does about the ends of its asks.
 extern const struct futures_hooks hark__ask_hooks;
@@ -176,6 +176,9 @@ void hark__request_enter(hark_ctx *ctx, struct request *request);
 // Takes it off again with all that stands before it; its children become those of what it
 // stood before.
 void hark__request_leave(hark_ctx *ctx, struct request *request);
+
+// cancel.c
+
 // Its children, the waits and the scopes that stand on it end.
 void hark__request_cancel(hark_ctx *ctx, struct request *request);
 // Fails an open future with HARK_ECANCELLED, and tells whoever was asked.

@@ -98,7 +98,7 @@ hark__letters_read(struct letters *letters, hark_ref *out)
     }
     pthread_mutex_lock(&letters->lock);
     unsigned count =
-        atomic_load_explicit(&letters->count, memory_order_relaxed); // locked
+        atomic_load_explicit(&letters->count, memory_order_relaxed); // relaxed: locked
     memcpy(out, letters->subscribers, count * sizeof *out);
     pthread_mutex_unlock(&letters->lock);
     return count;

@@ -165,7 +165,7 @@ hark__mailbox_sleep(struct mailbox *box, struct hark_message *current)
     uintptr_t seen = (uintptr_t)current; // NULL is EMPTY
 
     // seq_cst: tail, then lane; see push_system. Release: hands the actor to whoever
-    // finds IDLE.
+    // finds IDLE. relaxed: what was pushed instead is read by way of its link.
     if (!atomic_compare_exchange_strong_explicit(&box->tail, &seen, MAILBOX_IDLE,
                                                  memory_order_seq_cst,
                                                  memory_order_relaxed)) {

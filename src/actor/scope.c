@@ -8,8 +8,6 @@
 #include "actor/await.h"
 #include "actor/request.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 // ---- opening ----
 
 // False: ctx can have no scopes here, and hark_error_of says why.

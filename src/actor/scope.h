@@ -4,11 +4,11 @@
 //     OPEN ------------------------------------------------------> OPEN, cancelled
 //        \______________________ leave (join, close) ________________/--> LEFT
 //
-// An open scope stands among what its ctx has in hand as a request of its own (request.h),
-// so what is asked inside are its children, and whoever cancels the request below cancels
-// it. Its members, which it watches, are waited for. What it undoes last in, first out
-// (cleanups, actors, timers) is in undo.h. One that is left stays, so that the members can
-// be read, until it is closed or its handler returns.
+// An open scope stands among what its ctx has in hand as a request of its own
+// (request.h), so what is asked inside are its children, and whoever cancels the
+// request below cancels it. Its members, which it watches, are waited for. What it
+// undoes last in, first out (cleanups, actors, timers) is in undo.h. One that is left
+// stays, so that the members can be read, until it is closed or its handler returns.
 
 #ifndef ACTOR_SCOPE_H
 #define ACTOR_SCOPE_H

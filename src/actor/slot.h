@@ -53,7 +53,7 @@ struct slot {
     _Atomic(uint32_t) waits_for;  // index + 1 of whom it waits for; see deadlock.h
     _Atomic(bool) waits;          // handlers wait; reader writes, hark_dump reads
     _Atomic(bool) named;          // has, or had, a name; see names.h
-    _Atomic(bool) foreign;        // has, or had, requests of other nodes; see cancel.c
+    _Atomic(bool) foreign;        // has, or had, requests of other nodes; see hand.c
 
     alignas(64) struct hark_message *current; // the message in hand, still in the chain
     _Atomic(const hark_behavior *) behavior;  // reader writes; others read for its name

@@ -1,6 +1,6 @@
 // Memory that many actors had, and nobody wants any more, goes back to the operating
-// system: when much of it has been free for a second, a worker gives it back, a little at a
-// time between turns.
+// system: when much of it has been free for a second, a worker gives it back, a little
+// at a time between turns.
 
 #include "actor/ctx.h"
 

@@ -2,8 +2,6 @@
 
 #include "actor/ctx.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 // On the thread of worker poll_arg.
 static void
 send_due(void *poll_arg, struct timer_action *action)

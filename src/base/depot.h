@@ -1,9 +1,9 @@
 // Depot: what the threads' pools share. Private to pool.c and pool_trim.c.
 //
-// Small blocks are carved from slabs, of any classes mixed, and never change their class.
-// A slab goes back to the operating system when all its blocks are free: pool_trim.c finds
-// such slabs, since to count in each slab what is free would cost every exchange of
-// magazines some 128 cache misses.
+// Small blocks are carved from slabs, of any classes mixed, and never change their
+// class. A slab goes back to the operating system when all its blocks are free:
+// pool_trim.c finds such slabs, since to count in each slab what is free would cost
+// every exchange of magazines some 128 cache misses.
 //
 // A slab starts at a multiple of its size, so that a block tells its slab.
 

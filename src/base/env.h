@@ -10,6 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hark/base.h"
+
+#define NS_PER_MS INT64_C(1000000)
+
 struct env;
 struct thread;
 
@@ -51,6 +55,15 @@ static inline int64_t
 hark__env_now(struct env *env)
 {
     return env->ops->now_ns(env);
+}
+
+// When timeout_ms will be over. INT64_MAX, for HARK_FOREVER: never.
+static inline int64_t
+hark__env_deadline(struct env *env, uint32_t timeout_ms)
+{
+    return timeout_ms == HARK_FOREVER
+               ? INT64_MAX
+               : hark__env_now(env) + (int64_t)timeout_ms * NS_PER_MS;
 }
 
 #endif // BASE_ENV_H

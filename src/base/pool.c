@@ -201,8 +201,8 @@ map(size_t bytes, int flags)
     return start == (uintptr_t)MAP_FAILED ? 0 : start;
 }
 
-// One that starts where a slab must: cut out of a larger one. Its pages come when they are
-// wanted.
+// One that starts where a slab must: cut out of a larger one. Its pages come when they
+// are wanted.
 static uintptr_t
 map_aligned(void)
 {

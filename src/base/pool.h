@@ -6,9 +6,10 @@
 // USENIX 2001.) A pool belongs to one thread at a time; the depot to the system. Memory
 // goes back to the operating system by hark__depot_trim, and when the depot is closed.
 //
-// Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because malloc
-// gives large ones back to the operating system as soon as they are free, and then each of
-// their pages costs a fault again. The depot keeps so many bytes of them and no more.
+// Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because
+// malloc gives large ones back to the operating system as soon as they are free, and
+// then each of their pages costs a fault again. The depot keeps so many bytes of them
+// and no more.
 //
 // Taking from and giving to a magazine stands here, so that it is inlined. Sanitizer
 // builds link pool_malloc.c, whose magazines are never filled: each block is malloc's,
@@ -63,9 +64,9 @@ struct depot *hark__depot_open(void);
 // Every pool must be closed before. Frees all blocks, whoever has them.
 void hark__depot_close(struct depot *depot);
 
-// Has surplus called when more than DEPOT_SURPLUS bytes of small blocks are free, on the
-// thread that frees the last of them. It is called again only after trims that have ended.
-// NULL: not any more.
+// Has surplus called when more than DEPOT_SURPLUS bytes of small blocks are free, on
+// the thread that frees the last of them. It is called again only after trims that have
+// ended. NULL: not any more.
 void hark__depot_watch(struct depot *depot, void (*surplus)(void *arg), void *arg);
 
 enum depot_trim {
@@ -74,8 +75,8 @@ enum depot_trim {
     DEPOT_WAITS,   // what is free now may be wanted: look again after a while
 };
 
-// One step of giving back memory that was free since the last step: some 100 us. One thread
-// at a time.
+// One step of giving back memory that was free since the last step: some 100 us. One
+// thread at a time.
 enum depot_trim hark__depot_trim(struct depot *depot);
 
 // Gives a pool for one thread, or NULL.

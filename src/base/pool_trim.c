@@ -127,8 +127,8 @@ take_out(struct depot *depot, struct slab *slab)
     }
 }
 
-// Leaves the empty ones of the touched slabs in that list. The one that is being carved is
-// none of them. The lock is held.
+// Leaves the empty ones of the touched slabs in that list. The one that is being carved
+// is none of them. The lock is held.
 static void
 judge(struct depot *depot)
 {

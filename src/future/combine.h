@@ -1,8 +1,8 @@
 // Combine: what makes a computed future; see hark/async.h for what each means.
 //
-// Each gives the result, which belongs to the table. NULL or an error: nothing has changed
-// (HARK_ENOMEM, or HARK_ELIMIT if the table is full), and args are still the caller's. The
-// result may be settled already, but nobody was told.
+// Each gives the result, which belongs to the table. NULL or an error: nothing has
+// changed (HARK_ENOMEM, or HARK_ELIMIT if the table is full), and args are still the
+// caller's. The result may be settled already, but nobody was told.
 
 #ifndef FUTURE_COMBINE_H
 #define FUTURE_COMBINE_H

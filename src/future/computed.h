@@ -10,11 +10,11 @@
 // is closed.
 //
 // Nothing here recurses along a chain. A settled result goes to the table's ready list,
-// and the closing of results to its list of the doomed. A callback of the user runs only
-// from hark__futures_tell_ready, or where the combinator is made. Any closing may run code of
-// the user (destructors), which may close anything. So a computed that is at work is busy:
-// when its result is settled or closed meanwhile, it only parts from it (future is NULL),
-// and is dissolved when it has done.
+// and the closing of results to its list of the doomed. A callback of the user runs
+// only from hark__futures_tell_ready, or where the combinator is made. Any closing may
+// run code of the user (destructors), which may close anything. So a computed that is
+// at work is busy: when its result is settled or closed meanwhile, it only parts from
+// it (future is NULL), and is dissolved when it has done.
 
 #ifndef FUTURE_COMPUTED_H
 #define FUTURE_COMPUTED_H

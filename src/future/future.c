@@ -554,7 +554,8 @@ hark__future_error(const struct futures *futures, const struct future *future)
         error.text = hark__failure_of(whose->message)->text;
     }
     if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
-        error.elapsed_ms = (uint32_t)((whose->ended_ns - whose->started_ns) / 1000000);
+        error.elapsed_ms =
+            (uint32_t)((whose->ended_ns - whose->started_ns) / NS_PER_MS);
     }
     return error;
 }

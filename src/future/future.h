@@ -220,10 +220,11 @@ hark__future_count_from(struct future *future, int64_t now_ns)
     future->started_ns = now_ns;
     future->expires_ns = future->timeout_ms == HARK_FOREVER
                              ? INT64_MAX
-                             : now_ns + (int64_t)future->timeout_ms * INT64_C(1000000);
+                             : now_ns + (int64_t)future->timeout_ms * NS_PER_MS;
 }
 // Starts the clocks of all fresh futures. Returns when the first of them runs out;
-// INT64_MAX: none does. turn: closes those that nobody watches and nobody keeps; NULL: no.
+// INT64_MAX: none does. turn: closes those that nobody watches and nobody keeps; NULL:
+// no.
 int64_t hark__futures_start(struct futures *futures, struct env *env, void *turn);
 // The same for a turn that goes on later: they move to `made`, and none is closed.
 int64_t hark__futures_pause(struct futures *futures, struct env *env,

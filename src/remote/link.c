@@ -6,28 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_PER_MS INT64_C(1000000)
-#define LINK_GAVE_UP "the transport gave up"
-
-enum {
-    FIRST_SENT = 64,
-    LEAST_HEARTBEAT_MS = 20,
-    GIVE_AT = 8 * 1024,       // bytes of a batch that is not worth a copy
-    OUTBOX_MOST = 128 * 1024, // bytes that an outbox has from the start, at most
-};
+enum { LEAST_HEARTBEAT_MS = 20 };
 
 // ---- making and freeing ----
 
-// An empty batch. Its head is stamped when it leaves.
-static void
-start_batch(struct bytes *batch)
-{
-    hark__bytes_truncate(batch, 0);
-    hark__frame_batch(batch, 0, 0);
-}
-
-// Zeroed memory, but for the lock, which somebody who is late may just hold. remote's lock
-// is held. NULL: no memory.
+// Zeroed memory, but for the lock, which somebody who is late may just hold. remote's
+// lock is held. NULL: no memory.
 static struct link *
 link_alloc(struct remote *remote)
 {
@@ -73,7 +57,7 @@ link_new(struct remote *remote)
     link->opened_ns = link->heard_ns = link->sent_ns = hark__env_now(remote->node->env);
     hark__list_init(&link->by_remote);
     hark__bytes_init(&link->outbox);
-    start_batch(&link->outbox);
+    hark__outbox_start(&link->outbox);
     if (link->outbox.failed) { // from here on it keeps the memory for a batch's head
         link_retire(link);
         return NULL;
@@ -141,7 +125,7 @@ hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
     *out_err = say_hello(link, FRAME_HELLO);
     if (*out_err != HARK_OK) {
         pthread_mutex_lock(&link->lock);
-        link->broken = LINK_GAVE_UP; // the poller takes it down
+        hark__link_note_sent(link, *out_err); // the poller takes it down
         pthread_mutex_unlock(&link->lock);
     }
     hark__net_kick(remote->net); // its clocks run from now on
@@ -213,157 +197,6 @@ hark__link_up(struct link *link, const struct hello *hello)
     return HARK_OK;
 }
 
-// ---- sending frames ----
-
-// Remembers a frame until it is acknowledged. The link's lock is held.
-static bool
-remember(struct link *link, uint32_t bytes, uint32_t tells)
-{
-    uint32_t count = (uint32_t)(link->seq_out - link->seq_acked);
-
-    if (count == link->sent_capacity) {
-        uint32_t capacity = count == 0 ? FIRST_SENT : count * 2;
-        struct sent_frame *sent = malloc(capacity * sizeof *sent);
-
-        if (sent == NULL) {
-            return false;
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            sent[i] = link->sent[(link->sent_first + i) % link->sent_capacity];
-        }
-        free(link->sent);
-        link->sent = sent;
-        link->sent_capacity = capacity;
-        link->sent_first = 0;
-    }
-    link->sent[(link->sent_first + count) % link->sent_capacity] =
-        (struct sent_frame){bytes, tells};
-    return true;
-}
-
-void
-hark__link_break_locked(struct link *link, const char *why)
-{
-    link->broken = why;
-    hark__net_kick(link->remote->net);
-}
-
-// A frame has left, or could not. The link's lock is held.
-static void
-note_sent(struct link *link, hark_err err)
-{
-    if (err != HARK_OK) {
-        hark__link_break_locked(link, LINK_GAVE_UP);
-        return;
-    }
-    link->sent_ns = hark__env_now(link->remote->node->env);
-}
-
-// A batch that is as large as the last one was, so that it need not grow. False: no
-// memory.
-static bool
-open_like(const struct bytes *last, struct bytes *out_batch)
-{
-    size_t size = last->size + GIVE_AT / 4;
-
-    hark__bytes_init(out_batch);
-    if (!hark__bytes_reserve_just(out_batch, size < OUTBOX_MOST ? size : OUTBOX_MOST)) {
-        return false;
-    }
-    start_batch(out_batch);
-    return true;
-}
-
-// A large batch goes with its memory, unless most of that is empty.
-static hark_err
-send_outbox(struct link *link)
-{
-    struct bytes full = link->outbox, next;
-
-    if (full.size >= GIVE_AT && full.size >= full.capacity / 2
-        && open_like(&full, &next)) {
-        link->outbox = next;
-        return hark__pipe_give(link->pipe, full.data, full.size);
-    }
-    hark_err err = hark__pipe_send(link->pipe, full.data, full.size);
-    start_batch(&link->outbox);
-    return err;
-}
-
-void
-hark__link_flush_locked(struct link *link)
-{
-    struct bytes *outbox = &link->outbox;
-
-    if (link->state != LINK_UP || link->broken != NULL
-        || outbox->size <= FRAME_HEAD_SIZE) {
-        return;
-    }
-    if (!remember(link, (uint32_t)outbox->size, link->outbox_tells)) {
-        note_sent(link, HARK_ENOMEM);
-        return;
-    }
-    link->seq_out++;
-    link->unacked_bytes += outbox->size;
-    hark__frame_stamp(outbox->data, link->seq_out, link->ack_out);
-    link->outbox_tells = 0;
-    link->may_repeat = false;
-    note_sent(link, send_outbox(link));
-}
-
-void
-hark__link_flush(struct link *link)
-{
-    pthread_mutex_lock(&link->lock);
-    hark__link_flush_locked(link);
-    pthread_mutex_unlock(&link->lock);
-}
-
-void
-hark__link_heartbeat_locked(struct link *link)
-{
-    struct bytes frame;
-
-    hark__bytes_init(&frame);
-    if (link->state == LINK_UP && link->broken == NULL) {
-        hark__frame_heartbeat(&frame, link->seq_out, link->ack_out);
-        note_sent(link, frame.failed
-                            ? HARK_ENOMEM
-                            : hark__pipe_send(link->pipe, frame.data, frame.size));
-    }
-    hark__bytes_fini(&frame);
-}
-
-void
-hark__link_heartbeat(struct link *link)
-{
-    pthread_mutex_lock(&link->lock);
-    hark__link_heartbeat_locked(link);
-    pthread_mutex_unlock(&link->lock);
-}
-
-bool
-hark__link_acked(struct link *link, uint64_t ack)
-{
-    pthread_mutex_lock(&link->lock);
-    if (ack > link->seq_out) {
-        pthread_mutex_unlock(&link->lock);
-        return false;
-    }
-    bool had_no_room = link->ack_wanted && ack > link->seq_acked;
-    link->ack_wanted = link->ack_wanted && !had_no_room;
-    while (link->seq_acked < ack) {
-        link->unacked_bytes -= link->sent[link->sent_first].bytes;
-        link->sent_first = (link->sent_first + 1) % link->sent_capacity;
-        link->seq_acked++;
-    }
-    pthread_mutex_unlock(&link->lock);
-    if (had_no_room && link->peer != NULL) {
-        hark__peer_has_room(link->peer);
-    }
-    return true;
-}
-
 // ---- going down ----
 
 static void
@@ -405,19 +238,6 @@ hark__links_free(struct remote *remote)
         pthread_mutex_destroy(&link->lock);
         free(link);
     }
-}
-
-// Messages in frames that the peer has not acknowledged, or that never left.
-static uint32_t
-count_lost(const struct link *link)
-{
-    uint32_t count = (uint32_t)(link->seq_out - link->seq_acked);
-    uint32_t lost = link->outbox_tells;
-
-    for (uint32_t i = 0; i < count; i++) {
-        lost += link->sent[(link->sent_first + i) % link->sent_capacity].tells;
-    }
-    return lost;
 }
 
 static void
@@ -482,7 +302,7 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
     unlink_all(link);
     pthread_mutex_lock(&link->lock);
     link->state = LINK_DOWN;
-    uint32_t lost = count_lost(link);
+    uint32_t lost = hark__link_lost(link);
     pthread_mutex_unlock(&link->lock);
     if (say_goodbye) {
         say_goodbye_to(link, code, why);
@@ -498,123 +318,4 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
     pthread_mutex_lock(&remote->lock);
     link_retire(link);
     pthread_mutex_unlock(&remote->lock);
-}
-
-// ---- clocks ----
-
-void
-hark__link_was_away(struct link *link, int64_t away_ns, int64_t now_ns)
-{
-    int64_t heard_ns = link->heard_ns + away_ns;
-
-    link->heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
-}
-
-// How long a link may be quiet, in parts of the silence that ends it. Who connected beats
-// sooner: then the other side, whose answer it is, has no clock of its own to wake for.
-static int64_t
-beat_after_ns(const struct link *link)
-{
-    int64_t limit_ns = (int64_t)link->heartbeat_ms * NS_PER_MS;
-
-    return link->is_initiator ? limit_ns * 2 / 5 : limit_ns / 2;
-}
-
-// So much sooner is no waste, where it saves a waking of its own.
-static int64_t
-beat_along_ns(const struct link *link)
-{
-    return (int64_t)link->heartbeat_ms * NS_PER_MS / 5;
-}
-
-bool
-hark__link_beats(struct link *link, int64_t now_ns)
-{
-    pthread_mutex_lock(&link->lock);
-    bool beats =
-        link->state == LINK_UP && now_ns - link->sent_ns >= beat_after_ns(link);
-    pthread_mutex_unlock(&link->lock);
-    return beats;
-}
-
-void
-hark__link_answer(struct link *link, bool always)
-{
-    int64_t now_ns = hark__env_now(link->remote->node->env);
-
-    pthread_mutex_lock(&link->lock);
-    if (always || now_ns - link->sent_ns >= beat_along_ns(link)) {
-        hark__link_heartbeat_locked(link);
-    }
-    bool is_calm = link->is_calm;
-    pthread_mutex_unlock(&link->lock);
-    if (is_calm) {
-        hark__net_calm(link->remote->net);
-    }
-}
-
-// NULL: all is well. Else why the link ends, by its clocks.
-static const char *
-find_overdue(const struct link *link, int64_t now_ns, char *text, size_t size)
-{
-    if (link->state == LINK_CONNECTING) {
-        if (now_ns - link->opened_ns <= (int64_t)link->remote->connect_ms * NS_PER_MS) {
-            return NULL;
-        }
-        snprintf(text, size, "nobody answered within %" PRIu32 " ms",
-                 link->remote->connect_ms);
-        return text;
-    }
-    if (now_ns - link->heard_ns <= (int64_t)link->heartbeat_ms * NS_PER_MS) {
-        return NULL;
-    }
-    snprintf(text, size, "silent for %" PRIu32 " ms", link->heartbeat_ms);
-    return text;
-}
-
-// While there is traffic, or a link may come up, it is looked at each tick_ms: what a
-// long turn has put into the outbox shall leave. A calm one has its clocks only. The lock
-// is held.
-static int64_t
-next_look_ns(struct link *link, int64_t now_ns)
-{
-    bool is_quiet =
-        link->seq_ticked == link->seq_out && link->outbox.size <= FRAME_HEAD_SIZE;
-
-    link->seq_ticked = link->seq_out;
-    link->is_calm = link->state == LINK_UP && link->broken == NULL && is_quiet;
-    if (!link->is_calm) {
-        return now_ns + link->remote->tick_ms * NS_PER_MS;
-    }
-    int64_t silent_ns = link->heard_ns + (int64_t)link->heartbeat_ms * NS_PER_MS + 1;
-    int64_t beat_ns = link->sent_ns + beat_after_ns(link);
-    int64_t due_ns = silent_ns < beat_ns ? silent_ns : beat_ns;
-    return due_ns > now_ns ? due_ns : now_ns + NS_PER_MS;
-}
-
-int64_t
-hark__link_tick(struct link *link, int64_t now_ns, bool beats)
-{
-    char text[REMOTE_TEXT];
-
-    pthread_mutex_lock(&link->lock);
-    const char *broken = link->broken;
-    const char *overdue = find_overdue(link, now_ns, text, sizeof text);
-    bool is_up = link->state == LINK_UP;
-    pthread_mutex_unlock(&link->lock);
-    if (broken != NULL || overdue != NULL) {
-        hark__link_down(link, HARK_ENONODE, broken != NULL ? broken : overdue,
-                        broken == NULL && is_up);
-        return INT64_MAX;
-    }
-    pthread_mutex_lock(&link->lock);
-    hark__link_flush_locked(link);
-    bool is_due = now_ns - link->sent_ns >= beat_after_ns(link);
-    bool may_join = link->is_initiator && now_ns - link->sent_ns >= beat_along_ns(link);
-    if (is_due || (beats && may_join)) {
-        hark__link_heartbeat_locked(link);
-    }
-    int64_t due_ns = next_look_ns(link, now_ns);
-    pthread_mutex_unlock(&link->lock);
-    return due_ns;
 }

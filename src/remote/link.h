@@ -13,9 +13,9 @@
 // Peer: a node, known by its incarnation. It outlives its links, as refs to it do.
 //
 // Locks, in this order: remote, peer, link, pendings. Nothing is sent to actors while
-// one is held, since that may lead to another peer. A sender takes the link's only. So the
-// memory of a link that is gone stays, and serves another one: a sender that was late
-// finds under the lock that it is not the peer's link any more.
+// one is held, since that may lead to another peer. A sender takes the link's only. So
+// the memory of a link that is gone stays, and serves another one: a sender that was
+// late finds under the lock that it is not the peer's link any more.
 
 #ifndef REMOTE_LINK_H
 #define REMOTE_LINK_H
@@ -166,36 +166,50 @@ void hark__link_goodbye(struct link *link, int code, const char *why);
 // Frees all links, whose pipes the net has closed already. The poller and all senders
 // have ended.
 void hark__links_free(struct remote *remote);
-// Has the poller take the link down; why is a constant. The link's lock is held.
-void hark__link_break_locked(struct link *link, const char *why);
+// Our side of HELLO and WELCOME. remote's lock is held.
+struct hello hark__link_hello(struct remote *remote);
+
+// ---- outbox.c ----
+
+// Begins a batch, with a head that is stamped when it leaves. Fails without memory.
+void hark__outbox_start(struct bytes *batch);
 // Sends what the outbox holds, if the link is up. The second: the link's lock is held.
 void hark__link_flush(struct link *link);
 void hark__link_flush_locked(struct link *link);
+// A frame has left, or could not: then the poller takes the link down. The link's lock
+// is held.
+void hark__link_note_sent(struct link *link, hark_err err);
+// Has the poller take the link down; why is a constant. The link's lock is held.
+void hark__link_break_locked(struct link *link, const char *why);
+// The peer has all up to ack. Poller. False: it acknowledges what we never sent.
+bool hark__link_acked(struct link *link, uint64_t ack);
+// Messages in frames that the peer has not acknowledged, or that never left. The link's
+// lock is held.
+uint32_t hark__link_lost(const struct link *link);
+
+// ---- heartbeat.c ----
+
 // Sends a HEARTBEAT with the latest acknowledgement, which also asks for one. The
 // second: the link's lock is held.
 void hark__link_heartbeat(struct link *link);
+void hark__link_heartbeat_locked(struct link *link);
 // A HEARTBEAT has come. Answers it, unless the other side has just heard from us, or
 // `always`. So one side's clock is enough for both.
 void hark__link_answer(struct link *link, bool always);
-void hark__link_heartbeat_locked(struct link *link);
-// The peer has all up to ack. Poller. False: it acknowledges what we never sent.
-bool hark__link_acked(struct link *link, uint64_t ack);
 // This node did not look for so long: that was no silence of the other side. Poller.
 void hark__link_was_away(struct link *link, int64_t away_ns, int64_t now_ns);
 // Something must leave by now. Poller.
 bool hark__link_beats(struct link *link, int64_t now_ns);
 // One look at a link's clocks. beats: some link of this node sends a heartbeat now, so
-// this one may as well. Gives when the next look is due; INT64_MAX: it went down, and is
-// gone. Poller.
+// this one may as well. Gives when the next look is due; INT64_MAX: it went down, and
+// is gone. Poller.
 int64_t hark__link_tick(struct link *link, int64_t now_ns, bool beats);
-// Our side of HELLO and WELCOME. remote's lock is held.
-struct hello hark__link_hello(struct remote *remote);
 
 // ---- outbound.c ----
 
 // Encodes what for actor `to` of the peer into the outbox. Borrows. Nothing is left
-// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells. The link's
-// lock is held.
+// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells. The
+// link's lock is held.
 hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                         struct remote_text *error);
 // Adds a row that waits for the link, unless it is up already: *out_is_up.

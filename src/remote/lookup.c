@@ -7,8 +7,6 @@
 #include "actor/names.h"
 #include "remote/link.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 enum {
     MARGIN_MS = 1000
 }; // so that the link's own error comes before the future's clock

@@ -248,7 +248,8 @@ void
 hark__peer_gain(struct peer *peer, struct link *link)
 {
     pthread_mutex_lock(&peer->lock);
-    // relaxed: written under the lock that we hold. One way out at a time keeps the order.
+    // relaxed: written under the lock that we hold. One way out at a time keeps the
+    // order.
     if (atomic_load_explicit(&peer->link, memory_order_relaxed) == NULL) {
         // release: pairs with lock_link.
         atomic_store_explicit(&peer->link, link, memory_order_release);

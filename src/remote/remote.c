@@ -7,8 +7,6 @@
 
 #include "remote/link.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 enum { TICKS_A_HEARTBEAT = 8, MOST_TICK_MS = 250, SWEEP_MS = 1000, LINGER_MS = 200 };
 
 // Between two looks at a link that is not calm.

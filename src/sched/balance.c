@@ -1,6 +1,7 @@
 #include "sched/balance.h"
 
-#define NS_PER_MS INT64_C(1000000)
+#include "base/env.h"
+
 #define NS_PER_S INT64_C(1000000000)
 
 #define SETTLE_NS (1 * NS_PER_MS) // after a change

@@ -121,6 +121,8 @@ hark__sched_wake_one(struct sched *sched)
 
 // ---- parking ----
 
+// A last look before we sleep. seq_cst, both loads: our bit in idle is set by now, and
+// whoever leaves work, or stops the scheduler, does that first and then looks at idle.
 static bool
 work_is_visible(struct worker *self)
 {

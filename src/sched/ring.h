@@ -21,9 +21,9 @@
 enum { RING_SIZE = 256 };
 
 struct ring {
-    _Alignas(64) _Atomic(uint32_t) head; // owner and thieves
-    _Alignas(64) _Atomic(uint32_t) tail; // owner; thieves read
-    _Atomic(struct task *) tasks[RING_SIZE];
+    _Alignas(64) _Atomic(uint32_t) head;     // owner and thieves
+    _Alignas(64) _Atomic(uint32_t) tail;     // owner; thieves read
+    _Atomic(struct task *) tasks[RING_SIZE]; // owner writes; thieves read
 };
 
 // Owner. False: full.

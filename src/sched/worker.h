@@ -70,10 +70,10 @@ struct sched {
     _Alignas(64) _Atomic(uint64_t) idle; // parked workers, by bit
     _Atomic(uint32_t) searching;         // workers that look for work to steal
     _Atomic(bool) watched;               // a parked worker is the watcher
-    _Atomic(bool) stopping;
-    _Atomic(struct idler *) idler;    // NULL: none; written once
-    _Atomic(bool) idler_used;         // one worker at a time is in it
-    _Atomic(int64_t) idler_polled_ns; // its user writes; a hint to others
+    _Atomic(bool) stopping;              // set once, by who stops it; workers read
+    _Atomic(struct idler *) idler;       // NULL: none; written once
+    _Atomic(bool) idler_used;            // one worker at a time is in it
+    _Atomic(int64_t) idler_polled_ns;    // its user writes; a hint to others
     // Balance.
     _Atomic(uint32_t) gathered_on;   // a worker's index + 1; 0: tasks are spread
     _Atomic(uint32_t) surplus;       // SURPLUS or SURPLUS_EAGER; who samples writes

@@ -209,11 +209,8 @@ hark_stop(hark_system *system, uint32_t timeout_ms)
     if (system == NULL) {
         return HARK_OK;
     }
-    int64_t deadline_ns =
-        timeout_ms == HARK_FOREVER
-            ? INT64_MAX
-            : hark__env_now(system->env) + (int64_t)timeout_ms * 1000000;
-    hark_err err = hark__node_stop(system->node, deadline_ns);
+    hark_err err =
+        hark__node_stop(system->node, hark__env_deadline(system->env, timeout_ms));
     if (err != HARK_OK) {
         return err;
     }

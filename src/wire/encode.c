@@ -32,8 +32,8 @@ is_sound(struct encoder *encoder, const void *data, size_t count)
     return false;
 }
 
-// Room behind `at` for `body` bytes and `values` more values. Gives `at`, or where that is
-// now; NULL: no memory.
+// Room behind `at` for `body` bytes and `values` more values. Gives `at`, or where that
+// is now; NULL: no memory.
 static inline uint8_t *
 open_at(struct encoder *encoder, const uint8_t *at, size_t body, size_t values)
 {

@@ -1,9 +1,10 @@
 // Payload: a message's value to msgpack and back, guided by its type.
 //
-// A message is an array of its fields in order. The decoder trusts nothing: if the size of
-// the one block depends on the input, then that is checked as a whole before the block is
-// allocated. Missing fields at the end are zero or empty; more than the type has are
-// skipped; so a newer and an older program understand each other. One thread at a time.
+// A message is an array of its fields in order. The decoder trusts nothing: if the size
+// of the one block depends on the input, then that is checked as a whole before the
+// block is allocated. Missing fields at the end are zero or empty; more than the type
+// has are skipped; so a newer and an older program understand each other. One thread at
+// a time.
 
 #ifndef WIRE_PAYLOAD_H
 #define WIRE_PAYLOAD_H

@@ -147,13 +147,4 @@ assert_fails(struct world *w, hark_future f, int code, hark_stage stage,
     hark_future_drop(w->here, f);
 }
 
-static inline hark_stats
-stats_of(struct world *w)
-{
-    hark_stats stats;
-
-    hark_stats_read(w->here_system, &stats);
-    return stats;
-}
-
 #endif // API_GATE_H

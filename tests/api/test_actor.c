@@ -61,13 +61,6 @@ setup(void **state)
     return 0;
 }
 
-static int
-teardown(void **state)
-{
-    world_close(*state);
-    return 0;
-}
-
 static int64_t
 read_cell(struct world *w, hark_ref c)
 {
@@ -456,7 +449,7 @@ million_actors_live_at_once_and_all_answer(void **state)
     assert_int_equal(hark_stop(sys, HARK_SECONDS(60)), HARK_OK);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

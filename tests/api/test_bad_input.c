@@ -32,13 +32,6 @@ setup(void **state)
     return 0;
 }
 
-static int
-teardown(void **state)
-{
-    world_close(*state);
-    return 0;
-}
-
 // The call's value must be `expected`, and hark_error_of must name it.
 #define ASSERT_REFUSED(w, call, expected, name)                                        \
     do {                                                                               \
@@ -367,7 +360,7 @@ refs_of_nobody_are_errors(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

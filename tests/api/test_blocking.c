@@ -253,7 +253,7 @@ work_that_times_out_while_it_waits_is_never_run(void **state)
     gate_until(&gate.waiting, 1);
     assert_fails(w, within(w, 20, 2), HARK_ETIMEOUT, HARK_STAGE_QUEUED, "timed out");
     assert_int_equal(gate.dropped, 1);
-    assert_int_equal(stats_of(w).blocking_waiting, 0);
+    assert_int_equal(world_stats(w->here_system).blocking_waiting, 0);
     gate_allow(1);
     assert_int_equal(get(w, first), 1);
     world_close(w);
@@ -274,7 +274,7 @@ work_that_times_out_while_it_runs_can_tell(void **state)
     gate_allow(1);
     gate_until(&gate.dropped, 1);
     assert_int_equal(gate.cancelled, 1);
-    assert_int_equal(stats_of(w).dead_letters, 0);
+    assert_int_equal(world_stats(w->here_system).dead_letters, 0);
     world_close(w);
 }
 
@@ -353,7 +353,7 @@ a_reply_that_comes_too_late_is_a_dead_letter(void **state)
     gate_until(&gate.waiting, 1);
     hark_future_drop(w->here, f);
     gate_allow(1);
-    while (stats_of(w).dead_letters == 0) {
+    while (world_stats(w->here_system).dead_letters == 0) {
         hark_message *none = hark_receive(w->here, 0);
         assert_null(none);
     }
@@ -463,7 +463,7 @@ an_actor_that_ends_takes_its_work_along(void **state)
     hark_tell(w->here, running, begin, .n = 1);
     gate_until(&gate.waiting, 1);
     hark_tell(w->here, waiting, begin, .n = 2);
-    while (stats_of(w).blocking_waiting == 0) {
+    while (world_stats(w->here_system).blocking_waiting == 0) {
         sched_yield();
     }
     assert_int_equal(hark_actor_stop(w->here, waiting), HARK_OK);
@@ -473,7 +473,7 @@ an_actor_that_ends_takes_its_work_along(void **state)
         sched_yield();
     }
     // It still counts as cancelled a moment after its owner has no name any more.
-    while (stats_of(w).actors > 2) { // this thread, and the work
+    while (world_stats(w->here_system).actors > 2) { // this thread, and the work
         sched_yield();
     }
     gate_allow(1);

@@ -284,22 +284,6 @@ count_on(struct fixture *f)
     return reply->n;
 }
 
-static hark_stats
-stats_of(hark_system *system)
-{
-    hark_stats stats;
-
-    hark_stats_read(system, &stats);
-    return stats;
-}
-
-static void
-assert_no_dead_letters(struct fixture *f)
-{
-    assert_int_equal(stats_of(f->w->here_system).dead_letters, 0);
-    assert_int_equal(stats_of(f->w->there_system).dead_letters, 0);
-}
-
 // ---- tests ----
 
 static void
@@ -317,8 +301,8 @@ queued_ask_whose_future_is_dropped_is_not_run(void **state)
     const counted *reply = hark_await(me, kept, counted);
     assert_non_null(reply);
     assert_int_equal(reply->n, 1);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, 1);
-    assert_no_dead_letters(f);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, 1);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -338,8 +322,8 @@ queued_ask_that_is_cancelled_fails_and_is_not_run(void **state)
     let_arrive(f);
     atomic_store(&gate, true);
     assert_int_equal(count_on(f), 1);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, 1);
-    assert_no_dead_letters(f);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, 1);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -364,8 +348,8 @@ every_second_of_many_queued_asks_is_cancelled_and_the_others_run(void **state)
         assert_non_null(reply);
         assert_int_equal(reply->n, i / 2 + 1);
     }
-    assert_int_equal(stats_of(f->w->there_system).cancelled, ASKS / 2);
-    assert_no_dead_letters(f);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, ASKS / 2);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -380,8 +364,8 @@ running_handler_sees_the_cancel_and_its_reply_is_not_sent(void **state)
     wait_for(&seen, 1);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
     assert_int_equal(count_on(f), 1);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, 0); // it did run
-    assert_no_dead_letters(f);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, 0); // it did run
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -448,7 +432,7 @@ deferred_answer_that_is_cancelled_is_not_wanted(void **state)
     assert_non_null(reply);
     assert_true(reply->cancelled);
     assert_int_equal(reply->code, HARK_ESTALE); // its place is free
-    assert_no_dead_letters(f);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -482,7 +466,7 @@ ask_that_is_answered_cannot_be_cancelled(void **state)
     assert_int_equal(hark_cancel(NULL, asked), HARK_ESTALE);
     let_arrive(f);
     assert_int_equal(count_on(f), 2);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, 0);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, 0);
 }
 
 static void
@@ -520,7 +504,7 @@ cancel_goes_down_a_chain_of_asks(void **state)
     wait_for(&relays_refused, 4);
     assert_int_equal(atomic_load(&relays_failed), 4);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
-    assert_no_dead_letters(f);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -542,19 +526,19 @@ end_of_an_asker_cancels_all_that_it_has_asked(void **state)
 {
     struct fixture *f = *state;
     hark_ref l = hark_spawn(f->w->here, leaver, .whom = f->server);
-    uint64_t actors = stats_of(f->w->here_system).actors;
+    uint64_t actors = world_stats(f->w->here_system).actors;
 
     occupy(f);
     assert_int_equal(hark_tell(f->w->here, l, count), HARK_OK);
     assert_int_equal(hark_tell(f->w->here, l, block), HARK_OK);
-    while (stats_of(f->w->here_system).actors == actors) {
+    while (world_stats(f->w->here_system).actors == actors) {
         sched_yield();
     }
     let_arrive(f);
     atomic_store(&gate, true);
     assert_int_equal(count_on(f), 1);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, LEAVER_ASKS);
-    assert_no_dead_letters(f);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, LEAVER_ASKS);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -572,7 +556,7 @@ thread_that_detaches_cancels_all_that_it_has_asked(void **state)
     let_arrive(f);
     atomic_store(&gate, true);
     assert_int_equal(count_on(f), 1);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, 10);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, 10);
 }
 
 static void
@@ -620,9 +604,9 @@ ask_whose_time_runs_out_in_the_mailbox_is_not_run(void **state)
     const counted *reply = hark_await(me, patient, counted);
     assert_non_null(reply);
     assert_int_equal(reply->n, 1);
-    assert_int_equal(stats_of(f->w->there_system).expired, 1);
-    assert_int_equal(stats_of(f->w->there_system).cancelled, 0);
-    assert_no_dead_letters(f);
+    assert_int_equal(world_stats(f->w->there_system).expired, 1);
+    assert_int_equal(world_stats(f->w->there_system).cancelled, 0);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -730,7 +714,7 @@ loss_of_the_askers_node_cancels_what_it_has_asked(void **state)
     const counted *counts = hark_await(me, f, counted);
     assert_non_null(counts);
     assert_int_equal(counts->n, 1); // the one that waited was not run
-    assert_int_equal(stats_of(system).cancelled, 1);
+    assert_int_equal(world_stats(system).cancelled, 1);
     assert_int_equal(waitpid(child, NULL, 0), child);
     close(pipes[0]);
     close(pipes[1]);

@@ -89,13 +89,6 @@ setup(void **state)
     return 0;
 }
 
-static int
-teardown(void **state)
-{
-    world_close(*state);
-    return 0;
-}
-
 static hark_ref
 reach_target(struct world *w)
 {
@@ -489,7 +482,7 @@ all_succeeds_with_all_and_fails_with_the_first(void **state)
     assert_string_equal(hark_error_of(w->here)->type, "refuse_me");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

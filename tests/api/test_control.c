@@ -927,6 +927,24 @@ tokens_come_at_their_rate(void **state)
     end_well(f, send(f, hark_spawn(f->me, user), r, TOKEN), &done_type);
 }
 
+static void
+waiting_ends_when_its_own_time_is_over(void **state)
+{
+    struct fixture *f = *state;
+    hark_ref r =
+        reached(f, hark_rate(f->w->there, &(hark_rate_options){.name = "slow",
+                                                               .per_second = 0.001}));
+    hark_ref s = semaphore(f, 1);
+    hark_permit held = take(f, hark_acquire(f->me, s, 1));
+
+    end_well(f, hark_rate_wait(f->me, r, 1), &hark_unit_type);
+    end_badly(f, hark_rate_wait_within(f->me, 1, r, 1), HARK_ETIMEOUT, "");
+    end_badly(f, hark_with_permit_within(f->me, 1, s, 1, work_once, &f->server),
+              HARK_ETIMEOUT, "");
+    assert_int_equal(hark_release(f->me, &held), HARK_OK);
+    until_stand(f, s, 0, 0);
+}
+
 // ---- latch ----
 
 static void
@@ -1098,6 +1116,7 @@ main(void)
         TEST(an_ask_through_a_limit_that_is_dropped_makes_room),
         TEST(a_breaker_opens_probes_and_closes),
         TEST(tokens_come_at_their_rate),
+        TEST(waiting_ends_when_its_own_time_is_over),
         TEST(a_latch_opens_for_all_and_stays_open),
         TEST(a_barrier_lets_go_when_all_are_there),
         TEST(one_flight_serves_all_who_join_it),

@@ -20,7 +20,7 @@ more_work_than_threads_is_done_in_order(void **state)
         assert_int_equal(gate.order[i], i);
     }
     assert_int_equal(gate.most, 1);
-    assert_int_equal(stats_of(w).blocking_started, 1);
+    assert_int_equal(world_stats(w->here_system).blocking_started, 1);
     world_close(w);
     assert_int_equal(gate.dropped, MANY);
 }
@@ -36,8 +36,8 @@ many_pieces_share_a_few_threads(void **state)
         futures[i] = hark_blocking(w->here, at_gate, number(i));
     }
     gate_until(&gate.waiting, 4);
-    assert_int_equal(stats_of(w).blocking_threads, 4);
-    assert_int_equal(stats_of(w).blocking_waiting, MANY - 4);
+    assert_int_equal(world_stats(w->here_system).blocking_threads, 4);
+    assert_int_equal(world_stats(w->here_system).blocking_waiting, MANY - 4);
     gate_allow(MANY);
     hark_future all = hark_all(w->here, futures, MANY);
     const hark_all_done *done = hark_await(w->here, all, hark_all_done);
@@ -81,15 +81,15 @@ threads_end_when_there_is_nothing_to_do(void **state)
             f[i] = hark_blocking(w->here, at_gate, number(i));
         }
         gate_until(&gate.waiting, 3);
-        assert_int_equal(stats_of(w).blocking_threads, 3);
+        assert_int_equal(world_stats(w->here_system).blocking_threads, 3);
         gate_allow(3);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(get(w, f[i]), i);
         }
-        while (stats_of(w).blocking_threads > 0) {
+        while (world_stats(w->here_system).blocking_threads > 0) {
             sched_yield();
         }
-        assert_int_equal(stats_of(w).blocking_started, 3 * round);
+        assert_int_equal(world_stats(w->here_system).blocking_started, 3 * round);
     }
     world_close(w);
 }
@@ -134,7 +134,7 @@ executors_do_not_take_threads_of_each_other(void **state)
                          2 * i);
         assert_int_equal(get(w, hark_blocking(w->here, twice, number(i))), 2 * i);
     }
-    assert_int_equal(stats_of(w).blocking_threads, 4);
+    assert_int_equal(world_stats(w->here_system).blocking_threads, 4);
     gate_allow(3);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(get(w, held[i]), i);
@@ -174,7 +174,7 @@ an_executor_that_is_freed_fails_what_waits_and_lets_run_what_runs(void **state)
     assert_int_equal(gate.dropped, 1);
     gate_allow(1);
     assert_int_equal(get(w, running), 1);
-    while (stats_of(w).blocking_threads > 0) {
+    while (world_stats(w->here_system).blocking_threads > 0) {
         sched_yield();
     }
     for (int i = 0; i < 100; i++) { // each takes over what is left of the one before
@@ -183,7 +183,7 @@ an_executor_that_is_freed_fails_what_waits_and_lets_run_what_runs(void **state)
         assert_int_equal(get(w, hark_blocking_on(w->here, e, twice, number(i))), 2 * i);
         hark_executor_free(e);
     }
-    assert_int_equal(stats_of(w).blocking_started, 101);
+    assert_int_equal(world_stats(w->here_system).blocking_started, 101);
     world_close(w);
 }
 

@@ -7,10 +7,10 @@
 // to receive, and those of the workers that take them, at both ends.
 
 #include "api/world.h"
+#include "cpu.h"
 
 #include <inttypes.h>
 #include <sys/resource.h>
-#include <time.h>
 
 HARK_MESSAGE(nudge)
 HARK_MESSAGE(nudged, (u64, count))
@@ -46,16 +46,6 @@ enum {
     LINKED_WAKES = QUIET_WAKES + 8 * BEATS,
 };
 
-// What the kernel has charged to this process, all threads.
-static int64_t
-used_us(void)
-{
-    struct timespec used;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
-}
-
 // How often its threads went to sleep, all of them.
 static int64_t
 slept(void)
@@ -75,14 +65,14 @@ assert_idle(hark_ctx *me, int64_t most_wakes)
 
     for (int i = 0; i < 2 && least > most_wakes; i++) {
         assert_null(hark_receive(me, SETTLE_MS));
-        int64_t before_us = used_us();
+        int64_t before_us = cpu_used_us();
         int64_t before = slept();
 
         assert_null(hark_receive(me, IDLE_MS));
         int64_t wakes = slept() - before;
 
         print_message("%" PRId64 " wakings and %" PRId64 " us in %d s\n", wakes,
-                      used_us() - before_us, IDLE_MS / 1000);
+                      cpu_used_us() - before_us, IDLE_MS / 1000);
         least = wakes < least ? wakes : least;
     }
     assert_in_range(least, 0, most_wakes);

@@ -121,13 +121,6 @@ setup_impatient(void **state)
     return 0;
 }
 
-static int
-teardown(void **state)
-{
-    world_close(*state);
-    return 0;
-}
-
 static void
 malformed_endpoints_are_named_in_the_error(void **state)
 {
@@ -538,8 +531,9 @@ type_unknown_at_the_peer_fails_its_message_and_not_the_link(void **state)
     assert_int_equal(stats.dead_letters, 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define IMPATIENT(name) cmocka_unit_test_setup_teardown(name, setup_impatient, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
+#define IMPATIENT(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, setup_impatient, world_teardown)
 
 int
 main(void)

@@ -1,6 +1,6 @@
-// Scopes: what is begun in one has ended when it is left, whichever way that happens. The
-// same scenes are played by an attached thread and by an actor, with those whom they ask on
-// this node and behind each kind of link.
+// Scopes: what is begun in one has ended when it is left, whichever way that happens.
+// The same scenes are played by an attached thread and by an actor, with those whom
+// they ask on this node and behind each kind of link.
 
 #include <sched.h>
 #include <stdatomic.h>

@@ -404,22 +404,6 @@ teardown(void **state)
     return 0;
 }
 
-static hark_stats
-stats_of(hark_system *system)
-{
-    hark_stats stats;
-
-    hark_stats_read(system, &stats);
-    return stats;
-}
-
-static void
-assert_no_dead_letters(struct fixture *f)
-{
-    assert_int_equal(stats_of(f->w->here_system).dead_letters, 0);
-    assert_int_equal(stats_of(f->w->there_system).dead_letters, 0);
-}
-
 static void
 assert_takes(struct fixture *f, hark_stream s, int64_t n)
 {
@@ -471,7 +455,7 @@ items_come_in_order_and_the_end_behind_them(void **state)
     assert_ends(f, s, HARK_EEND, "end of the stream"); // as often as one asks
     assert_int_equal(atomic_load(&last_code), HARK_OK);
     assert_int_equal(hark_stream_close(f->w->here, s), HARK_OK);
-    assert_no_dead_letters(f);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -509,7 +493,7 @@ hundred_thousand_items_come_in_order(void **state)
         assert_takes(f, s, i);
     }
     assert_ends(f, s, HARK_EEND, "");
-    assert_no_dead_letters(f);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -633,7 +617,7 @@ futures_taken_ahead_get_their_items_in_order(void **state)
         assert_null(hark_await(me, next[i], number));
         world_assert_error(f->w, HARK_EEND, "");
     }
-    assert_int_equal(stats_of(f->w->here_system).failures_unseen, 0);
+    assert_int_equal(world_stats(f->w->here_system).failures_unseen, 0);
 }
 
 static void
@@ -671,7 +655,7 @@ wait_for_an_item_that_times_out_loses_nothing(void **state)
     assert_takes(f, s, 5);
     assert_int_equal(code_of(f, hark_ask(me, f->shop, end_later)), HARK_OK);
     assert_ends(f, s, HARK_EEND, "");
-    assert_no_dead_letters(f);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void
@@ -721,7 +705,7 @@ failure_that_nobody_looks_at_is_counted(void **state)
     assert_non_null(hark_await(other, behind, number)); // so the refusals are here, too
     assert_int_equal(hark_stream_close(other, closed), HARK_OK); // who closes it knows
     hark_detach(other);
-    assert_int_equal(stats_of(f->w->here_system).failures_unseen, 1);
+    assert_int_equal(world_stats(f->w->here_system).failures_unseen, 1);
 }
 
 static void
@@ -894,7 +878,7 @@ items_pass_the_bound_of_a_mailbox(void **state)
     assert_int_equal(reply->sum, 4950);
     assert_int_equal(reply->count, 100);
     assert_int_equal(reply->code, HARK_EEND);
-    assert_no_dead_letters(f);
+    world_assert_no_dead_letters(f->w);
 }
 
 static void

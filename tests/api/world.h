@@ -115,6 +115,30 @@ world_close(struct world *world)
     free(world);
 }
 
+// The teardown of a test whose state is a world.
+static inline int
+world_teardown(void **state)
+{
+    world_close(*state);
+    return 0;
+}
+
+static inline hark_stats
+world_stats(hark_system *system)
+{
+    hark_stats stats;
+
+    hark_stats_read(system, &stats);
+    return stats;
+}
+
+static inline void
+world_assert_no_dead_letters(struct world *world)
+{
+    assert_int_equal(world_stats(world->here_system).dead_letters, 0);
+    assert_int_equal(world_stats(world->there_system).dead_letters, 0);
+}
+
 // The name by which here looks up a name of there.
 static inline const char *
 world_name(struct world *world, const char *name)

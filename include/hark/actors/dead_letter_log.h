@@ -21,10 +21,11 @@ typedef struct hark_dead_letter_log_options {
     uint32_t lines_a_second; // 0: 10
 } hark_dead_letter_log_options;
 
-// Spawns the actor and subscribes it to the dead letters of ctx's system. options may be
-// NULL. A null ref on error, with the reason in hark_error_of(ctx): as hark_spawn_value,
-// or HARK_ELIMIT: too many subscribers. Letters that come faster than it can take them
-// are still counted in hark_stats. It ends with the system, or by hark_actor_stop.
+// Spawns the actor and subscribes it to the dead letters of ctx's system. options may
+// be NULL. A null ref on error, with the reason in hark_error_of(ctx): as
+// hark_spawn_value, or HARK_ELIMIT: too many subscribers. Letters that come faster than
+// it can take them are still counted in hark_stats. It ends with the system, or by
+// hark_actor_stop.
 //
 //     dead letter: HARK_ENOACTOR: no such actor: to account<3f9a.17.4>: deposit{...}
 //     ... and 12 more dead letters

@@ -1,5 +1,6 @@
-// Scopes when memory runs out: each allocation fails once, and nothing is lost. A thread's
-// scopes are those of an actor; so that only what it allocates itself fails, it is a thread.
+// Scopes when memory runs out: each allocation fails once, and nothing is lost. A
+// thread's scopes are those of an actor; so that only what it allocates itself fails,
+// it is a thread.
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,59 +13,10 @@
 
 #include "hark/hark.h"
 
-struct pool;
+#include "unit/shortage.h"
 
 HARK_MESSAGE(get, (i64, n))
 HARK_MESSAGE(got, (i64, n))
-
-// ---- memory that runs out (see tests/CMakeLists.txt) ----
-
-static _Thread_local long left = -1; // allocations until one fails; -1: none does
-static _Thread_local bool has_failed;
-
-static bool
-is_out_of_memory(void)
-{
-    if (left < 0 || left-- > 0) {
-        return false;
-    }
-    has_failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
-
-void *
-__wrap_malloc(size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_calloc(count, size);
-}
-
-void *
-__wrap_realloc(void *memory, size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_realloc(memory, size);
-}
-
-void *
-__wrap_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
-{
-    return is_out_of_memory() ? NULL
-                              : __real_hark__pool_alloc_slow(pool, size, out_class);
-}
 
 // ---- one run ----
 
@@ -113,7 +65,7 @@ use_scopes(hark_ctx *ctx, struct run *run)
         assert_non_null(g);
         assert_int_equal(g->n, 1);
     } else {
-        assert_true(has_failed);
+        assert_true(shortage_came);
     }
     (void)hark_scope_close(ctx, outer);
 }
@@ -127,10 +79,9 @@ fail_after(long count)
     hark_ctx *ctx = hark_attach(system);
 
     assert_non_null(ctx);
-    has_failed = false;
-    left = count;
+    shortage_begin(count);
     use_scopes(ctx, &run);
-    left = -1;
+    bool came = shortage_end();
     for (int i = 0; i < 2; i++) { // stopped, even without memory
         while (hark_is_alive(ctx, run.children[i])) {
             hark_message_free(ctx, hark_receive(ctx, 1));
@@ -139,7 +90,7 @@ fail_after(long count)
     hark_detach(ctx);
     assert_int_equal(run.cleaned, run.promised);
     assert_int_equal(hark_stop(system, HARK_SECONDS(10)), HARK_OK);
-    return has_failed;
+    return came;
 }
 
 static void

@@ -1,9 +1,10 @@
 // What pipes promise, over each transport.
 
 #include <dirent.h>
-#include <sys/resource.h>
 
 #include "nets.h"
+
+#include "cpu.h"
 
 static enum carrier carrier;
 
@@ -333,16 +334,6 @@ closed_pipes_free_their_descriptors(void **state)
     assert_true(open_descriptors() <= most + 8); // libzmq's own thread may be behind
 }
 
-static int64_t
-cpu_us(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64_C(1000000)
-           + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
-}
-
 static void
 idle_nets_use_no_cpu(void **state)
 {
@@ -355,11 +346,11 @@ idle_nets_use_no_cpu(void **state)
     }
     place_wait(&n->here, &n->here.frames, 100);
     place_wait(&n->here, &n->here.ticks, place_get(&n->here, &n->here.ticks) + 2);
-    int64_t cpu = cpu_us();
+    int64_t cpu = cpu_used_us();
     int64_t began_ns = hark__env_now(hark__env_real());
     uint64_t ticks = place_get(&n->here, &n->here.ticks);
     place_wait(&n->here, &n->here.ticks, ticks + 10); // 500 ms
-    assert_true(cpu_us() - cpu < 100000);             // a spinning poller uses it all
+    assert_true(cpu_used_us() - cpu < 100000);        // a spinning poller uses it all
     ticks = place_get(&n->here, &n->here.ticks) - ticks;
     uint64_t most =
         (uint64_t)(hark__env_now(hark__env_real()) - began_ns) / (TICK_MS * 1000000)

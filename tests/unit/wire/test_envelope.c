@@ -22,8 +22,8 @@ static const struct envelope ask = {
     .payload = {five, five + sizeof five},
 };
 
-// Decodes all of data, and steps over the payload and what is behind it, which is then all
-// that is left.
+// Decodes all of data, and steps over the payload and what is behind it, which is then
+// all that is left.
 static hark_err
 decode(const void *data, size_t size, struct envelope *out_envelope)
 {
