@@ -51,7 +51,7 @@ hark_err
 hark_wait_mode(hark_ctx *ctx, hark_wait mode)
 {
     if (ctx == NULL || ctx->is_thread || ctx->slot == NULL
-        || mode > HARK_WAIT_INTERLEAVE) {
+        || mode > HARK_WAIT_CHAIN) {
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_wait_mode: no actor, or no such mode");
     }
@@ -136,7 +136,7 @@ hark__waits_due(const struct waits *waits)
     for (struct list *link = waits->due.next; link != &waits->due; link = link->next) {
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
-        if (waits->exclusive == 0 || await->mode == HARK_WAIT_EXCLUSIVE) {
+        if (await->lock == LOCK_ALL || hark__waits_admit(waits, await->ctx->chain_id)) {
             return await;
         }
     }
@@ -156,13 +156,32 @@ hold_message(struct await *await, struct hark_message *message)
     }
 }
 
+static enum lock
+lock_of(const struct await *await)
+{
+    switch ((hark_wait)await->mode) {
+    case HARK_WAIT_INTERLEAVE:
+        return LOCK_NOBODY;
+    case HARK_WAIT_CHAIN: // who is of no chain has no relatives
+        return await->ctx->chain_id != 0 ? LOCK_OTHERS : LOCK_ALL;
+    default:
+        return LOCK_ALL;
+    }
+}
+
 static void
 enter(struct waits *waits, struct await *await)
 {
     await->waits = true;
     await->err = HARK_OK;
+    await->lock = (uint8_t)lock_of(await);
     waits->count++;
-    waits->exclusive += await->mode == HARK_WAIT_EXCLUSIVE;
+    waits->exclusive += await->lock == LOCK_ALL;
+    if (await->lock == LOCK_OTHERS) {
+        waits->chained++;
+        waits->chain_id = await->ctx->chain_id;
+    }
+    waits->is_sifted = false;
     hark__list_append(&waits->suspended, &await->by_state);
 }
 
@@ -171,7 +190,9 @@ leave(struct waits *waits, struct await *await)
 {
     await->waits = false;
     waits->count--;
-    waits->exclusive -= await->mode == HARK_WAIT_EXCLUSIVE;
+    waits->exclusive -= await->lock == LOCK_ALL;
+    waits->chained -= await->lock == LOCK_OTHERS;
+    waits->is_sifted = false;
     hark__list_remove(&await->by_state);
 }
 
@@ -249,7 +270,7 @@ wait_for(hark_ctx *ctx, struct future *future)
     await->waiter = (struct waiter){await_complete, await_drop};
     hark__future_watch(ctx_futures(ctx), future, &await->waiter);
     enter(waits, await);
-    if (await->mode == HARK_WAIT_EXCLUSIVE) {
+    if (await->lock != LOCK_NOBODY) {
         hark__deadlock_look(ctx, future);
     }
     if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
@@ -364,7 +385,7 @@ hark__waits_hold(hark_ctx *ctx, struct future *future, struct waiter *waiter)
 {
     struct waits *waits = ctx_waits(ctx);
 
-    if (waits->exclusive == 0) {
+    if (hark__waits_admit(waits, hark__chain_of_future(ctx->self, future))) {
         return false;
     }
     hark__future_hold(future, waiter, &waits->held);
@@ -378,6 +399,50 @@ is_named(const struct hark_message *message, struct request_name name)
            && hark_ref_equal(message->from, name.asker);
 }
 
+// relaxed, in all that walks along what is aside: ours alone.
+static struct hark_message *
+next_of(const struct hark_message *message)
+{
+    return atomic_load_explicit(&message->next, memory_order_relaxed); // see above
+}
+
+// Takes message, which stands behind `before` (NULL: it is the first), out of what is
+// aside.
+static void
+take_out(struct waits *waits, struct hark_message *before, struct hark_message *message)
+{
+    struct hark_message *next = next_of(message);
+
+    if (before != NULL) {
+        atomic_store_explicit(&before->next, next, memory_order_relaxed); // see above
+    } else {
+        waits->first_aside = next;
+    }
+    if (next == NULL) {
+        waits->last_aside = before;
+    }
+}
+
+struct hark_message *
+hark__waits_sift(struct waits *waits, uint64_t node)
+{
+    struct hark_message *before = NULL;
+
+    if (waits->exclusive > 0 || waits->is_sifted) {
+        return NULL;
+    }
+    for (struct hark_message *message = waits->first_aside; message != NULL;
+         message = next_of(message)) {
+        if (hark__chain_is_same(waits->chain_id, hark__chain_of(message, node))) {
+            take_out(waits, before, message);
+            return message;
+        }
+        before = message;
+    }
+    waits->is_sifted = true;
+    return NULL;
+}
+
 struct hark_message *
 hark__waits_take_out(hark_ctx *ctx, struct request_name name)
 {
@@ -388,22 +453,10 @@ hark__waits_take_out(hark_ctx *ctx, struct request_name name)
 
     while (message != NULL && !is_named(message, name)) {
         before = message;
-        // relaxed: ours alone.
-        message = atomic_load_explicit(&message->next, memory_order_relaxed);
+        message = next_of(message);
     }
     if (message != NULL) {
-        struct hark_message *next =
-            atomic_load_explicit(&message->next, memory_order_relaxed); // as above
-
-        if (before != NULL) {
-            atomic_store_explicit(&before->next, next,
-                                  memory_order_relaxed); // as above
-        } else {
-            waits->first_aside = next;
-        }
-        if (next == NULL) {
-            waits->last_aside = before;
-        }
+        take_out(waits, before, message);
     } else if (current != NULL && (current->flags & MESSAGE_ASIDE)
                && is_named(current, name)) {
         current->flags &= (uint8_t)~MESSAGE_ASIDE; // it leaves with the chain

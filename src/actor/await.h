@@ -10,17 +10,22 @@
 // While a handler waits that is exclusive, the actor runs no other code of the user:
 // messages for handlers are set aside in the order they came, continuations are held.
 // What completes futures, and the system's own messages, it does take. Handlers that
-// interleave let others run.
+// interleave let others run. One that waits in the mode chain lets those run that are of its
+// own chain (chain_id.h); so handlers that wait so at one time are all of one chain.
 //
 // Only the actor's own turn touches any of this.
 
 #ifndef ACTOR_AWAIT_H
 #define ACTOR_AWAIT_H
 
+#include "actor/chain_id.h"
 #include "actor/ctx.h"
 #include "actor/request.h"
 
 struct stack;
+
+// Whom a handler that waits keeps from running.
+enum lock { LOCK_NOBODY, LOCK_OTHERS, LOCK_ALL };
 
 // A handler that has waited, in its turn's memory (hark_alloc).
 struct await {
@@ -33,6 +38,7 @@ struct await {
     uint64_t future;              // that it waits for
     int64_t since_ns;             // it waits, by the worker's last look at the clock
     uint8_t mode;                 // enum hark_wait
+    uint8_t lock;                 // enum lock, while it waits
     bool waits;                   // now
     hark_err err;                 // why the wait ended without the future; HARK_OK
     const char *why;              // in words
@@ -42,8 +48,11 @@ struct await {
 struct waits {
     struct list suspended;
     struct list due;
-    uint32_t exclusive; // of both lists: how many let nobody run
+    uint32_t exclusive; // of both lists: how many are LOCK_ALL
+    uint32_t chained;   // of both lists: how many are LOCK_OTHERS
+    uint64_t chain_id;  // of those
     uint32_t count;     // of both lists
+    bool is_sifted;     // as things are, nothing that is aside may be handled
     struct hark_message *first_aside, *last_aside; // chained by next
     struct list held; // futures whose continuations wait for the handler
 };
@@ -83,6 +92,14 @@ ctx_waits(const hark_ctx *ctx)
     return ctx->slot->extra != NULL ? ctx->slot->extra->waits : NULL;
 }
 
+// May what is of that chain run? It was not running before, or waits itself.
+static inline bool
+hark__waits_admit(const struct waits *waits, uint64_t chain_id)
+{
+    return waits->exclusive == 0
+           && (waits->chained == 0 || hark__chain_is_same(waits->chain_id, chain_id));
+}
+
 // Takes message, whose next is NULL.
 static inline void
 hark__waits_append_aside(struct waits *waits, struct hark_message *message)
@@ -119,6 +136,10 @@ hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
         waits->first_aside = NULL;
     }
 }
+
+// Gives the first that was set aside and may be handled, while handlers keep some from it.
+// NULL: none. node: this one.
+struct hark_message *hark__waits_sift(struct waits *waits, uint64_t node);
 
 // Gives the first that was set aside; NULL: none.
 static inline struct hark_message *

@@ -34,6 +34,7 @@ struct hark_ctx {
     struct slot *slot;            // NULL: a service thread
     hark_ref self;                // null: a service thread
     struct hark_message *message; // in hand; NULL: none
+    uint64_t chain_id;            // of what runs (chain_id.h); 0: none yet
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
     uint16_t trace;               // with nothing in hand: what it is about; 0: nothing
@@ -268,6 +269,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->slot = slot;
     ctx->self = (hark_ref){0, 0};
     ctx->message = NULL;
+    ctx->chain_id = 0;
     ctx->owes_answer = false;
     ctx->is_thread = false;
     ctx->trace = 0;

@@ -6,6 +6,7 @@
 // the mailbox's chain until the next one is there or the actor sleeps (mailbox.h).
 
 #include "actor/await.h"
+#include "actor/chain_id.h"
 #include "actor/ctx.h"
 #include "actor/names.h"
 #include "actor/request.h"
@@ -134,6 +135,7 @@ stop_actor(hark_ctx *ctx)
     const hark_behavior *behavior = behavior_of(slot);
 
     ctx->message = NULL;
+    ctx->chain_id = 0;
     ctx->owes_answer = false;
     slot->heed |= SLOT_STOPPING;
     if (behavior->stop != NULL && !slot->start_owed) {
@@ -220,6 +222,8 @@ handle(hark_ctx *ctx, struct hark_message *message)
         refuse_unhandled(ctx, message);
         return;
     }
+    ctx->chain_id =
+        is_ask ? hark__chain_of_ask(message, ctx->node->id) : message->correlation;
     ctx->message = message;
     ctx->owes_answer = is_ask;
     clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
@@ -376,6 +380,7 @@ stop_if_due(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
+    ctx->chain_id = 0; // what runs now has one of its own, or none
     while (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
@@ -562,11 +567,25 @@ let_go_aside(hark_ctx *ctx, struct hark_message *message)
     }
 }
 
-// May a handler run that was not running before?
+// Does no handler that waits keep any message from being handled?
 static bool
-admits_messages(const struct slot *slot)
+admits_all(const struct slot *slot)
 {
-    return !(slot->heed & SLOT_EXITING) && slot->extra->waits->exclusive == 0;
+    const struct waits *waits = slot->extra->waits;
+
+    return !(slot->heed & SLOT_EXITING) && waits->exclusive == 0 && waits->chained == 0;
+}
+
+// May it be handled? It is for handlers.
+static bool
+admits(const hark_ctx *ctx, const struct hark_message *message)
+{
+    const struct slot *slot = ctx->slot;
+
+    return admits_all(slot)
+           || (!(slot->heed & SLOT_EXITING)
+               && hark__waits_admit(slot->extra->waits,
+                                    hark__chain_of(message, ctx->node->id)));
 }
 
 static bool
@@ -578,21 +597,39 @@ is_for_handlers(const struct slot *slot, const struct hark_message *message)
                   == atomic_load_explicit(&slot->generation, memory_order_relaxed);
 }
 
+// Handles the message in hand if it was to be set aside, and now may be handled. False: it
+// is none such.
+static bool
+take_marked(hark_ctx *ctx)
+{
+    struct hark_message *message = ctx->slot->current;
+
+    if (message == NULL || !(message->flags & MESSAGE_ASIDE) || !admits(ctx, message)) {
+        return false;
+    }
+    message->flags &= (uint8_t)~MESSAGE_ASIDE;
+    dispatch_meanwhile(ctx, message);
+    return true;
+}
+
 // Takes the next message from the mailbox, and handles it or marks it as set aside.
 // False: there is none.
 static bool
 take_next(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
-    struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
 
+    if (take_marked(ctx)) {
+        return true;
+    }
+    struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
     if (next == NULL) {
         return false;
     }
     let_go_aside(ctx, slot->current);
     slot->current = next;
     next->flags |= MESSAGE_CHAINED;
-    if (is_for_handlers(slot, next) && !admits_messages(slot)) {
+    if (is_for_handlers(slot, next) && !admits(ctx, next)) {
         next->flags |= MESSAGE_ASIDE;
     } else {
         dispatch_meanwhile(ctx, next);
@@ -600,14 +637,18 @@ take_next(hark_ctx *ctx)
     return true;
 }
 
-// Handles the first message that was set aside. False: there is none, or it must wait.
+// Handles the first message that was set aside and may be handled. False: there is none.
 static bool
 take_aside(hark_ctx *ctx)
 {
-    struct slot *slot = ctx->slot;
-    struct hark_message *message =
-        admits_messages(slot) ? hark__waits_take_aside(slot->extra->waits) : NULL;
+    struct waits *waits = ctx->slot->extra->waits;
+    struct hark_message *message = NULL;
 
+    if (admits_all(ctx->slot)) {
+        message = hark__waits_take_aside(waits);
+    } else if (!(ctx->slot->heed & SLOT_EXITING)) {
+        message = hark__waits_sift(waits, ctx->node->id);
+    }
     if (message == NULL) {
         return false;
     }
@@ -761,6 +802,7 @@ hark__actor_rest(struct task *task, struct worker *worker, void *local)
 
     ctx_begin(&ctx, local, worker, slot);
     if (slot->heed != SLOT_WAITS || waits->first_aside != NULL
+        || (slot->current != NULL && (slot->current->flags & MESSAGE_ASIDE))
         || !hark__list_is_empty(&waits->due) || has_futures_to_settle(slot->extra)
         || hark__mailbox_has_next(&slot->box, slot->current)
         || hark__mailbox_has_system(&slot->box) || !sleep_slot(&ctx)) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/chain_id.h"
 #include "future/future.h"
 #include "message/failure.h"
 #include "wire/entry.h"
@@ -140,7 +141,7 @@ is_repeat(const struct link *link, const struct route *route)
     return link->may_repeat && route->target == last->target
            && is_same_ref(route->sender, last->sender) && route->type == last->type
            && route->kind == last->kind && route->remaining_ms == last->remaining_ms
-           && route->credits == last->credits;
+           && route->chain_id == last->chain_id && route->credits == last->credits;
 }
 
 // An envelope up to its payload. A call, so that repeats need no room for one.
@@ -154,6 +155,7 @@ begin_envelope(struct link *link, const struct route *route, const struct draft 
                                             .correlation = draft->correlation,
                                             .remaining_ms = route->remaining_ms,
                                             .credits = route->credits,
+                                            .chain = route->chain_id,
                                             .type = route->type,
                                         });
     link->last = *route;
@@ -240,6 +242,16 @@ remaining_ms(const struct outgoing *what)
     return what->future != NULL ? what->future->timeout_ms : 0;
 }
 
+// Of an ask or tell; 0: it is of none, or an ask that begins one.
+static inline uint64_t
+chain_id(const struct outgoing *what)
+{
+    if (what->kind == MESSAGE_TELL) {
+        return what->correlation & ~CHAIN_FAR;
+    }
+    return what->future != NULL ? what->future->chain_id & ~CHAIN_FAR : 0;
+}
+
 static hark_err
 put_envelope(struct link *link, const struct draft *draft)
 {
@@ -257,6 +269,7 @@ put_envelope(struct link *link, const struct draft *draft)
     struct route route = {
         .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
         .sender = what->from,
+        .chain_id = chain_id(what),
         .remaining_ms = remaining_ms(what),
         .credits = what->credits,
         .kind = kinds[what->kind],
@@ -389,6 +402,7 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && (to.actor == last->target || what->kind > MESSAGE_ASK)
            && is_same_ref(what->from, last->sender)
            && remaining_ms(what) == last->remaining_ms
+           && chain_id(what) == last->chain_id
            && what->credits == last->credits;
 }
 
@@ -520,7 +534,7 @@ hark_err
 hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                struct remote_text *error)
 {
-    uint64_t correlation = what->correlation;
+    uint64_t correlation = what->kind != MESSAGE_TELL ? what->correlation : 0;
 
     if (link->broken != NULL || (what->kind <= MESSAGE_ASK && is_full(link))) {
         return refuse(link, error);
