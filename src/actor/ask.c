@@ -535,15 +535,19 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     uint16_t outer = ctx->trace;
     uint64_t id = future->id;
 
-    if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
-        return; // a handler waits, and nobody's code may run meanwhile
+    uint64_t unseen = 0;
+    if (ctx->slot->heed & SLOT_WAITS) {
+        if (hark__waits_hold(ctx, future, waiter)) {
+            return; // a handler waits, and nobody's code may run meanwhile
+        }
+        unseen = hark__waits_unseen(ctx);
     }
     if (parent != NULL) { // it goes on for the sake of whom it was asked
         hark__request_hold(parent);
         ctx->request = parent;
     }
     ctx->trace = future->trace; // what it asks, it asks because of that
-    ctx->chain_id = hark__chain_of_future(ctx->self, future);
+    ctx->chain_id = hark__chain_of_future(ctx->self, future) | unseen;
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {

@@ -6,8 +6,8 @@
 
 // ---- records ----
 
-static struct waits *
-waits_of(hark_ctx *ctx)
+struct waits *
+hark__waits_of(hark_ctx *ctx)
 {
     struct extra *extra = hark__ctx_extra(ctx);
 
@@ -17,6 +17,7 @@ waits_of(hark_ctx *ctx)
             hark__list_init(&extra->waits->suspended);
             hark__list_init(&extra->waits->due);
             hark__list_init(&extra->waits->held);
+            hark__list_init(&extra->waits->kept);
         }
     }
     return extra != NULL ? extra->waits : NULL;
@@ -225,8 +226,10 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 _Noreturn void
 hark__await_go_on(hark_ctx *ctx, struct await *await)
 {
-    leave(ctx_waits(ctx), await);
-    hark__deadlock_forget(ctx);
+    struct waits *waits = ctx_waits(ctx);
+
+    leave(waits, await);
+    hark__deadlock_forget(ctx, waits);
     hark__sched_resume(ctx->worker, await->stack);
 }
 
@@ -249,7 +252,7 @@ make_known(hark_ctx *ctx)
 static bool
 wait_for(hark_ctx *ctx, struct future *future)
 {
-    struct waits *waits = waits_of(ctx);
+    struct waits *waits = hark__waits_of(ctx);
     struct await *await = await_of(ctx);
 
     if (hark__must_stop(ctx)) {
@@ -270,12 +273,10 @@ wait_for(hark_ctx *ctx, struct future *future)
     await->waiter = (struct waiter){await_complete, await_drop};
     hark__future_watch(ctx_futures(ctx), future, &await->waiter);
     enter(waits, await);
-    if (await->lock != LOCK_NOBODY) {
-        hark__deadlock_look(ctx, future);
-    }
+    hark__deadlock_look(ctx, await, future);
     if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
         future->waiter = NULL;
-        hark__deadlock_forget(ctx);
+        hark__deadlock_forget(ctx, waits);
         hark__ctx_error(ctx, HARK_ELIMIT,
                         "hark_await: no stack for another handler that waits");
         return false;
@@ -304,7 +305,7 @@ hark__await_yield(hark_ctx *ctx)
     if (ctx_is_in_callback(ctx)) {
         return false;
     }
-    struct waits *waits = waits_of(ctx);
+    struct waits *waits = hark__waits_of(ctx);
     struct await *await = await_of(ctx);
     if (waits == NULL || await == NULL) {
         return false;
@@ -474,5 +475,6 @@ hark__waits_free(hark_ctx *ctx, struct waits *waits)
         hark__refuse_late(ctx, message);
         hark__message_free(ctx_pool(ctx), message);
     }
+    hark__deadlock_fini(ctx, waits);
     free(waits);
 }

@@ -37,6 +37,7 @@ struct await {
     struct hark_message *message; // held for it beyond the mailbox's chain; NULL: none
     uint64_t future;              // that it waits for
     int64_t since_ns;             // it waits, by the worker's last look at the clock
+    uint64_t nonce;               // of probes for this wait; 0: none was sent
     uint8_t mode;                 // enum hark_wait
     uint8_t lock;                 // enum lock, while it waits
     bool waits;                   // now
@@ -55,7 +56,13 @@ struct waits {
     bool is_sifted;     // as things are, nothing that is aside may be handled
     struct hark_message *first_aside, *last_aside; // chained by next
     struct list held; // futures whose continuations wait for the handler
+    struct list kept; // probes that may have to go on; see deadlock.h
+    uint32_t kept_count;
+    bool has_unseen; // asks that marks do not show may be among those aside
 };
+
+// The waits of ctx's actor, made if need be; NULL: no memory.
+struct waits *hark__waits_of(hark_ctx *ctx);
 
 // Suspends the handler until the future is done. Errors go to hark_error_of.
 const void *hark__await(hark_ctx *ctx, hark_future name, const hark_type *type);
@@ -98,6 +105,16 @@ hark__waits_admit(const struct waits *waits, uint64_t chain_id)
 {
     return waits->exclusive == 0
            && (waits->chained == 0 || hark__chain_is_same(waits->chain_id, chain_id));
+}
+
+// What the chain ids say of what is asked by those who run while handlers of ctx's actor
+// wait; see chain_id.h.
+static inline uint64_t
+hark__waits_unseen(const hark_ctx *ctx)
+{
+    const struct waits *waits = ctx_waits(ctx);
+
+    return waits->exclusive + waits->chained > 0 ? CHAIN_UNSEEN : 0;
 }
 
 // Takes message, whose next is NULL.

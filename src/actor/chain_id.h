@@ -7,8 +7,9 @@
 // may pass (await.h).
 //
 // The low 63 bits say which; 0 is no chain. The top bit says that the message, or one that
-// it descends from, has come over a link; it starts a search for circles (deadlock.h). Ids
-// from other nodes are believed: whatever they are, they can only equal one or not.
+// it descends from, came by a way that the marks of deadlock.h do not show: over a link, or
+// from a handler that was let in while another one of its actor waits. Ids from other nodes
+// are believed: whatever they are, they can only equal one or not.
 
 #ifndef ACTOR_CHAIN_ID_H
 #define ACTOR_CHAIN_ID_H
@@ -16,7 +17,7 @@
 #include "future/future.h"
 #include "message/message.h"
 
-#define CHAIN_FAR (UINT64_C(1) << 63)
+#define CHAIN_UNSEEN (UINT64_C(1) << 63)
 
 // Part of the protocol (docs/wire.md).
 static inline uint64_t
@@ -27,7 +28,7 @@ hark__chain_mix(hark_ref asker, uint64_t correlation)
 
     x = (x ^ x >> 32) * factor + correlation;
     x = (x ^ x >> 32) * factor;
-    x = (x ^ x >> 32) & ~CHAIN_FAR;
+    x = (x ^ x >> 32) & ~CHAIN_UNSEEN;
     return x != 0 ? x : 1;
 }
 
@@ -48,7 +49,7 @@ hark__chain_of_ask(const struct hark_message *ask, uint64_t node)
     }
     return ask->from.node == node
                ? hark__chain_near(ask->from, ask->correlation)
-               : hark__chain_mix(ask->from, ask->correlation) | CHAIN_FAR;
+               : hark__chain_mix(ask->from, ask->correlation) | CHAIN_UNSEEN;
 }
 
 // Of a message for a handler. 0: none.

@@ -186,6 +186,11 @@ void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
 // SYSTEM_CREDIT.
 void hark__credit_came(hark_ctx *ctx, const struct hark_message *message);
+// One more message for an actor from another node, about what it asks: false, it must not
+// come in, there are too many already.
+bool hark__foreign_in(struct node *node);
+// One less: it was looked at.
+void hark__foreign_out(struct node *node);
 // Takes a system message that has been looked at.
 void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
@@ -220,6 +225,8 @@ void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
 // The request that a promise of ctx's actor is to answer. NULL: there is none of that name.
 struct request *hark__promise_request(const hark_ctx *ctx, hark_promise name);
+// Does ctx's actor owe an answer that it has deferred to somebody whom marks do not show?
+bool hark__promises_are_unseen(const hark_ctx *ctx);
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 

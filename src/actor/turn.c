@@ -8,6 +8,7 @@
 #include "actor/await.h"
 #include "actor/chain_id.h"
 #include "actor/ctx.h"
+#include "actor/deadlock.h"
 #include "actor/names.h"
 #include "actor/request.h"
 #include "actor/stream.h"
@@ -208,8 +209,9 @@ is_wanted(hark_ctx *ctx, const struct hark_message *message)
     return hark__ask_is_wanted(ctx, message);
 }
 
+// unseen: what its asks' chain ids say beside the chain.
 static inline __attribute__((always_inline)) void
-handle(hark_ctx *ctx, struct hark_message *message)
+handle(hark_ctx *ctx, struct hark_message *message, uint64_t unseen)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
     const hark_clause *clause = find_clause(behavior, message->type);
@@ -223,7 +225,8 @@ handle(hark_ctx *ctx, struct hark_message *message)
         return;
     }
     ctx->chain_id =
-        is_ask ? hark__chain_of_ask(message, ctx->node->id) : message->correlation;
+        (is_ask ? hark__chain_of_ask(message, ctx->node->id) : message->correlation)
+        | unseen;
     ctx->message = message;
     ctx->owes_answer = is_ask;
     clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
@@ -252,7 +255,7 @@ hark__heed_flags(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static inline __attribute__((always_inline)) void
-dispatch(hark_ctx *ctx, struct hark_message *message)
+dispatch(hark_ctx *ctx, struct hark_message *message, uint64_t unseen)
 {
     struct slot *slot = ctx->slot;
 
@@ -264,7 +267,7 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
         != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
         hark__refuse_late(ctx, message);
     } else if (message->kind <= MESSAGE_ASK) {
-        handle(ctx, message);
+        handle(ctx, message, unseen);
     } else {
         hark__complete(ctx, message);
     }
@@ -553,7 +556,7 @@ is_spent(hark_ctx *ctx, struct budget *budget)
 static __attribute__((noinline)) void
 dispatch_meanwhile(hark_ctx *ctx, struct hark_message *message)
 {
-    dispatch(ctx, message);
+    dispatch(ctx, message, hark__waits_unseen(ctx));
 }
 
 // As let_go, or sets the message aside.
@@ -631,6 +634,7 @@ take_next(hark_ctx *ctx)
     next->flags |= MESSAGE_CHAINED;
     if (is_for_handlers(slot, next) && !admits(ctx, next)) {
         next->flags |= MESSAGE_ASIDE;
+        hark__deadlock_aside(ctx, next);
     } else {
         dispatch_meanwhile(ctx, next);
     }
@@ -708,8 +712,9 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         if (!(slot->heed & SLOT_WAITS)) {
             return false; // it has ended
         }
-        const struct waits *waits = ctx_waits(ctx);
+        struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
+            hark__deadlock_tidy(ctx, waits);
             slot->heed &= (uint8_t)~SLOT_WAITS;
             // relaxed: see hark_dump.
             atomic_store_explicit(&slot->waits, false, memory_order_relaxed);
@@ -764,7 +769,7 @@ run_slot(hark_ctx *ctx)
         let_go(ctx, slot->current);
         slot->current = next;
         next->flags |= MESSAGE_CHAINED;
-        dispatch(ctx, next);
+        dispatch(ctx, next, 0);
         if (is_spent(ctx, &budget)) {
             look_at_system(ctx);
             end_turn_if_needed(ctx);

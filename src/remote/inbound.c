@@ -9,6 +9,7 @@
 
 #include "actor/chain_id.h"
 #include "actor/names.h"
+#include "actor/probe.h"
 #include "message/buffer.h"
 #include "message/failure.h"
 #include "wire/entry.h"
@@ -243,9 +244,25 @@ take_credit(struct link *link, const struct envelope *envelope)
 static inline uint64_t
 chain_of(const struct envelope *envelope)
 {
-    uint64_t chain_id = envelope->chain & ~CHAIN_FAR;
+    uint64_t chain_id = envelope->chain & ~CHAIN_UNSEEN;
 
-    return chain_id != 0 ? chain_id | CHAIN_FAR : 0;
+    return chain_id != 0 ? chain_id | CHAIN_UNSEEN : 0;
+}
+
+static void
+take_probe(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+    const struct probe probe = {
+        .origin = envelope->found,
+        .wait = envelope->wait,
+        .nonce = envelope->nonce,
+        .asked = envelope->correlation,
+        .hops = envelope->hops,
+    };
+
+    hark__deadlock_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                        asker_of(link, envelope), &probe, envelope->text);
 }
 
 // Makes message, which was read, the TELL or ASK that it is.
@@ -480,6 +497,9 @@ take_own(struct batch *batch)
         break;
     case ENVELOPE_CREDIT:
         take_credit(batch->link, envelope);
+        break;
+    case ENVELOPE_PROBE:
+        take_probe(batch->link, envelope);
         break;
     default: // reserved, or of a later version
         break;

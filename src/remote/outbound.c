@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actor/chain_id.h"
+#include "actor/probe.h"
 #include "future/future.h"
 #include "message/failure.h"
 #include "wire/entry.h"
@@ -247,9 +248,9 @@ static inline uint64_t
 chain_id(const struct outgoing *what)
 {
     if (what->kind == MESSAGE_TELL) {
-        return what->correlation & ~CHAIN_FAR;
+        return what->correlation & ~CHAIN_UNSEEN;
     }
-    return what->future != NULL ? what->future->chain_id & ~CHAIN_FAR : 0;
+    return what->future != NULL ? what->future->chain_id & ~CHAIN_UNSEEN : 0;
 }
 
 static hark_err
@@ -500,6 +501,46 @@ put_credit(struct link *link, hark_ref to, const struct outgoing *what,
                      sizeof error->text);
 }
 
+// A probe for the ask `asked`, if that went this way and is not answered.
+static __attribute__((cold, noinline)) hark_err
+put_probe(struct link *link, hark_ref to, const struct outgoing *what,
+          struct remote_text *error)
+{
+    const struct probe *probe = what->value;
+    struct pending row;
+
+    if (!hark__pending_read(&link->remote->pendings, probe->asked, &row)
+        || row.link != link) {
+        return HARK_OK;
+    }
+    const struct envelope envelope = {
+        .kind = ENVELOPE_PROBE,
+        .target = to.actor,
+        .sender = what->from,
+        .correlation = probe->asked,
+        .type = TYPE_NONE,
+        .found = probe->origin,
+        .wait = probe->wait,
+        .nonce = probe->nonce,
+        .hops = probe->hops,
+        .text = {probe->path, probe->size},
+    };
+    return put_entry(link, &(struct draft){.plain = &envelope}, error->text,
+                     sizeof error->text);
+}
+
+// What the runtime of an actor says to that of another one.
+static hark_err
+put_system(struct link *link, hark_ref to, const struct outgoing *what,
+           struct remote_text *error)
+{
+    if (what->value != NULL) {
+        return put_probe(link, to, what, error);
+    }
+    return what->credits > 0 ? put_credit(link, to, what, error)
+                             : put_cancel(link, to, what, error);
+}
+
 // Anything but what put_again has done.
 static __attribute__((noinline)) hark_err
 put_message(struct link *link, hark_ref to, const struct outgoing *what,
@@ -540,8 +581,7 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
         return refuse(link, error);
     }
     if (what->kind == MESSAGE_SYSTEM) {
-        hark_err err = what->credits > 0 ? put_credit(link, to, what, error)
-                                         : put_cancel(link, to, what, error);
+        hark_err err = put_system(link, to, what, error);
 
         put_done(link);
         return err;
