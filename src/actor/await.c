@@ -157,32 +157,23 @@ hold_message(struct await *await, struct hark_message *message)
     }
 }
 
-static enum lock
-lock_of(const struct await *await)
-{
-    switch ((hark_wait)await->mode) {
-    case HARK_WAIT_INTERLEAVE:
-        return LOCK_NOBODY;
-    case HARK_WAIT_CHAIN: // who is of no chain has no relatives
-        return await->ctx->chain_id != 0 ? LOCK_OTHERS : LOCK_ALL;
-    default:
-        return LOCK_ALL;
-    }
-}
-
 static void
 enter(struct waits *waits, struct await *await)
 {
     await->waits = true;
     await->err = HARK_OK;
-    await->lock = (uint8_t)lock_of(await);
     waits->count++;
-    waits->exclusive += await->lock == LOCK_ALL;
-    if (await->lock == LOCK_OTHERS) {
+    waits->is_sifted = false;
+    if (await->mode == HARK_WAIT_INTERLEAVE) {
+        await->lock = LOCK_NOBODY;
+    } else if (await->mode == HARK_WAIT_CHAIN && await->ctx->chain_id != 0) {
+        await->lock = LOCK_OTHERS;
         waits->chained++;
         waits->chain_id = await->ctx->chain_id;
+    } else { // who is of no chain has no relatives
+        await->lock = LOCK_ALL;
+        waits->exclusive++;
     }
-    waits->is_sifted = false;
     hark__list_append(&waits->suspended, &await->by_state);
 }
 
@@ -191,9 +182,12 @@ leave(struct waits *waits, struct await *await)
 {
     await->waits = false;
     waits->count--;
-    waits->exclusive -= await->lock == LOCK_ALL;
-    waits->chained -= await->lock == LOCK_OTHERS;
     waits->is_sifted = false;
+    if (await->lock == LOCK_ALL) {
+        waits->exclusive--;
+    } else {
+        waits->chained -= await->lock == LOCK_OTHERS;
+    }
     hark__list_remove(&await->by_state);
 }
 

@@ -7,7 +7,7 @@
 
 enum {
     CIRCLE = 1000, // the longest that is looked for
-    KEPT = 64,     // probes that one actor keeps
+    KEPT = 256,    // probes that one actor keeps
     NAME = 400,    // bytes of an actor's name, at most
     DEPTH = 8,     // futures made of futures made of ...
     WIDTH = 256,   // futures of one, that are looked at
@@ -24,8 +24,7 @@ typedef bool see_ask(void *arg, const struct future *future);
 static bool
 is_plain(const struct future *future)
 {
-    return future->computed == NULL && future->asked != NULL
-           && !hark_ref_is_null(future->target);
+    return future->computed == NULL && future->asked != NULL;
 }
 
 // Calls see for each ask that must end before future does.
@@ -175,27 +174,42 @@ wide_mark(uint64_t chain_id)
     return WIDE | (uint32_t)chain_id;
 }
 
-// An actor that waits for several is a way back if it does so for the sake of the same
-// request: then that has come back to where it was.
-static bool
-leads_back(const hark_ctx *ctx, uint32_t index)
+// The mark of the actor that mark, which is simple, says. 0: it has none.
+static inline uint32_t
+next_mark(const hark_ctx *ctx, uint32_t mark)
 {
-    for (int i = 0; i < CIRCLE; i++) {
-        if (index == ctx->slot->index) {
-            return true;
-        }
-        struct slot *slot = hark__slot_at(&ctx->node->slots, index);
-        if (slot == NULL) {
-            return false;
-        }
-        // seq_cst: after the store in look_along; see deadlock.h.
-        uint32_t next = atomic_load_explicit(&slot->waits_for, memory_order_seq_cst);
-        if (next == 0 || (next & WIDE)) {
+    struct slot *slot = hark__slot_at(&ctx->node->slots, mark - 1);
+
+    // seq_cst: after the store of our own mark; see deadlock.h.
+    return slot != NULL
+               ? atomic_load_explicit(&slot->waits_for, memory_order_seq_cst)
+               : 0;
+}
+
+// next is the mark of the first on the way. An actor that waits for several is a way back
+// if it does so for the sake of the same request: then that has come back to where it was.
+static __attribute__((noinline)) bool
+comes_back(const hark_ctx *ctx, uint32_t next)
+{
+    for (int i = 0; i < CIRCLE && next != 0; i++) {
+        if (next & WIDE) {
             return next == wide_mark(ctx->chain_id);
         }
-        index = next - 1;
+        if (next - 1 == ctx->slot->index) {
+            return true;
+        }
+        next = next_mark(ctx, next);
     }
     return false;
+}
+
+// Does the way that begins with mark, a simple one, lead back to ctx's actor?
+static inline bool
+leads_back(const hark_ctx *ctx, uint32_t mark)
+{
+    uint32_t next = next_mark(ctx, mark); // itself, if ctx's actor asks itself
+
+    return next != 0 && comes_back(ctx, next);
 }
 
 // 0: future asks somebody of another node.
@@ -251,50 +265,34 @@ see_way_back(void *arg, const struct future *future)
 {
     const hark_ctx *ctx = arg;
 
-    return future->target.node != ctx->node->id
-           || !leads_back(ctx, (uint32_t)future->target.actor);
+    uint32_t mark = simple_mark(ctx, future);
+
+    return mark == 0 || !leads_back(ctx, mark);
 }
 
 // True: the marks say that a handler's wait may have closed a circle.
 static bool
-look_along(hark_ctx *ctx, const struct waits *waits, const struct await *await,
-           const struct future *future)
+look_along(hark_ctx *ctx, const struct waits *waits, const struct await *await)
 {
-    bool is_simple = is_plain(future) && waits->exclusive + waits->chained == 1;
-    uint32_t mark = is_simple ? simple_mark(ctx, future) : mark_of(ctx, waits);
-
-    // seq_cst: before the loads in leads_back; see deadlock.h.
-    atomic_store_explicit(&ctx->slot->waits_for, mark, memory_order_seq_cst);
-    if (is_simple) {
-        return mark != 0 && leads_back(ctx, mark - 1);
-    }
+    // seq_cst: before the loads in next_mark; see deadlock.h.
+    atomic_store_explicit(&ctx->slot->waits_for, mark_of(ctx, waits),
+                          memory_order_seq_cst);
     return !each_ask_of(ctx, await, see_way_back, ctx);
 }
 
-// One of several waits is over: the mark says more than it did, and those who followed it
-// before have not seen that.
-static __attribute__((noinline)) void
-look_again(hark_ctx *ctx, const struct waits *waits)
+// The mark says more than it did, and those who followed it before have not seen that.
+void
+hark__deadlock_forget_one(hark_ctx *ctx, const struct waits *waits)
 {
     uint32_t mark = mark_of(ctx, waits);
 
-    // seq_cst: before the loads in leads_back; see deadlock.h.
+    // seq_cst: before the loads in next_mark; see deadlock.h.
     atomic_store_explicit(&ctx->slot->waits_for, mark, memory_order_seq_cst);
-    if (mark != 0 && !(mark & WIDE) && leads_back(ctx, mark - 1)) {
+    if (mark != 0 && !(mark & WIDE) && leads_back(ctx, mark)) {
         begin_all(ctx, waits);
     }
 }
 
-void
-hark__deadlock_forget(hark_ctx *ctx, const struct waits *waits)
-{
-    if (waits->exclusive + waits->chained > 0) {
-        look_again(ctx, waits);
-        return;
-    }
-    // relaxed: who sees the mark too long only sends a probe in vain.
-    atomic_store_explicit(&ctx->slot->waits_for, 0, memory_order_relaxed);
-}
 
 // ---- suspecting: chains ----
 
@@ -333,10 +331,13 @@ others_owe_unseen(const struct waits *waits, const struct await *await)
 
 // May somebody wait for ctx's actor, unseen by marks, whom the new wait blocks?
 static bool
-is_waited_for(hark_ctx *ctx, struct waits *waits, const struct await *await)
+is_waited_for(const hark_ctx *ctx, struct waits *waits, const struct await *await)
 {
-    waits->has_unseen = waits->has_unseen && is_aside(ctx, waits);
-    return waits->has_unseen || hark__promises_are_unseen(ctx)
+    if (waits->has_unseen) {
+        waits->has_unseen = is_aside(ctx, waits);
+    }
+    return waits->has_unseen
+           || (ctx->slot->extra->promises != NULL && hark__promises_are_unseen(ctx))
            || (waits->count > 1 && others_owe_unseen(waits, await));
 }
 
@@ -612,19 +613,49 @@ hark__deadlock_fini(hark_ctx *ctx, struct waits *waits)
 
 // ---- what happens ----
 
-void
-hark__deadlock_look(hark_ctx *ctx, struct await *await, const struct future *future)
+// The general case of hark__deadlock_look.
+static __attribute__((noinline)) void
+look_closely(hark_ctx *ctx, const struct await *await)
 {
     struct waits *waits = ctx_waits(ctx);
 
-    await->nonce = 0;
     if (await->lock != LOCK_NOBODY
-        && (look_along(ctx, waits, await, future)
+        && (look_along(ctx, waits, await)
             || is_waited_for(ctx, waits, await))) {
         begin_all(ctx, waits);
     }
     if (waits->kept_count > 0) {
         go_through(ctx, waits, await);
+    }
+}
+
+// The actor whose mark is next may stand in a circle.
+static __attribute__((noinline)) void
+look_on(hark_ctx *ctx, uint32_t next)
+{
+    if (comes_back(ctx, next)) {
+        begin_all(ctx, ctx_waits(ctx));
+    }
+}
+
+void
+hark__deadlock_look(hark_ctx *ctx, struct await *await, const struct future *future)
+{
+    const struct extra *extra = ctx->slot->extra;
+    const struct waits *waits = extra->waits;
+
+    await->nonce = 0;
+    if (await->lock == LOCK_NOBODY || !is_plain(future) || waits->count > 1
+        || waits->kept_count > 0 || waits->has_unseen || extra->promises != NULL) {
+        look_closely(ctx, await);
+        return;
+    }
+    uint32_t mark = simple_mark(ctx, future);
+    // seq_cst: before the loads in next_mark; see deadlock.h.
+    atomic_store_explicit(&ctx->slot->waits_for, mark, memory_order_seq_cst);
+    uint32_t next = mark != 0 ? next_mark(ctx, mark) : 0;
+    if (next != 0) {
+        look_on(ctx, next);
     }
 }
 

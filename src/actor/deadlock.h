@@ -40,8 +40,21 @@
 // (LOCK_NOBODY) all.
 void hark__deadlock_look(hark_ctx *ctx, struct await *await,
                          const struct future *future);
+// The general case of hark__deadlock_forget.
+void hark__deadlock_forget_one(hark_ctx *ctx, const struct waits *waits);
+
 // One waits no more.
-void hark__deadlock_forget(hark_ctx *ctx, const struct waits *waits);
+static inline void
+hark__deadlock_forget(hark_ctx *ctx, const struct waits *waits)
+{
+    if (waits->exclusive + waits->chained > 0) {
+        hark__deadlock_forget_one(ctx, waits);
+        return;
+    }
+    // relaxed: who sees the mark too long only sends a probe in vain.
+    atomic_store_explicit(&ctx->slot->waits_for, 0, memory_order_relaxed);
+}
+
 // A message was set aside.
 void hark__deadlock_aside(hark_ctx *ctx, const struct hark_message *message);
 // A probe came to ctx's actor, and all that was sent before it has been looked at.

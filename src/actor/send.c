@@ -263,6 +263,7 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     if (!hark__is_here(ctx, to)) {
         return send_away(ctx, to, what);
     }
+    const struct future *future = what->future;
     struct hark_message *message = new_message(ctx, what);
     if (message == NULL) {
         return unsendable(ctx, to, what);
@@ -270,9 +271,9 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     message->from = what->from;
     message->correlation = what->correlation;
     message->credits = what->credits;
-    if (what->future != NULL) {
-        message->deadline_ns = what->future->expires_ns;
-        message->trace = what->future->trace;
+    if (future != NULL) {
+        message->deadline_ns = future->expires_ns;
+        message->trace = future->trace;
     }
     message->kind = what->kind;
     return send_here(ctx, to, message);

@@ -209,9 +209,9 @@ is_wanted(hark_ctx *ctx, const struct hark_message *message)
     return hark__ask_is_wanted(ctx, message);
 }
 
-// unseen: what its asks' chain ids say beside the chain.
+// meanwhile: handlers of this actor wait.
 static inline __attribute__((always_inline)) void
-handle(hark_ctx *ctx, struct hark_message *message, uint64_t unseen)
+handle(hark_ctx *ctx, struct hark_message *message, bool meanwhile)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
     const hark_clause *clause = find_clause(behavior, message->type);
@@ -226,7 +226,7 @@ handle(hark_ctx *ctx, struct hark_message *message, uint64_t unseen)
     }
     ctx->chain_id =
         (is_ask ? hark__chain_of_ask(message, ctx->node->id) : message->correlation)
-        | unseen;
+        | (meanwhile ? hark__waits_unseen(ctx) : 0);
     ctx->message = message;
     ctx->owes_answer = is_ask;
     clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
@@ -255,7 +255,7 @@ hark__heed_flags(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static inline __attribute__((always_inline)) void
-dispatch(hark_ctx *ctx, struct hark_message *message, uint64_t unseen)
+dispatch(hark_ctx *ctx, struct hark_message *message, bool meanwhile)
 {
     struct slot *slot = ctx->slot;
 
@@ -267,7 +267,7 @@ dispatch(hark_ctx *ctx, struct hark_message *message, uint64_t unseen)
         != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
         hark__refuse_late(ctx, message);
     } else if (message->kind <= MESSAGE_ASK) {
-        handle(ctx, message, unseen);
+        handle(ctx, message, meanwhile);
     } else {
         hark__complete(ctx, message);
     }
@@ -422,6 +422,27 @@ come_back(hark_ctx *ctx, struct hark_message *last)
     hark__sched_yield(ctx->worker, &ctx->slot->task);
 }
 
+// Does no handler that waits keep any message from being handled?
+static bool
+admits_all(const struct slot *slot)
+{
+    const struct waits *waits = slot->extra->waits;
+
+    return !(slot->heed & SLOT_EXITING) && waits->exclusive == 0 && waits->chained == 0;
+}
+
+// May it be handled? It is for handlers.
+static bool
+admits(const hark_ctx *ctx, const struct hark_message *message)
+{
+    const struct slot *slot = ctx->slot;
+
+    return admits_all(slot)
+           || (!(slot->heed & SLOT_EXITING)
+               && hark__waits_admit(slot->extra->waits,
+                                    hark__chain_of(message, ctx->node->id)));
+}
+
 // As sleep_slot, with a message in hand that somebody keeps: it is theirs before another
 // reader can be there.
 static __attribute__((noinline)) bool
@@ -432,6 +453,9 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
     uint8_t flags = last->flags;
 
+    if ((flags & MESSAGE_ASIDE) && admits(ctx, last)) {
+        return false; // a handler that kept it from being handled has gone on
+    }
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
     if (flags & MESSAGE_ASIDE) {
@@ -556,7 +580,7 @@ is_spent(hark_ctx *ctx, struct budget *budget)
 static __attribute__((noinline)) void
 dispatch_meanwhile(hark_ctx *ctx, struct hark_message *message)
 {
-    dispatch(ctx, message, hark__waits_unseen(ctx));
+    dispatch(ctx, message, true);
 }
 
 // As let_go, or sets the message aside.
@@ -568,27 +592,6 @@ let_go_aside(hark_ctx *ctx, struct hark_message *message)
     } else {
         let_go(ctx, message);
     }
-}
-
-// Does no handler that waits keep any message from being handled?
-static bool
-admits_all(const struct slot *slot)
-{
-    const struct waits *waits = slot->extra->waits;
-
-    return !(slot->heed & SLOT_EXITING) && waits->exclusive == 0 && waits->chained == 0;
-}
-
-// May it be handled? It is for handlers.
-static bool
-admits(const hark_ctx *ctx, const struct hark_message *message)
-{
-    const struct slot *slot = ctx->slot;
-
-    return admits_all(slot)
-           || (!(slot->heed & SLOT_EXITING)
-               && hark__waits_admit(slot->extra->waits,
-                                    hark__chain_of(message, ctx->node->id)));
 }
 
 static bool
@@ -769,7 +772,7 @@ run_slot(hark_ctx *ctx)
         let_go(ctx, slot->current);
         slot->current = next;
         next->flags |= MESSAGE_CHAINED;
-        dispatch(ctx, next, 0);
+        dispatch(ctx, next, false);
         if (is_spent(ctx, &budget)) {
             look_at_system(ctx);
             end_turn_if_needed(ctx);
@@ -807,7 +810,6 @@ hark__actor_rest(struct task *task, struct worker *worker, void *local)
 
     ctx_begin(&ctx, local, worker, slot);
     if (slot->heed != SLOT_WAITS || waits->first_aside != NULL
-        || (slot->current != NULL && (slot->current->flags & MESSAGE_ASIDE))
         || !hark__list_is_empty(&waits->due) || has_futures_to_settle(slot->extra)
         || hark__mailbox_has_next(&slot->box, slot->current)
         || hark__mailbox_has_system(&slot->box) || !sleep_slot(&ctx)) {
