@@ -30,9 +30,10 @@ typedef enum hark_wait {
     HARK_WAIT_EXCLUSIVE =
         0, // they wait too: nothing runs between two lines of a handler
     HARK_WAIT_INTERLEAVE = 1, // they are handled: state may change during an await
-    HARK_WAIT_CHAIN = 2, // only those are that descend from the same request: what is asked
-                         // or told for its sake, however far and on whatever node. They
-                         // may pass others, which wait
+    HARK_WAIT_CHAIN =
+        2, // only those are that descend from the same request: what is asked
+           // or told for its sake, however far and on whatever node. They
+           // may pass others, which wait
 } hark_wait;
 
 // What an actor is. Static data; one behavior serves many actors.

@@ -51,8 +51,7 @@ await_of(hark_ctx *ctx)
 hark_err
 hark_wait_mode(hark_ctx *ctx, hark_wait mode)
 {
-    if (ctx == NULL || ctx->is_thread || ctx->slot == NULL
-        || mode > HARK_WAIT_CHAIN) {
+    if (ctx == NULL || ctx->is_thread || ctx->slot == NULL || mode > HARK_WAIT_CHAIN) {
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_wait_mode: no actor, or no such mode");
     }

@@ -353,9 +353,8 @@ hark_message_keep(hark_ctx *ctx)
         return NULL;
     }
     // The block in hand still serves the mailbox's chain: so a copy.
-    hark_message *copy =
-        hark__message_new_roomy(ctx_pool(ctx), ctx->message->type, ctx->message + 1,
-                                MESSAGE_CHAIN_ROOM);
+    hark_message *copy = hark__message_new_roomy(ctx_pool(ctx), ctx->message->type,
+                                                 ctx->message + 1, MESSAGE_CHAIN_ROOM);
     if (copy != NULL) {
         copy->flags = MESSAGE_ROOMY;
         copy->from = ctx->message->from;

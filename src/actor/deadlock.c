@@ -68,8 +68,8 @@ put_name(hark_ctx *ctx, char *text, size_t size, size_t used, bool with_node)
 {
     used += hark_ref_print(ctx, ctx->self, text + used, size - used);
     if (with_node && used < size) {
-        used += (size_t)snprintf(text + used, size - used, " at %.100s",
-                                 ctx->node->name);
+        used +=
+            (size_t)snprintf(text + used, size - used, " at %.100s", ctx->node->name);
     }
     return used < size ? used : size - 1;
 }
@@ -114,10 +114,9 @@ send_probe(void *arg, const struct future *future)
     if (before != NULL) {
         memcpy(path, before->path, size);
     }
-    size = put_hop(ctx, path, sizeof path, size,
-                   is_far
-                       || (before != NULL
-                           && onward->before->from.node != ctx->node->id));
+    size = put_hop(
+        ctx, path, sizeof path, size,
+        is_far || (before != NULL && onward->before->from.node != ctx->node->id));
     struct hark_message *message =
         hark__message_alloc(ctx_pool(ctx), NULL, sizeof(struct probe) + size);
     if (message == NULL) {
@@ -181,9 +180,8 @@ next_mark(const hark_ctx *ctx, uint32_t mark)
     struct slot *slot = hark__slot_at(&ctx->node->slots, mark - 1);
 
     // seq_cst: after the store of our own mark; see deadlock.h.
-    return slot != NULL
-               ? atomic_load_explicit(&slot->waits_for, memory_order_seq_cst)
-               : 0;
+    return slot != NULL ? atomic_load_explicit(&slot->waits_for, memory_order_seq_cst)
+                        : 0;
 }
 
 // next is the mark of the first on the way. An actor that waits for several is a way back
@@ -292,7 +290,6 @@ hark__deadlock_forget_one(hark_ctx *ctx, const struct waits *waits)
         begin_all(ctx, waits);
     }
 }
-
 
 // ---- suspecting: chains ----
 
@@ -490,7 +487,8 @@ come_back(hark_ctx *ctx, const struct waits *waits, const struct hark_message *m
          link = link->next) {
         const struct await *await = CONTAINER_OF(link, const struct await, by_state);
 
-        if (await->nonce == probe->nonce && blocks(await, debt)) {
+        // 0: that wait has sent none.
+        if (await->nonce != 0 && await->nonce == probe->nonce && blocks(await, debt)) {
             if (!each_ask_of(ctx, await, see_other, &wait)) {
                 end_ask(ctx, hark__future_find(ctx_futures(ctx), wait), message);
             }
@@ -559,7 +557,8 @@ is_kept(const struct waits *waits, const struct hark_message *message)
 {
     const struct probe *probe = (const struct probe *)(message + 1);
 
-    for (struct list *link = waits->kept.next; link != &waits->kept; link = link->next) {
+    for (struct list *link = waits->kept.next; link != &waits->kept;
+         link = link->next) {
         const struct probe *kept = CONTAINER_OF(link, const struct probe, by_waits);
 
         if (kept->nonce == probe->nonce && kept->wait == probe->wait
@@ -583,11 +582,10 @@ go_through(hark_ctx *ctx, struct waits *waits, const struct await *begun)
         struct list *next = link->next;
         const struct hark_message *message = message_of(link);
 
-        bool is_needed = begun != NULL
-                             ? pass_on(ctx, waits, message, begun)
-                             : find_debt(ctx, waits, message,
-                                         (const struct probe *)(message + 1))
-                                   .is_owed;
+        bool is_needed = begun != NULL ? pass_on(ctx, waits, message, begun)
+                                       : find_debt(ctx, waits, message,
+                                                   (const struct probe *)(message + 1))
+                                             .is_owed;
         if (!is_needed) {
             drop(ctx, waits, link);
         }
@@ -620,8 +618,7 @@ look_closely(hark_ctx *ctx, const struct await *await)
     struct waits *waits = ctx_waits(ctx);
 
     if (await->lock != LOCK_NOBODY
-        && (look_along(ctx, waits, await)
-            || is_waited_for(ctx, waits, await))) {
+        && (look_along(ctx, waits, await) || is_waited_for(ctx, waits, await))) {
         begin_all(ctx, waits);
     }
     if (waits->kept_count > 0) {

@@ -226,8 +226,8 @@ hark__message_fault(const hark_type *type, const void *value)
 struct hark_message *
 hark__message_roomy(struct pool *pool, struct hark_message *message)
 {
-    struct hark_message *roomy = hark__message_new_roomy(
-        pool, message->type, message + 1, MESSAGE_CHAIN_ROOM);
+    struct hark_message *roomy =
+        hark__message_new_roomy(pool, message->type, message + 1, MESSAGE_CHAIN_ROOM);
 
     if (roomy != NULL) {
         roomy->from = message->from;

@@ -46,9 +46,9 @@ struct hark_message {
     const hark_type *type;               // NULL: no payload, or a struct failure
     hark_ref from;                       // who is answered; null: nobody
     uint64_t correlation; // ASK and its answers: the asker's future. TELL: its chain id
-    int64_t deadline_ns;                 // ASK: until then its asker waits
-    uint32_t generation;                 // of the slot it is meant for
-    uint32_t size;                       // of the payload, bytes
+    int64_t deadline_ns;  // ASK: until then its asker waits
+    uint32_t generation;  // of the slot it is meant for
+    uint32_t size;        // of the payload, bytes
     union {
         uint16_t code;    // SYSTEM: which
         uint16_t credits; // ASK: ITEMs that its asker takes at once

@@ -403,8 +403,7 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && (to.actor == last->target || what->kind > MESSAGE_ASK)
            && is_same_ref(what->from, last->sender)
            && remaining_ms(what) == last->remaining_ms
-           && chain_id(what) == last->chain_id
-           && what->credits == last->credits;
+           && chain_id(what) == last->chain_id && what->credits == last->credits;
 }
 
 // What most messages of a turn need, and no more. False: nothing was put; put_entry knows

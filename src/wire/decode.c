@@ -555,7 +555,8 @@ decode_guessed(struct pool *pool, const hark_type *type, struct reader *in,
     decoder.used = type->size;
     decoder.depth = 0;
     decoder.share_least = SIZE_MAX;
-    struct hark_message *message = decode_into(&decoder, pool, type, room, options->room);
+    struct hark_message *message =
+        decode_into(&decoder, pool, type, room, options->room);
     if (message != NULL) {
         in->at = decoder.in.at;
     }
@@ -591,8 +592,8 @@ decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
         near = NULL;
     }
 
-    struct hark_message *message = hark__message_alloc_roomy(pool, type, decoder->used,
-                                                             decoder->options->room);
+    struct hark_message *message =
+        hark__message_alloc_roomy(pool, type, decoder->used, decoder->options->room);
 
     if (message == NULL) {
         return HARK_ENOMEM;

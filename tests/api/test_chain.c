@@ -46,12 +46,12 @@ HARK_ACTOR(gate, hold, let_go, question)
 // How one of a path waits for the next: its mode, and by what.
 enum {
     BY_AWAIT = 0,
-    BY_ALL = 16,       // two at once
-    BY_MAP = 32,       // what a function makes of it
-    BY_THEN = 48,      // it does not wait at all
-    BY_BLOCKING = 64,  // a thread beside the workers asks
-    BY_REQUEST = 80,   // with a message made before
-    BY_SECOND = 96,    // it is not the first that this handler asks
+    BY_ALL = 16,      // two at once
+    BY_MAP = 32,      // what a function makes of it
+    BY_THEN = 48,     // it does not wait at all
+    BY_BLOCKING = 64, // a thread beside the workers asks
+    BY_REQUEST = 80,  // with a message made before
+    BY_SECOND = 96,   // it is not the first that this handler asks
     MODES = 15,
 };
 
@@ -82,8 +82,8 @@ report(hark_ctx *ctx, const result *r)
 }
 
 HARK_THEN(walker, walked, result) {
-    hark_fulfil(ctx, self->promises[--self->owed], result, .n = msg->n, .code = msg->code,
-                .text = msg->text);
+    hark_fulfil(ctx, self->promises[--self->owed], result, .n = msg->n,
+                .code = msg->code, .text = msg->text);
 }
 HARK_ELSE(walker, walked) {
     hark_fulfil(ctx, self->promises[--self->owed], result, .code = error->code,
@@ -103,8 +103,7 @@ HARK_MAP(same, result)
     hark_result(ctx, result, .n = msg->n, .code = msg->code, .text = msg->text);
 }
 
-HARK_BLOCKING(walk_on, const walk)
-{
+HARK_BLOCKING(walk_on, const walk) {
     report(ctx, hark_await(ctx, ask_next(ctx, arg), result));
 }
 
@@ -128,10 +127,9 @@ request_next(hark_ctx *ctx, const walk *msg)
         ctx, &walk_type,
         &(walk){.path = msg->path, .how = msg->how, .at = msg->at + 1});
 
-    report(ctx, hark_await(ctx,
-                           hark_request(ctx, msg->path.items[msg->at + 1], message,
-                                        NULL),
-                           result));
+    report(ctx, hark_await(
+                    ctx, hark_request(ctx, msg->path.items[msg->at + 1], message, NULL),
+                    result));
 }
 
 static void
@@ -144,8 +142,8 @@ go_on(hark_ctx *ctx, walker *self, const walk *msg, int by)
         wait_for_all(ctx, msg);
         break;
     case BY_MAP:
-        report(ctx, hark_await(ctx, hark_map(ctx, ask_next(ctx, msg), same, NULL),
-                               result));
+        report(ctx,
+               hark_await(ctx, hark_map(ctx, ask_next(ctx, msg), same, NULL), result));
         break;
     case BY_THEN:
         self->promises[self->owed++] = hark_defer(ctx);
@@ -196,8 +194,7 @@ HARK_ON(walker, meet) {
         report_error(ctx);
         return;
     }
-    const answer *a =
-        hark_await(ctx, hark_ask(ctx, msg->other, question), answer);
+    const answer *a = hark_await(ctx, hark_ask(ctx, msg->other, question), answer);
     if (a != NULL) {
         hark_reply(ctx, result, .n = a->n);
     } else {
@@ -319,8 +316,8 @@ walk_along(const size_t *turns, const int32_t *how, size_t count)
     for (size_t i = 0; i < count; i++) {
         path[i] = stops[turns[i]];
     }
-    return take(hark_ask(w->here, path[0], walk, .path = {path, count},
-                         .how = {how, count}));
+    return take(
+        hark_ask(w->here, path[0], walk, .path = {path, count}, .how = {how, count}));
 }
 
 static void
@@ -377,8 +374,8 @@ circle_says_who_and_where(void **state)
 {
     static const size_t turns[] = {0, 1, 2, 0};
     static const int32_t how[] = {0, 0, 0, 0};
-    const char *const nodes[] = {" at here", reach == REACH_LOCAL ? " at here" : " at there",
-                                 " at here"};
+    const char *const nodes[] = {
+        " at here", reach == REACH_LOCAL ? " at here" : " at there", " at here"};
     char name[128];
 
     (void)state;

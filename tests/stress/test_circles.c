@@ -69,8 +69,7 @@ populate(struct world *w, int which)
             char name[32];
 
             snprintf(name, sizeof name, "anyone%zu", i);
-            all[i] =
-                world_reach(w, name, hark_spawn(w->there, anyone, .mode = mode));
+            all[i] = world_reach(w, name, hark_spawn(w->there, anyone, .mode = mode));
         }
     }
 }
