@@ -4,6 +4,8 @@
 
 #include "actor/deadlock.h"
 
+enum { MANY_ASIDE = 64 }; // more are counted by their chains
+
 // ---- records ----
 
 struct waits *
@@ -18,6 +20,7 @@ hark__waits_of(hark_ctx *ctx)
             hark__list_init(&extra->waits->due);
             hark__list_init(&extra->waits->held);
             hark__list_init(&extra->waits->kept);
+            extra->waits->node = ctx->node->id;
         }
     }
     return extra != NULL ? extra->waits : NULL;
@@ -415,25 +418,48 @@ take_out(struct waits *waits, struct hark_message *before, struct hark_message *
     if (next == NULL) {
         waits->last_aside = before;
     }
+    hark__waits_left_aside(waits, message);
+}
+
+// From now on it is counted what is aside. Without memory it is not.
+static void
+count_aside(struct waits *waits)
+{
+    if (!hark__chains_begin(&waits->aside)) {
+        return;
+    }
+    for (const struct hark_message *message = waits->first_aside;
+         message != NULL && hark__chains_are_kept(&waits->aside);
+         message = next_of(message)) {
+        hark__chains_add(&waits->aside, hark__chain_of(message, waits->node));
+    }
 }
 
 struct hark_message *
-hark__waits_sift(struct waits *waits, uint64_t node)
+hark__waits_sift(struct waits *waits)
 {
     struct hark_message *before = NULL;
+    uint32_t steps = 0;
 
-    if (waits->exclusive > 0 || waits->is_sifted) {
+    if (waits->exclusive > 0 || waits->is_sifted
+        || (hark__chains_are_kept(&waits->aside)
+            && !hark__chains_have(&waits->aside, waits->chain_id))) {
         return NULL;
     }
     for (struct hark_message *message = waits->first_aside; message != NULL;
          message = next_of(message)) {
-        if (hark__chain_is_same(waits->chain_id, hark__chain_of(message, node))) {
+        if (hark__chain_is_same(waits->chain_id,
+                                hark__chain_of(message, waits->node))) {
             take_out(waits, before, message);
             return message;
         }
         before = message;
+        steps++;
     }
     waits->is_sifted = true;
+    if (steps > MANY_ASIDE && !hark__chains_are_kept(&waits->aside)) {
+        count_aside(waits);
+    }
     return NULL;
 }
 
@@ -469,5 +495,6 @@ hark__waits_free(hark_ctx *ctx, struct waits *waits)
         hark__message_free(ctx_pool(ctx), message);
     }
     hark__deadlock_fini(ctx, waits);
+    hark__chains_end(&waits->aside);
     free(waits);
 }

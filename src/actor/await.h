@@ -19,6 +19,7 @@
 #define ACTOR_AWAIT_H
 
 #include "actor/chain_id.h"
+#include "actor/chains.h"
 #include "actor/ctx.h"
 #include "actor/request.h"
 
@@ -55,8 +56,10 @@ struct waits {
     uint32_t count;     // of both lists
     bool is_sifted;     // as things are, nothing that is aside may be handled
     struct hark_message *first_aside, *last_aside; // chained by next
-    struct list held; // futures whose continuations wait for the handler
-    struct list kept; // probes that may have to go on; see deadlock.h
+    struct chains aside; // of those, when they are many; ids are of node
+    uint64_t node;       // this one
+    struct list held;    // futures whose continuations wait for the handler
+    struct list kept;    // probes that may have to go on; see deadlock.h
     uint32_t kept_count;
     bool has_unseen; // asks that marks do not show may be among those aside
 };
@@ -129,6 +132,18 @@ hark__waits_append_aside(struct waits *waits, struct hark_message *message)
         waits->first_aside = message;
     }
     waits->last_aside = message;
+    if (hark__chains_are_kept(&waits->aside)) {
+        hark__chains_add(&waits->aside, hark__chain_of(message, waits->node));
+    }
+}
+
+// message is aside no more.
+static inline void
+hark__waits_left_aside(struct waits *waits, const struct hark_message *message)
+{
+    if (hark__chains_are_kept(&waits->aside)) {
+        hark__chains_remove(&waits->aside, hark__chain_of(message, waits->node));
+    }
 }
 
 // Takes message, which the mailbox lets go of: there is one behind it.
@@ -145,6 +160,7 @@ hark__waits_set_aside(struct waits *waits, struct hark_message *message)
 static inline void
 hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
 {
+    hark__waits_left_aside(waits, waits->last_aside);
     waits->last_aside = last;
     if (last != NULL) {
         // relaxed: ours alone.
@@ -155,8 +171,8 @@ hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
 }
 
 // Gives the first that was set aside and may be handled, while handlers keep some from it.
-// NULL: none. node: this one.
-struct hark_message *hark__waits_sift(struct waits *waits, uint64_t node);
+// NULL: none.
+struct hark_message *hark__waits_sift(struct waits *waits);
 
 // Gives the first that was set aside; NULL: none.
 static inline struct hark_message *
@@ -170,6 +186,7 @@ hark__waits_take_aside(struct waits *waits)
         if (waits->first_aside == NULL) {
             waits->last_aside = NULL;
         }
+        hark__waits_left_aside(waits, message);
     }
     return message;
 }

@@ -654,7 +654,7 @@ take_aside(hark_ctx *ctx)
     if (admits_all(ctx->slot)) {
         message = hark__waits_take_aside(waits);
     } else if (!(ctx->slot->heed & SLOT_EXITING)) {
-        message = hark__waits_sift(waits, ctx->node->id);
+        message = hark__waits_sift(waits);
     }
     if (message == NULL) {
         return false;
@@ -718,6 +718,7 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
             hark__deadlock_tidy(ctx, waits);
+            hark__chains_end(&waits->aside);
             slot->heed &= (uint8_t)~SLOT_WAITS;
             // relaxed: see hark_dump.
             atomic_store_explicit(&slot->waits, false, memory_order_relaxed);

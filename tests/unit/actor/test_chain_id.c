@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "actor/chain_id.h"
+#include "actor/chains.h"
 #include "hark/hark.h"
 
 HARK_MESSAGE(three, (i64, a), (str, b), (u8, c))
@@ -91,6 +92,37 @@ a_message_has_room_for_an_id_behind_its_payload(void **state)
     hark__depot_close(depot);
 }
 
+static void
+chains_are_counted(void **state)
+{
+    enum { IDS = 3000 };
+    static uint32_t counts[IDS];
+    struct chains chains = {0};
+    uint32_t seed = 1;
+
+    (void)state;
+    assert_true(hark__chains_begin(&chains));
+    for (int i = 0; i < 200000; i++) {
+        uint32_t at = (seed = seed * 1664525u + 1013904223u) >> 16;
+        // Half of them fall on the same place.
+        uint64_t id = (uint64_t)(at % IDS + 1) << (at % IDS % 2 == 0 ? 20 : 0);
+        uint32_t *count = &counts[at % IDS];
+
+        assert_int_equal(hark__chains_have(&chains, id), *count > 0);
+        if (*count > 0 && (seed >> 8) % 5 < 2) {
+            hark__chains_remove(&chains, id | CHAIN_UNSEEN);
+            (*count)--;
+        } else if ((seed >> 8) % 5 > 2) {
+            hark__chains_add(&chains, id);
+            (*count)++;
+        }
+    }
+    hark__chains_add(&chains, 0);
+    assert_false(hark__chains_have(&chains, 0));
+    hark__chains_end(&chains);
+    assert_false(hark__chains_are_kept(&chains));
+}
+
 int
 main(void)
 {
@@ -99,6 +131,7 @@ main(void)
         cmocka_unit_test(both_ends_derive_the_same),
         cmocka_unit_test(the_same_number_here_and_on_the_wire_is_not_the_same_chain),
         cmocka_unit_test(none_is_the_same_as_nothing),
+        cmocka_unit_test(chains_are_counted),
         cmocka_unit_test(a_message_has_room_for_an_id_behind_its_payload),
     };
 
