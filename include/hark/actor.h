@@ -30,6 +30,10 @@ typedef enum hark_wait {
     HARK_WAIT_EXCLUSIVE =
         0, // they wait too: nothing runs between two lines of a handler
     HARK_WAIT_INTERLEAVE = 1, // they are handled: state may change during an await
+    HARK_WAIT_CHAIN =
+        2, // only those are that descend from the same request: what is asked
+           // or told for its sake, however far and on whatever node. They
+           // may pass others, which wait
 } hark_wait;
 
 // What an actor is. Static data; one behavior serves many actors.
@@ -77,6 +81,7 @@ typedef struct hark_spawn_options {
 #define HARK_PP_HOOK_start(actor) .start = actor##_hook_start,
 #define HARK_PP_HOOK_stop(actor) .stop = actor##_hook_stop,
 #define HARK_PP_HOOK_interleave(actor) .wait = HARK_WAIT_INTERLEAVE,
+#define HARK_PP_HOOK_chain(actor) .wait = HARK_WAIT_CHAIN,
 #define HARK_PP_HOOKS(actor, ...) HARK_PP_EACH(HARK_PP_HOOK, actor, __VA_ARGS__)
 
 // HARK_ACTOR_DECLARE(actor) announces an actor, so that code above its HARK_ACTOR may
@@ -98,7 +103,8 @@ typedef struct hark_spawn_options {
     };
 
 // The same with hooks: HARK_ACTOR_WITH(actor, (start, stop), message, ...). In the same
-// list, interleave: other messages are handled while a handler of this actor waits.
+// list, interleave: other messages are handled while a handler of this actor waits; or
+// chain: those are that descend from the same request.
 #define HARK_ACTOR_WITH(actor, hooks, ...)                                             \
     static const hark_clause actor##_clauses_[] = {                                    \
         HARK_PP_EACH(HARK_PP_CLAUSE, actor, __VA_ARGS__)};                             \

@@ -254,7 +254,8 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 // thread: what belongs to a thread (errno, thread-locals, locks that are held) does not
 // survive an await. Also HARK_ELIMIT (hark_options.waiting_limit), HARK_ENOMEM,
 // HARK_ECANCELLED (nobody waits for this handler's own answer any more, hark/cancel.h),
-// HARK_EDEADLK (whom it waits for waits for it, on this node; the error names them),
+// HARK_EDEADLK (whom it waits for waits for it, here or on other nodes; the error names
+// them),
 // HARK_ENOTSUP (in a callback of hark/async.h).
 HARK_CHECKED const void *hark_await_value(hark_ctx *ctx, hark_future future,
                                           const hark_type *type);

@@ -1,4 +1,5 @@
 #include "actor/await.h"
+#include "actor/chain_id.h"
 #include "actor/ctx.h"
 #include "actor/deadlock.h"
 
@@ -104,6 +105,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->asked = asked;
     future->site = site;
     future->trace = hark__trace_of(ctx, site);
+    future->chain_id = ctx->chain_id;
     hark__future_count_from(future,
                             hark__futures_now(ctx->node->env, future->timeout_ms));
     if (parent != NULL) {
@@ -113,13 +115,27 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     return future;
 }
 
+// What was sent for future begins a chain if ctx is in none; a thread's asks have nothing
+// to do with each other.
+static inline void
+enter_chain(hark_ctx *ctx, const struct future *future)
+{
+    if (ctx->chain_id == 0 && !ctx->is_thread) {
+        ctx->chain_id = hark__chain_of_future(ctx->self, future);
+    }
+}
+
 hark_future
 hark__ask_open(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout_ms,
                const char *site)
 {
     struct future *future = open_future(ctx, to, asked, timeout_ms, site);
 
-    return future != NULL ? name_of(ctx, future) : (hark_future){0, 0};
+    if (future == NULL) {
+        return (hark_future){0, 0};
+    }
+    enter_chain(ctx, future);
+    return name_of(ctx, future);
 }
 
 // ---- asking ----
@@ -160,6 +176,7 @@ ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what, struct future *future
     what->future = future;
     // An error comes back as a failure, like any other.
     (void)hark__send_value(ctx, to, what);
+    enter_chain(ctx, future);
 }
 
 // Opens a future and sends what, as above.
@@ -207,6 +224,29 @@ hark_ask_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *va
                        options != NULL ? options->timeout_ms : 0, to, type, value);
 }
 
+// Sends message, which its future asks for, within this node. Takes it.
+static void
+send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+          struct future *future)
+{
+    message->flags &= MESSAGE_ROOMY;
+    if (future->chain_id != 0 && message->flags == 0) {
+        struct hark_message *roomy = hark__message_roomy(ctx_pool(ctx), message);
+
+        if (roomy == NULL) {
+            hark__message_free(ctx_pool(ctx), message);
+            fail_at_once(ctx, future, HARK_ENOMEM);
+            return;
+        }
+        message = roomy;
+    }
+    if (future->chain_id != 0) {
+        hark__message_put_chain_id(message, future->chain_id);
+    }
+    (void)hark__send(ctx, to, message); // an error comes back, as in ask_for
+    enter_chain(ctx, future);
+}
+
 // Takes message.
 static hark_future
 request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeout_ms,
@@ -227,12 +267,13 @@ request(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t timeo
     if (is_in_vain(ctx, future)) {
         hark__message_free(ctx_pool(ctx), message);
     } else if (hark__is_here(ctx, to)) {
-        (void)hark__send(ctx, to, message); // an error comes back, as in ask
+        send_here(ctx, to, message, future);
     } else {
         struct outgoing what = hark__outgoing_of(message);
 
         what.future = future;
-        (void)hark__send_value(ctx, to, &what); // as above
+        (void)hark__send_value(ctx, to, &what); // an error comes back, as in ask_for
+        enter_chain(ctx, future);
         hark__message_free(ctx_pool(ctx), message);
     }
     return name;
@@ -494,14 +535,19 @@ continuation_complete(struct waiter *waiter, void *turn, struct future *future)
     uint16_t outer = ctx->trace;
     uint64_t id = future->id;
 
-    if ((ctx->slot->heed & SLOT_WAITS) && hark__waits_hold(ctx, future, waiter)) {
-        return; // a handler waits, and nobody's code may run meanwhile
+    uint64_t unseen = 0;
+    if (ctx->slot->heed & SLOT_WAITS) {
+        if (hark__waits_hold(ctx, future, waiter)) {
+            return; // a handler waits, and nobody's code may run meanwhile
+        }
+        unseen = hark__waits_unseen(ctx);
     }
     if (parent != NULL) { // it goes on for the sake of whom it was asked
         hark__request_hold(parent);
         ctx->request = parent;
     }
     ctx->trace = future->trace; // what it asks, it asks because of that
+    ctx->chain_id = hark__chain_of_future(ctx->self, future) | unseen;
     if (future->code == HARK_OK) {
         run_reply(ctx, &continuation, future);
     } else {

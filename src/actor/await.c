@@ -4,10 +4,12 @@
 
 #include "actor/deadlock.h"
 
+enum { MANY_ASIDE = 64 }; // more are counted by their chains
+
 // ---- records ----
 
-static struct waits *
-waits_of(hark_ctx *ctx)
+struct waits *
+hark__waits_of(hark_ctx *ctx)
 {
     struct extra *extra = hark__ctx_extra(ctx);
 
@@ -17,6 +19,8 @@ waits_of(hark_ctx *ctx)
             hark__list_init(&extra->waits->suspended);
             hark__list_init(&extra->waits->due);
             hark__list_init(&extra->waits->held);
+            hark__list_init(&extra->waits->kept);
+            extra->waits->node = ctx->node->id;
         }
     }
     return extra != NULL ? extra->waits : NULL;
@@ -50,8 +54,7 @@ await_of(hark_ctx *ctx)
 hark_err
 hark_wait_mode(hark_ctx *ctx, hark_wait mode)
 {
-    if (ctx == NULL || ctx->is_thread || ctx->slot == NULL
-        || mode > HARK_WAIT_INTERLEAVE) {
+    if (ctx == NULL || ctx->is_thread || ctx->slot == NULL || mode > HARK_WAIT_CHAIN) {
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_wait_mode: no actor, or no such mode");
     }
@@ -136,7 +139,7 @@ hark__waits_due(const struct waits *waits)
     for (struct list *link = waits->due.next; link != &waits->due; link = link->next) {
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
-        if (waits->exclusive == 0 || await->mode == HARK_WAIT_EXCLUSIVE) {
+        if (await->lock == LOCK_ALL || hark__waits_admit(waits, await->ctx->chain_id)) {
             return await;
         }
     }
@@ -162,7 +165,17 @@ enter(struct waits *waits, struct await *await)
     await->waits = true;
     await->err = HARK_OK;
     waits->count++;
-    waits->exclusive += await->mode == HARK_WAIT_EXCLUSIVE;
+    waits->is_sifted = false;
+    if (await->mode == HARK_WAIT_INTERLEAVE) {
+        await->lock = LOCK_NOBODY;
+    } else if (await->mode == HARK_WAIT_CHAIN && await->ctx->chain_id != 0) {
+        await->lock = LOCK_OTHERS;
+        waits->chained++;
+        waits->chain_id = await->ctx->chain_id;
+    } else { // who is of no chain has no relatives
+        await->lock = LOCK_ALL;
+        waits->exclusive++;
+    }
     hark__list_append(&waits->suspended, &await->by_state);
 }
 
@@ -171,7 +184,12 @@ leave(struct waits *waits, struct await *await)
 {
     await->waits = false;
     waits->count--;
-    waits->exclusive -= await->mode == HARK_WAIT_EXCLUSIVE;
+    waits->is_sifted = false;
+    if (await->lock == LOCK_ALL) {
+        waits->exclusive--;
+    } else {
+        waits->chained -= await->lock == LOCK_OTHERS;
+    }
     hark__list_remove(&await->by_state);
 }
 
@@ -204,8 +222,10 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 _Noreturn void
 hark__await_go_on(hark_ctx *ctx, struct await *await)
 {
-    leave(ctx_waits(ctx), await);
-    hark__deadlock_forget(ctx);
+    struct waits *waits = ctx_waits(ctx);
+
+    leave(waits, await);
+    hark__deadlock_forget(ctx, waits);
     hark__sched_resume(ctx->worker, await->stack);
 }
 
@@ -228,7 +248,7 @@ make_known(hark_ctx *ctx)
 static bool
 wait_for(hark_ctx *ctx, struct future *future)
 {
-    struct waits *waits = waits_of(ctx);
+    struct waits *waits = hark__waits_of(ctx);
     struct await *await = await_of(ctx);
 
     if (hark__must_stop(ctx)) {
@@ -249,12 +269,10 @@ wait_for(hark_ctx *ctx, struct future *future)
     await->waiter = (struct waiter){await_complete, await_drop};
     hark__future_watch(ctx_futures(ctx), future, &await->waiter);
     enter(waits, await);
-    if (await->mode == HARK_WAIT_EXCLUSIVE) {
-        hark__deadlock_look(ctx, future);
-    }
+    hark__deadlock_look(ctx, await, future);
     if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
         future->waiter = NULL;
-        hark__deadlock_forget(ctx);
+        hark__deadlock_forget(ctx, waits);
         hark__ctx_error(ctx, HARK_ELIMIT,
                         "hark_await: no stack for another handler that waits");
         return false;
@@ -283,7 +301,7 @@ hark__await_yield(hark_ctx *ctx)
     if (ctx_is_in_callback(ctx)) {
         return false;
     }
-    struct waits *waits = waits_of(ctx);
+    struct waits *waits = hark__waits_of(ctx);
     struct await *await = await_of(ctx);
     if (waits == NULL || await == NULL) {
         return false;
@@ -364,7 +382,7 @@ hark__waits_hold(hark_ctx *ctx, struct future *future, struct waiter *waiter)
 {
     struct waits *waits = ctx_waits(ctx);
 
-    if (waits->exclusive == 0) {
+    if (hark__waits_admit(waits, hark__chain_of_future(ctx->self, future))) {
         return false;
     }
     hark__future_hold(future, waiter, &waits->held);
@@ -378,6 +396,73 @@ is_named(const struct hark_message *message, struct request_name name)
            && hark_ref_equal(message->from, name.asker);
 }
 
+// relaxed, in all that walks along what is aside: ours alone.
+static struct hark_message *
+next_of(const struct hark_message *message)
+{
+    return atomic_load_explicit(&message->next, memory_order_relaxed); // see above
+}
+
+// Takes message, which stands behind `before` (NULL: it is the first), out of what is
+// aside.
+static void
+take_out(struct waits *waits, struct hark_message *before, struct hark_message *message)
+{
+    struct hark_message *next = next_of(message);
+
+    if (before != NULL) {
+        atomic_store_explicit(&before->next, next, memory_order_relaxed); // see above
+    } else {
+        waits->first_aside = next;
+    }
+    if (next == NULL) {
+        waits->last_aside = before;
+    }
+    hark__waits_left_aside(waits, message);
+}
+
+// From now on it is counted what is aside. Without memory it is not.
+static void
+count_aside(struct waits *waits)
+{
+    if (!hark__chains_begin(&waits->aside)) {
+        return;
+    }
+    for (const struct hark_message *message = waits->first_aside;
+         message != NULL && hark__chains_are_kept(&waits->aside);
+         message = next_of(message)) {
+        hark__chains_add(&waits->aside, hark__chain_of(message, waits->node));
+    }
+}
+
+struct hark_message *
+hark__waits_sift(struct waits *waits)
+{
+    struct hark_message *before = NULL;
+    uint32_t steps = 0;
+
+    if (waits->exclusive > 0 || waits->is_sifted
+        || (hark__chains_are_kept(&waits->aside)
+            && !hark__chains_have(&waits->aside, waits->chain_id))) {
+        return NULL;
+    }
+    for (struct hark_message *message = waits->first_aside; message != NULL;
+         message = next_of(message)) {
+        if (hark__chain_is_same(waits->chain_id,
+                                hark__chain_of(message, waits->node))) {
+            take_out(waits, before, message);
+            return message;
+        }
+        before = message;
+        steps++;
+    }
+    waits->is_sifted = true;
+    if (steps > MANY_ASIDE && !hark__chains_are_kept(&waits->aside)) {
+        count_aside(waits);
+    }
+    return NULL;
+}
+
 struct hark_message *
 hark__waits_take_out(hark_ctx *ctx, struct request_name name)
 {
@@ -388,22 +473,10 @@ hark__waits_take_out(hark_ctx *ctx, struct request_name name)
 
     while (message != NULL && !is_named(message, name)) {
         before = message;
-        // relaxed: ours alone.
-        message = atomic_load_explicit(&message->next, memory_order_relaxed);
+        message = next_of(message);
     }
     if (message != NULL) {
-        struct hark_message *next =
-            atomic_load_explicit(&message->next, memory_order_relaxed); // as above
-
-        if (before != NULL) {
-            atomic_store_explicit(&before->next, next,
-                                  memory_order_relaxed); // as above
-        } else {
-            waits->first_aside = next;
-        }
-        if (next == NULL) {
-            waits->last_aside = before;
-        }
+        take_out(waits, before, message);
     } else if (current != NULL && (current->flags & MESSAGE_ASIDE)
                && is_named(current, name)) {
         current->flags &= (uint8_t)~MESSAGE_ASIDE; // it leaves with the chain
@@ -421,5 +494,7 @@ hark__waits_free(hark_ctx *ctx, struct waits *waits)
         hark__refuse_late(ctx, message);
         hark__message_free(ctx_pool(ctx), message);
     }
+    hark__deadlock_fini(ctx, waits);
+    hark__chains_end(&waits->aside);
     free(waits);
 }

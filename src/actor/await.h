@@ -10,17 +10,23 @@
 // While a handler waits that is exclusive, the actor runs no other code of the user:
 // messages for handlers are set aside in the order they came, continuations are held.
 // What completes futures, and the system's own messages, it does take. Handlers that
-// interleave let others run.
+// interleave let others run. One that waits in the mode chain lets those run that are of its
+// own chain (chain_id.h); so handlers that wait so at one time are all of one chain.
 //
 // Only the actor's own turn touches any of this.
 
 #ifndef ACTOR_AWAIT_H
 #define ACTOR_AWAIT_H
 
+#include "actor/chain_id.h"
+#include "actor/chains.h"
 #include "actor/ctx.h"
 #include "actor/request.h"
 
 struct stack;
+
+// Whom a handler that waits keeps from running.
+enum lock { LOCK_NOBODY, LOCK_OTHERS, LOCK_ALL };
 
 // A handler that has waited, in its turn's memory (hark_alloc).
 struct await {
@@ -32,7 +38,9 @@ struct await {
     struct hark_message *message; // held for it beyond the mailbox's chain; NULL: none
     uint64_t future;              // that it waits for
     int64_t since_ns;             // it waits, by the worker's last look at the clock
+    uint64_t nonce;               // of probes for this wait; 0: none was sent
     uint8_t mode;                 // enum hark_wait
+    uint8_t lock;                 // enum lock, while it waits
     bool waits;                   // now
     hark_err err;                 // why the wait ended without the future; HARK_OK
     const char *why;              // in words
@@ -42,11 +50,22 @@ struct await {
 struct waits {
     struct list suspended;
     struct list due;
-    uint32_t exclusive; // of both lists: how many let nobody run
+    uint32_t exclusive; // of both lists: how many are LOCK_ALL
+    uint32_t chained;   // of both lists: how many are LOCK_OTHERS
+    uint64_t chain_id;  // of those
     uint32_t count;     // of both lists
+    bool is_sifted;     // as things are, nothing that is aside may be handled
     struct hark_message *first_aside, *last_aside; // chained by next
-    struct list held; // futures whose continuations wait for the handler
+    struct chains aside; // of those, when they are many; ids are of node
+    uint64_t node;       // this one
+    struct list held;    // futures whose continuations wait for the handler
+    struct list kept;    // probes that may have to go on; see deadlock.h
+    uint32_t kept_count;
+    bool has_unseen; // asks that marks do not show may be among those aside
 };
+
+// The waits of ctx's actor, made if need be; NULL: no memory.
+struct waits *hark__waits_of(hark_ctx *ctx);
 
 // Suspends the handler until the future is done. Errors go to hark_error_of.
 const void *hark__await(hark_ctx *ctx, hark_future name, const hark_type *type);
@@ -83,6 +102,24 @@ ctx_waits(const hark_ctx *ctx)
     return ctx->slot->extra != NULL ? ctx->slot->extra->waits : NULL;
 }
 
+// May what is of that chain run? It was not running before, or waits itself.
+static inline bool
+hark__waits_admit(const struct waits *waits, uint64_t chain_id)
+{
+    return waits->exclusive == 0
+           && (waits->chained == 0 || hark__chain_is_same(waits->chain_id, chain_id));
+}
+
+// What the chain ids say of what is asked by those who run while handlers of ctx's actor
+// wait; see chain_id.h.
+static inline uint64_t
+hark__waits_unseen(const hark_ctx *ctx)
+{
+    const struct waits *waits = ctx_waits(ctx);
+
+    return waits->exclusive + waits->chained > 0 ? CHAIN_UNSEEN : 0;
+}
+
 // Takes message, whose next is NULL.
 static inline void
 hark__waits_append_aside(struct waits *waits, struct hark_message *message)
@@ -95,6 +132,18 @@ hark__waits_append_aside(struct waits *waits, struct hark_message *message)
         waits->first_aside = message;
     }
     waits->last_aside = message;
+    if (hark__chains_are_kept(&waits->aside)) {
+        hark__chains_add(&waits->aside, hark__chain_of(message, waits->node));
+    }
+}
+
+// message is aside no more.
+static inline void
+hark__waits_left_aside(struct waits *waits, const struct hark_message *message)
+{
+    if (hark__chains_are_kept(&waits->aside)) {
+        hark__chains_remove(&waits->aside, hark__chain_of(message, waits->node));
+    }
 }
 
 // Takes message, which the mailbox lets go of: there is one behind it.
@@ -111,6 +160,7 @@ hark__waits_set_aside(struct waits *waits, struct hark_message *message)
 static inline void
 hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
 {
+    hark__waits_left_aside(waits, waits->last_aside);
     waits->last_aside = last;
     if (last != NULL) {
         // relaxed: ours alone.
@@ -119,6 +169,10 @@ hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
         waits->first_aside = NULL;
     }
 }
+
+// Gives the first that was set aside and may be handled, while handlers keep some from it.
+// NULL: none.
+struct hark_message *hark__waits_sift(struct waits *waits);
 
 // Gives the first that was set aside; NULL: none.
 static inline struct hark_message *
@@ -132,6 +186,7 @@ hark__waits_take_aside(struct waits *waits)
         if (waits->first_aside == NULL) {
             waits->last_aside = NULL;
         }
+        hark__waits_left_aside(waits, message);
     }
     return message;
 }

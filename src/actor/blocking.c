@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actor/chain_id.h"
 #include "actor/ctx.h"
 #include "sched/blocking.h"
 
@@ -28,6 +29,7 @@ struct job {
     hark_ref owner;          // whose future it is
     uint64_t future;         // which
     int64_t deadline_ns;     // of it
+    uint64_t chain_id;       // of it
     _Atomic(uint32_t) refs;  // of future and thread: who lets go last frees
     _Atomic(bool) begun;     // by the thread; read by the owner
     _Atomic(bool) cancelled; // by the owner; read by the thread
@@ -153,6 +155,7 @@ run_with(hark_ctx *ctx, struct job *job)
     // relaxed: see cancel.
     atomic_store_explicit(&job->begun, true, memory_order_relaxed);
     ctx->message = &ask;
+    ctx->chain_id = job->chain_id;
     ctx->owes_answer = true;
     job->work->run(ctx, job->arg);
     bool owed = ctx->owes_answer;
@@ -249,6 +252,7 @@ job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
         .owner = owner,
         .future = future->id,
         .deadline_ns = future->expires_ns,
+        .chain_id = hark__chain_of_future(owner, future),
         .refs = 2,
     };
     // relaxed: the caller may use the executor, so it is there.

@@ -92,8 +92,8 @@ hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
 
 // What another node says about its asks waits here, until the actor looks; no more than
 // so much of it.
-static bool
-is_let_in(struct node *node)
+bool
+hark__foreign_in(struct node *node)
 {
     // relaxed, both: a count.
     if (atomic_fetch_add_explicit(&node->foreign_news, 1, memory_order_relaxed)
@@ -104,8 +104,8 @@ is_let_in(struct node *node)
     return false;
 }
 
-static void
-let_out(struct node *node)
+void
+hark__foreign_out(struct node *node)
 {
     // relaxed: a count.
     atomic_fetch_sub_explicit(&node->foreign_news, 1, memory_order_relaxed);
@@ -115,9 +115,9 @@ void
 hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation)
 {
     // What is over the bound is left to the deadline.
-    if (is_let_in(ctx->node)
+    if (hark__foreign_in(ctx->node)
         && !hark__send_system_about(ctx, to, SYSTEM_CANCEL, asker, correlation)) {
-        let_out(ctx->node);
+        hark__foreign_out(ctx->node);
     }
 }
 
@@ -126,9 +126,9 @@ hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlati
                   uint16_t credits)
 {
     // Over the bound the stream stands still, and its consumer's clock ends it.
-    if (is_let_in(ctx->node)
+    if (hark__foreign_in(ctx->node)
         && !hark__send_credits(ctx, to, asker, correlation, credits)) {
-        let_out(ctx->node);
+        hark__foreign_out(ctx->node);
     }
 }
 
@@ -137,7 +137,7 @@ hark__system_free(hark_ctx *ctx, struct hark_message *message)
 {
     if ((message->code == SYSTEM_CANCEL || message->code == SYSTEM_CREDIT)
         && message->from.node != ctx->node->id) {
-        let_out(ctx->node);
+        hark__foreign_out(ctx->node);
     }
     hark__message_free(ctx_pool(ctx), message);
 }

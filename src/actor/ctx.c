@@ -328,10 +328,13 @@ hark_message_new(hark_ctx *ctx, const hark_type *type, const void *value)
         hark__ctx_error(ctx, HARK_EINVAL, "hark_message_new: null argument");
         return NULL;
     }
-    hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
+    hark_message *message =
+        hark__message_new_roomy(ctx_pool(ctx), type, value, MESSAGE_CHAIN_ROOM);
     if (message == NULL) {
         hark__ctx_error_value(ctx, "hark_message_new", type, value);
+        return NULL;
     }
+    message->flags = MESSAGE_ROOMY;
     return message;
 }
 
@@ -350,9 +353,10 @@ hark_message_keep(hark_ctx *ctx)
         return NULL;
     }
     // The block in hand still serves the mailbox's chain: so a copy.
-    hark_message *copy =
-        hark__message_new(ctx_pool(ctx), ctx->message->type, ctx->message + 1);
+    hark_message *copy = hark__message_new_roomy(ctx_pool(ctx), ctx->message->type,
+                                                 ctx->message + 1, MESSAGE_CHAIN_ROOM);
     if (copy != NULL) {
+        copy->flags = MESSAGE_ROOMY;
         copy->from = ctx->message->from;
     }
     return copy;

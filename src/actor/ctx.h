@@ -34,6 +34,7 @@ struct hark_ctx {
     struct slot *slot;            // NULL: a service thread
     hark_ref self;                // null: a service thread
     struct hark_message *message; // in hand; NULL: none
+    uint64_t chain_id;            // of what runs (chain_id.h); 0: none yet
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
     uint16_t trace;               // with nothing in hand: what it is about; 0: nothing
@@ -188,6 +189,11 @@ void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
 // SYSTEM_CREDIT.
 void hark__credit_came(hark_ctx *ctx, const struct hark_message *message);
+// One more message for an actor from another node, about what it asks: false, it must not
+// come in, there are too many already.
+bool hark__foreign_in(struct node *node);
+// One less: it was looked at.
+void hark__foreign_out(struct node *node);
 // Takes a system message that has been looked at.
 void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
@@ -222,6 +228,8 @@ void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
 // The request that a promise of ctx's actor is to answer. NULL: there is none of that name.
 struct request *hark__promise_request(const hark_ctx *ctx, hark_promise name);
+// Does ctx's actor owe an answer that it has deferred to somebody whom marks do not show?
+bool hark__promises_are_unseen(const hark_ctx *ctx);
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
@@ -271,6 +279,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->slot = slot;
     ctx->self = (hark_ref){0, 0};
     ctx->message = NULL;
+    ctx->chain_id = 0;
     ctx->owes_answer = false;
     ctx->is_thread = false;
     ctx->trace = 0;

@@ -2,6 +2,8 @@
 
 #include "hark/cancel.h"
 
+#include "actor/chain_id.h"
+
 // ---- the request in hand ----
 
 // The ask in hand becomes a request. NULL: no memory.
@@ -33,6 +35,7 @@ make_request(hark_ctx *ctx)
     if (is_lost(ctx, message->from.node)) {
         request->state = REQUEST_CANCELLED;
     }
+    request->is_unseen = (ctx->chain_id & CHAIN_UNSEEN) != 0;
     return request;
 }
 

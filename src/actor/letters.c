@@ -192,6 +192,9 @@ hark__bounce_message(hark_ctx *ctx, hark_ref to, const struct hark_message *mess
 {
     struct outgoing what = hark__outgoing_of(message);
 
+    if (message->kind == MESSAGE_SYSTEM && message->from.node != ctx->node->id) {
+        hark__foreign_out(ctx->node); // a probe
+    }
     hark__bounce(ctx, to, &what, code, stage, text);
 }
 

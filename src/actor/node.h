@@ -73,8 +73,8 @@ struct node {
     hark_unseen_failure *on_unseen_failure; // NULL: nobody
     void *on_unseen_failure_arg;
     _Atomic(bool) stopping;         // no more births
-    _Atomic(uint32_t) foreign_news; // cancels and credits of other nodes, that no
-                                    // actor has looked at
+    _Atomic(uint32_t) foreign_news; // cancels, credits and probes of other nodes, that
+                                    // no actor has looked at
     _Atomic(uint32_t) ending; // counts threads that detached; node_stop waits on it
     hark_executor *executor;  // the system's own
     pthread_mutex_t lock;     // guards what follows, but the workers' seats

@@ -27,6 +27,7 @@ struct promises {
     struct promise *places;
     uint32_t count;
     uint32_t free;
+    uint32_t unseen_count; // of those whose askers marks do not show
 };
 
 // ---- the ask in hand ----
@@ -143,6 +144,7 @@ promise_to(hark_ctx *ctx, struct promises *promises, struct request_name name,
     promise->asker = name.asker;
     promise->correlation = name.correlation;
     promise->request = request;
+    promises->unseen_count += request->is_unseen;
     hark__request_hold(request);
     return (hark_promise){ctx->self.actor, (uint64_t)promise->generation << 32 | index};
 }
@@ -215,6 +217,14 @@ find_promise(const hark_ctx *ctx, hark_promise name)
     return &promises->places[index];
 }
 
+bool
+hark__promises_are_unseen(const hark_ctx *ctx)
+{
+    const struct promises *promises = promises_had(ctx);
+
+    return promises != NULL && promises->unseen_count > 0;
+}
+
 struct request *
 hark__promise_request(const hark_ctx *ctx, hark_promise name)
 {
@@ -239,6 +249,7 @@ redeem(hark_ctx *ctx, hark_promise name, struct promise *out_promise)
     if (request->producer != NULL) {
         hark__producer_free(ctx, request);
     }
+    promises->unseen_count -= request->is_unseen;
     *out_promise = *promise;
     promise->asker = (hark_ref){0, 0};
     promise->generation++;

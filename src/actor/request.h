@@ -48,6 +48,7 @@ struct request {
     uint8_t state; // enum request_state
     bool is_listed;
     bool is_scope;
+    bool is_unseen; // its chain id says so; see chain_id.h
     uint8_t size_class;
 };
 

@@ -240,23 +240,40 @@ unsendable(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     return err;
 }
 
+// NULL: no message can be made of it.
+static inline struct hark_message *
+new_message(hark_ctx *ctx, const struct outgoing *what)
+{
+    const struct future *future = what->future;
+
+    if (future == NULL || future->chain_id == 0) {
+        return hark__message_new(ctx_pool(ctx), what->type, what->value);
+    }
+    struct hark_message *message = hark__message_new_roomy(
+        ctx_pool(ctx), what->type, what->value, MESSAGE_CHAIN_ROOM);
+    if (message != NULL) {
+        hark__message_put_chain_id(message, future->chain_id);
+    }
+    return message;
+}
+
 hark_err
 hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
     if (!hark__is_here(ctx, to)) {
         return send_away(ctx, to, what);
     }
-    struct hark_message *message =
-        hark__message_new(ctx_pool(ctx), what->type, what->value);
+    const struct future *future = what->future;
+    struct hark_message *message = new_message(ctx, what);
     if (message == NULL) {
         return unsendable(ctx, to, what);
     }
     message->from = what->from;
     message->correlation = what->correlation;
     message->credits = what->credits;
-    if (what->future != NULL) {
-        message->deadline_ns = what->future->expires_ns;
-        message->trace = what->future->trace;
+    if (future != NULL) {
+        message->deadline_ns = future->expires_ns;
+        message->trace = future->trace;
     }
     message->kind = what->kind;
     return send_here(ctx, to, message);
@@ -388,6 +405,7 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
                              .type = type,
                              .value = value,
                              .from = ctx->self,
+                             .correlation = ctx->chain_id,
                              .kind = MESSAGE_TELL,
                              .call = "hark_tell",
                          });
@@ -400,6 +418,7 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
         return err;
     }
     message->from = ctx->self; // kind is MESSAGE_TELL, 0
+    message->correlation = ctx->chain_id;
     return send_here(ctx, to, message);
 }
 
@@ -411,6 +430,7 @@ hark_send(hark_ctx *ctx, hark_ref to, hark_message *message)
     }
     message->kind = MESSAGE_TELL;
     message->from = ctx->self;
+    message->correlation = ctx->chain_id;
     return hark__send(ctx, to, message);
 }
 

@@ -21,8 +21,10 @@ struct outgoing {
     const void *value;     // a struct of type, or a struct failure
     hark_ref from;         // who is answered; null: nobody
     uint64_t correlation;  // as in a message; SYSTEM: the future's number
-    uint8_t kind;     // enum message_kind; SYSTEM: a CREDIT, or without any a CANCEL
-    uint16_t credits; // of an ASK or CREDIT
+    uint8_t
+        kind; // enum message_kind; SYSTEM: a probe (deadlock.h) if there is a value,
+              // else a CREDIT, or without any a CANCEL
+    uint16_t credits;      // of an ASK or CREDIT
     struct future *future; // ASK: the asker's, for the answer; else NULL
     const char *call;      // the API's function that sends it, for errors; NULL: none
 };

@@ -167,11 +167,13 @@ pump(struct attached *attached)
     struct slot *slot = attached->ctx.slot;
     struct request *request = attached->ctx.request;
     struct scopes *scopes = attached->ctx.scopes;
+    uint64_t chain_id = attached->ctx.chain_id;
     struct hark_message *next;
 
-    // Continuations are not in the thread's shields and scopes.
+    // Continuations are not in the thread's shields and scopes, nor in its chain.
     attached->ctx.request = NULL;
     attached->ctx.scopes = NULL;
+    attached->ctx.chain_id = 0;
     take_system(attached);
     while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
         let_go(attached, slot->current);
@@ -188,6 +190,7 @@ pump(struct attached *attached)
     }
     attached->ctx.request = request;
     attached->ctx.scopes = scopes;
+    attached->ctx.chain_id = chain_id;
     hark__ctx_flush(&attached->ctx);
 }
 

@@ -6,7 +6,9 @@
 // the mailbox's chain until the next one is there or the actor sleeps (mailbox.h).
 
 #include "actor/await.h"
+#include "actor/chain_id.h"
 #include "actor/ctx.h"
+#include "actor/deadlock.h"
 #include "actor/names.h"
 #include "actor/request.h"
 #include "actor/stream.h"
@@ -134,6 +136,7 @@ stop_actor(hark_ctx *ctx)
     const hark_behavior *behavior = behavior_of(slot);
 
     ctx->message = NULL;
+    ctx->chain_id = 0;
     ctx->owes_answer = false;
     slot->heed |= SLOT_STOPPING;
     if (behavior->stop != NULL && !slot->start_owed) {
@@ -206,8 +209,9 @@ is_wanted(hark_ctx *ctx, const struct hark_message *message)
     return hark__ask_is_wanted(ctx, message);
 }
 
+// meanwhile: handlers of this actor wait.
 static inline __attribute__((always_inline)) void
-handle(hark_ctx *ctx, struct hark_message *message)
+handle(hark_ctx *ctx, struct hark_message *message, bool meanwhile)
 {
     const hark_behavior *behavior = behavior_of(ctx->slot);
     const hark_clause *clause = find_clause(behavior, message->type);
@@ -220,6 +224,9 @@ handle(hark_ctx *ctx, struct hark_message *message)
         refuse_unhandled(ctx, message);
         return;
     }
+    ctx->chain_id =
+        (is_ask ? hark__chain_of_ask(message, ctx->node->id) : message->correlation)
+        | (meanwhile ? hark__waits_unseen(ctx) : 0);
     ctx->message = message;
     ctx->owes_answer = is_ask;
     clause->run(ctx, hark__slot_state(ctx->slot), message + 1);
@@ -248,7 +255,7 @@ hark__heed_flags(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static inline __attribute__((always_inline)) void
-dispatch(hark_ctx *ctx, struct hark_message *message)
+dispatch(hark_ctx *ctx, struct hark_message *message, bool meanwhile)
 {
     struct slot *slot = ctx->slot;
 
@@ -260,7 +267,7 @@ dispatch(hark_ctx *ctx, struct hark_message *message)
         != atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
         hark__refuse_late(ctx, message);
     } else if (message->kind <= MESSAGE_ASK) {
-        handle(ctx, message);
+        handle(ctx, message, meanwhile);
     } else {
         hark__complete(ctx, message);
     }
@@ -376,6 +383,7 @@ stop_if_due(hark_ctx *ctx)
 static __attribute__((noinline)) void
 end_turn(hark_ctx *ctx)
 {
+    ctx->chain_id = 0; // what runs now has one of its own, or none
     while (has_futures_to_settle(ctx->slot->extra)) {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
@@ -414,6 +422,27 @@ come_back(hark_ctx *ctx, struct hark_message *last)
     hark__sched_yield(ctx->worker, &ctx->slot->task);
 }
 
+// Does no handler that waits keep any message from being handled?
+static bool
+admits_all(const struct slot *slot)
+{
+    const struct waits *waits = slot->extra->waits;
+
+    return !(slot->heed & SLOT_EXITING) && waits->exclusive == 0 && waits->chained == 0;
+}
+
+// May it be handled? It is for handlers.
+static bool
+admits(const hark_ctx *ctx, const struct hark_message *message)
+{
+    const struct slot *slot = ctx->slot;
+
+    return admits_all(slot)
+           || (!(slot->heed & SLOT_EXITING)
+               && hark__waits_admit(slot->extra->waits,
+                                    hark__chain_of(message, ctx->node->id)));
+}
+
 // As sleep_slot, with a message in hand that somebody keeps: it is theirs before another
 // reader can be there.
 static __attribute__((noinline)) bool
@@ -424,6 +453,9 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
     uint8_t flags = last->flags;
 
+    if ((flags & MESSAGE_ASIDE) && admits(ctx, last)) {
+        return false; // a handler that kept it from being handled has gone on
+    }
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
     if (flags & MESSAGE_ASIDE) {
@@ -548,7 +580,7 @@ is_spent(hark_ctx *ctx, struct budget *budget)
 static __attribute__((noinline)) void
 dispatch_meanwhile(hark_ctx *ctx, struct hark_message *message)
 {
-    dispatch(ctx, message);
+    dispatch(ctx, message, true);
 }
 
 // As let_go, or sets the message aside.
@@ -562,13 +594,6 @@ let_go_aside(hark_ctx *ctx, struct hark_message *message)
     }
 }
 
-// May a handler run that was not running before?
-static bool
-admits_messages(const struct slot *slot)
-{
-    return !(slot->heed & SLOT_EXITING) && slot->extra->waits->exclusive == 0;
-}
-
 static bool
 is_for_handlers(const struct slot *slot, const struct hark_message *message)
 {
@@ -578,36 +603,59 @@ is_for_handlers(const struct slot *slot, const struct hark_message *message)
                   == atomic_load_explicit(&slot->generation, memory_order_relaxed);
 }
 
+// Handles the message in hand if it was to be set aside, and now may be handled. False: it
+// is none such.
+static bool
+take_marked(hark_ctx *ctx)
+{
+    struct hark_message *message = ctx->slot->current;
+
+    if (message == NULL || !(message->flags & MESSAGE_ASIDE) || !admits(ctx, message)) {
+        return false;
+    }
+    message->flags &= (uint8_t)~MESSAGE_ASIDE;
+    dispatch_meanwhile(ctx, message);
+    return true;
+}
+
 // Takes the next message from the mailbox, and handles it or marks it as set aside.
 // False: there is none.
 static bool
 take_next(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
-    struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
 
+    if (take_marked(ctx)) {
+        return true;
+    }
+    struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
     if (next == NULL) {
         return false;
     }
     let_go_aside(ctx, slot->current);
     slot->current = next;
     next->flags |= MESSAGE_CHAINED;
-    if (is_for_handlers(slot, next) && !admits_messages(slot)) {
+    if (is_for_handlers(slot, next) && !admits(ctx, next)) {
         next->flags |= MESSAGE_ASIDE;
+        hark__deadlock_aside(ctx, next);
     } else {
         dispatch_meanwhile(ctx, next);
     }
     return true;
 }
 
-// Handles the first message that was set aside. False: there is none, or it must wait.
+// Handles the first message that was set aside and may be handled. False: there is none.
 static bool
 take_aside(hark_ctx *ctx)
 {
-    struct slot *slot = ctx->slot;
-    struct hark_message *message =
-        admits_messages(slot) ? hark__waits_take_aside(slot->extra->waits) : NULL;
+    struct waits *waits = ctx->slot->extra->waits;
+    struct hark_message *message = NULL;
 
+    if (admits_all(ctx->slot)) {
+        message = hark__waits_take_aside(waits);
+    } else if (!(ctx->slot->heed & SLOT_EXITING)) {
+        message = hark__waits_sift(waits);
+    }
     if (message == NULL) {
         return false;
     }
@@ -667,8 +715,10 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         if (!(slot->heed & SLOT_WAITS)) {
             return false; // it has ended
         }
-        const struct waits *waits = ctx_waits(ctx);
+        struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
+            hark__deadlock_tidy(ctx, waits);
+            hark__chains_end(&waits->aside);
             slot->heed &= (uint8_t)~SLOT_WAITS;
             // relaxed: see hark_dump.
             atomic_store_explicit(&slot->waits, false, memory_order_relaxed);
@@ -723,7 +773,7 @@ run_slot(hark_ctx *ctx)
         let_go(ctx, slot->current);
         slot->current = next;
         next->flags |= MESSAGE_CHAINED;
-        dispatch(ctx, next);
+        dispatch(ctx, next, false);
         if (is_spent(ctx, &budget)) {
             look_at_system(ctx);
             end_turn_if_needed(ctx);

@@ -38,6 +38,7 @@ struct computed_ops {
     void (*fini)(struct computed *computed, struct pool *pool, void *turn);
     // The id of the future at index; 0: none. NULL: never any.
     uint64_t (*member)(const struct computed *computed, size_t index);
+    bool needs_all; // it cannot succeed before all its inputs have ended
 };
 
 struct computed {

@@ -213,7 +213,7 @@ member(const struct computed *computed, size_t index)
     return each->ids != NULL && index < each->started ? each->ids[index] : 0;
 }
 
-static const struct computed_ops ops = {ended, fini, member};
+static const struct computed_ops ops = {ended, fini, member, true};
 
 // Gives the ids and the reply. False: no memory; fini frees what is there.
 static bool

@@ -72,6 +72,7 @@ struct future {
     struct list *made;      // of its maker's turn, which was paused; NULL: it was not
     void *parent;           // the room's above: whose child it is; NULL: nobody's
     uint64_t number;        // the room's above: its name on the wire; 0: none
+    uint64_t chain_id;      // the room's above: what it descends from; 0: it begins one
     uint64_t id;
     int64_t started_ns; // 0: not started yet
     int64_t expires_ns; // INT64_MAX: never

@@ -36,7 +36,7 @@ delay_fini(struct computed *computed, struct pool *pool, void *turn)
     }
 }
 
-static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL};
+static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL, false};
 
 struct future *
 hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms)
@@ -107,7 +107,7 @@ timeout_ended(struct computed *computed, void *turn, struct input *input,
     }
 }
 
-static const struct computed_ops timeout_ops = {timeout_ended, NULL, NULL};
+static const struct computed_ops timeout_ops = {timeout_ended, NULL, NULL, true};
 
 struct future *
 hark__timeout_open(struct futures *futures, struct pool *pool, struct future *input,

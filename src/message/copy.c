@@ -188,7 +188,8 @@ copy_fields(struct arena *arena, const hark_type *type, const uint8_t *from,
 }
 
 struct hark_message *
-hark__message_copy(struct pool *pool, const hark_type *type, const void *value)
+hark__message_copy(struct pool *pool, const hark_type *type, const void *value,
+                   size_t room)
 {
     struct arena arena = {.used = type->size};
 
@@ -197,7 +198,8 @@ hark__message_copy(struct pool *pool, const hark_type *type, const void *value)
         return NULL;
     }
 
-    struct hark_message *message = hark__message_alloc(pool, type, arena.used);
+    struct hark_message *message =
+        hark__message_alloc_roomy(pool, type, arena.used, room);
 
     if (message == NULL) {
         return NULL;
@@ -219,4 +221,22 @@ hark__message_fault(const hark_type *type, const void *value)
 
     copy_fields(&arena, type, value, NULL);
     return arena.err != HARK_OK ? arena.err : HARK_ENOMEM;
+}
+
+struct hark_message *
+hark__message_roomy(struct pool *pool, struct hark_message *message)
+{
+    struct hark_message *roomy =
+        hark__message_new_roomy(pool, message->type, message + 1, MESSAGE_CHAIN_ROOM);
+
+    if (roomy != NULL) {
+        roomy->from = message->from;
+        roomy->correlation = message->correlation;
+        roomy->deadline_ns = message->deadline_ns;
+        roomy->credits = message->credits;
+        roomy->kind = message->kind;
+        roomy->trace = message->trace;
+        hark__message_free(pool, message);
+    }
+    return roomy;
 }

@@ -34,16 +34,21 @@ enum message_flag {
     MESSAGE_HELD = 4,    // in hand, and somebody keeps it beyond that
     MESSAGE_ASIDE = 8,   // a handler waits: it is looked at later (actor/await.h)
     MESSAGE_MARKED = 16, // the last before some ASKs' cancels came; actor/request.h
+    MESSAGE_LINKED = 32, // an ASK whose chain id stands behind its payload
+    MESSAGE_ROOMY = 64,  // there is room for one
 };
+
+// Bytes behind a payload for a chain id, which has no room in the header.
+enum { MESSAGE_CHAIN_ROOM = 8 };
 
 struct hark_message {
     _Atomic(struct hark_message *) next; // see above
     const hark_type *type;               // NULL: no payload, or a struct failure
     hark_ref from;                       // who is answered; null: nobody
-    uint64_t correlation;                // ASK and its answers: the asker's future
-    int64_t deadline_ns;                 // ASK: until then its asker waits
-    uint32_t generation;                 // of the slot it is meant for
-    uint32_t size;                       // of the payload, bytes
+    uint64_t correlation; // ASK and its answers: the asker's future. TELL: its chain id
+    int64_t deadline_ns;  // ASK: until then its asker waits
+    uint32_t generation;  // of the slot it is meant for
+    uint32_t size;        // of the payload, bytes
     union {
         uint16_t code;    // SYSTEM: which
         uint16_t credits; // ASK: ITEMs that its asker takes at once
@@ -67,16 +72,18 @@ hark__message_payload(struct hark_message *message)
     return message + 1;
 }
 
-// Gives a message with size bytes of payload that are not set; NULL: no memory, or size
-// over UINT32_MAX. The header is cleared but for type, size and class.
+// Gives a message with size bytes of payload that are not set, and `room` more behind
+// them; NULL: no memory, or size over UINT32_MAX. The header is cleared but for type, size
+// and class.
 static inline struct hark_message *
-hark__message_alloc(struct pool *pool, const hark_type *type, size_t size)
+hark__message_alloc_roomy(struct pool *pool, const hark_type *type, size_t size,
+                          size_t room)
 {
     uint8_t size_class;
     struct hark_message *message = NULL;
 
     if (size <= UINT32_MAX) {
-        message = hark__pool_alloc(pool, sizeof *message + size, &size_class);
+        message = hark__pool_alloc(pool, sizeof *message + size + room, &size_class);
     }
     if (message != NULL) {
         *message = (struct hark_message){
@@ -85,23 +92,52 @@ hark__message_alloc(struct pool *pool, const hark_type *type, size_t size)
     return message;
 }
 
+// The same with nothing behind the payload.
+static inline struct hark_message *
+hark__message_alloc(struct pool *pool, const hark_type *type, size_t size)
+{
+    return hark__message_alloc_roomy(pool, type, size, 0);
+}
+
+// Writes a chain id behind the payload of an ASK that has room for it.
+static inline void
+hark__message_put_chain_id(struct hark_message *message, uint64_t chain_id)
+{
+    memcpy((unsigned char *)(message + 1) + message->size, &chain_id, sizeof chain_id);
+    message->flags |= MESSAGE_LINKED;
+}
+
+// Of an ASK with MESSAGE_LINKED.
+static inline uint64_t
+hark__message_get_chain_id(const struct hark_message *message)
+{
+    uint64_t chain_id;
+
+    memcpy(&chain_id, (const unsigned char *)(message + 1) + message->size,
+           sizeof chain_id);
+    return chain_id;
+}
+
 // Why hark__message_new gave NULL. HARK_EINVAL: a string, bytes or a list of value has a
 // length and a null pointer. HARK_ETOOBIG: over 4 GiB, or nested too deep. HARK_ENOMEM.
 hark_err hark__message_fault(const hark_type *type, const void *value);
 
-// The general case of hark__message_new: a value that points outside its struct.
+// The general case of hark__message_new_roomy: a value that points outside its struct.
 struct hark_message *hark__message_copy(struct pool *pool, const hark_type *type,
-                                        const void *value);
+                                        const void *value, size_t room);
 
-// Gives a message with a deep copy of value. NULL: hark__message_fault says why.
+// Gives a message with a deep copy of value, and `room` bytes behind it. NULL:
+// hark__message_fault says why.
 static inline struct hark_message *
-hark__message_new(struct pool *pool, const hark_type *type, const void *value)
+hark__message_new_roomy(struct pool *pool, const hark_type *type, const void *value,
+                        size_t room)
 {
     if (!type->flat) {
-        return hark__message_copy(pool, type, value);
+        return hark__message_copy(pool, type, value, room);
     }
 
-    struct hark_message *message = hark__message_alloc(pool, type, type->size);
+    struct hark_message *message =
+        hark__message_alloc_roomy(pool, type, type->size, room);
 
     // A message without fields touches no second cache line.
     if (message != NULL && type->count > 0) {
@@ -109,6 +145,19 @@ hark__message_new(struct pool *pool, const hark_type *type, const void *value)
     }
     return message;
 }
+
+// The same with nothing behind the payload.
+static inline struct hark_message *
+hark__message_new(struct pool *pool, const hark_type *type, const void *value)
+{
+    return hark__message_new_roomy(pool, type, value, 0);
+}
+
+// Takes message, and gives one with the same payload, and room behind it for a chain id;
+// of the header it has kind, from, correlation, deadline, credits and trace. NULL: no
+// memory, and message is the caller's.
+struct hark_message *hark__message_roomy(struct pool *pool,
+                                         struct hark_message *message);
 
 // Drops the references that the payload holds on buffers.
 void hark__message_release_buffers(struct hark_message *message);

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/chain_id.h"
 #include "actor/names.h"
+#include "actor/probe.h"
 #include "message/buffer.h"
 #include "message/failure.h"
 #include "wire/entry.h"
@@ -238,6 +240,51 @@ take_credit(struct link *link, const struct envelope *envelope)
                       credits_of(envelope));
 }
 
+// The chain that a TELL or ASK says it is of. 0: it says none.
+static inline uint64_t
+chain_of(const struct envelope *envelope)
+{
+    uint64_t chain_id = envelope->chain & ~CHAIN_UNSEEN;
+
+    return chain_id != 0 ? chain_id | CHAIN_UNSEEN : 0;
+}
+
+static void
+take_probe(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+    const struct probe probe = {
+        .origin = envelope->found,
+        .wait = envelope->wait,
+        .nonce = envelope->nonce,
+        .asked = envelope->correlation,
+        .hops = envelope->hops,
+    };
+
+    hark__deadlock_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                        asker_of(link, envelope), &probe, envelope->text);
+}
+
+// Makes message, which was read, the TELL or ASK that it is.
+static inline void
+address(struct batch *batch, struct hark_message *message, uint64_t chain_id)
+{
+    const struct envelope *envelope = &batch->entry.envelope;
+
+    message->from = batch->from;
+    message->credits = credits_of(envelope);
+    message->deadline_ns = deadline_ns(batch->link, envelope->remaining_ms);
+    if (envelope->kind == ENVELOPE_TELL) {
+        message->correlation = chain_id; // kind is MESSAGE_TELL, 0
+        return;
+    }
+    message->kind = MESSAGE_ASK;
+    message->correlation = envelope->correlation;
+    if (chain_id != 0) {
+        hark__message_put_chain_id(message, chain_id);
+    }
+}
+
 static inline void
 take_user(struct batch *batch)
 {
@@ -245,8 +292,10 @@ take_user(struct batch *batch)
     const struct envelope *envelope = &batch->entry.envelope;
     bool is_ask = envelope->kind == ENVELOPE_ASK;
     hark_ref to = {remote->node->id, envelope->target};
+    uint64_t chain_id = chain_of(envelope);
     hark_err err;
 
+    batch->options.room = chain_id != 0 && is_ask ? MESSAGE_CHAIN_ROOM : 0;
     if (!batch->entry.is_repeat) {
         batch->from = is_ask ? asker_of(batch->link, envelope) : envelope->sender;
     }
@@ -255,11 +304,7 @@ take_user(struct batch *batch)
         refuse_user(batch, to, err);
         return;
     }
-    message->kind = is_ask ? MESSAGE_ASK : MESSAGE_TELL;
-    message->from = batch->from;
-    message->correlation = envelope->correlation;
-    message->credits = credits_of(envelope);
-    message->deadline_ns = deadline_ns(batch->link, envelope->remaining_ms);
+    address(batch, message, chain_id);
     hark__chain_add(remote->ctx, &batch->chain, to, message);
 }
 
@@ -452,6 +497,9 @@ take_own(struct batch *batch)
         break;
     case ENVELOPE_CREDIT:
         take_credit(batch->link, envelope);
+        break;
+    case ENVELOPE_PROBE:
+        take_probe(batch->link, envelope);
         break;
     default: // reserved, or of a later version
         break;

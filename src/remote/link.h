@@ -97,6 +97,7 @@ struct sent_frame {
 struct route {
     uint64_t target;
     hark_ref sender;
+    uint64_t chain_id;
     uint32_t remaining_ms, type;
     uint16_t credits;
     uint8_t kind;

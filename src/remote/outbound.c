@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/chain_id.h"
+#include "actor/probe.h"
 #include "future/future.h"
 #include "message/failure.h"
 #include "wire/entry.h"
@@ -140,7 +142,7 @@ is_repeat(const struct link *link, const struct route *route)
     return link->may_repeat && route->target == last->target
            && is_same_ref(route->sender, last->sender) && route->type == last->type
            && route->kind == last->kind && route->remaining_ms == last->remaining_ms
-           && route->credits == last->credits;
+           && route->chain_id == last->chain_id && route->credits == last->credits;
 }
 
 // An envelope up to its payload. A call, so that repeats need no room for one.
@@ -154,6 +156,7 @@ begin_envelope(struct link *link, const struct route *route, const struct draft 
                                             .correlation = draft->correlation,
                                             .remaining_ms = route->remaining_ms,
                                             .credits = route->credits,
+                                            .chain = route->chain_id,
                                             .type = route->type,
                                         });
     link->last = *route;
@@ -240,6 +243,16 @@ remaining_ms(const struct outgoing *what)
     return what->future != NULL ? what->future->timeout_ms : 0;
 }
 
+// Of an ask or tell; 0: it is of none, or an ask that begins one.
+static inline uint64_t
+chain_id(const struct outgoing *what)
+{
+    if (what->kind == MESSAGE_TELL) {
+        return what->correlation & ~CHAIN_UNSEEN;
+    }
+    return what->future != NULL ? what->future->chain_id & ~CHAIN_UNSEEN : 0;
+}
+
 static hark_err
 put_envelope(struct link *link, const struct draft *draft)
 {
@@ -257,6 +270,7 @@ put_envelope(struct link *link, const struct draft *draft)
     struct route route = {
         .target = what->kind <= MESSAGE_ASK ? draft->to.actor : 0,
         .sender = what->from,
+        .chain_id = chain_id(what),
         .remaining_ms = remaining_ms(what),
         .credits = what->credits,
         .kind = kinds[what->kind],
@@ -389,7 +403,7 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && (to.actor == last->target || what->kind > MESSAGE_ASK)
            && is_same_ref(what->from, last->sender)
            && remaining_ms(what) == last->remaining_ms
-           && what->credits == last->credits;
+           && chain_id(what) == last->chain_id && what->credits == last->credits;
 }
 
 // What most messages of a turn need, and no more. False: nothing was put; put_entry knows
@@ -486,6 +500,46 @@ put_credit(struct link *link, hark_ref to, const struct outgoing *what,
                      sizeof error->text);
 }
 
+// A probe for the ask `asked`, if that went this way and is not answered.
+static __attribute__((cold, noinline)) hark_err
+put_probe(struct link *link, hark_ref to, const struct outgoing *what,
+          struct remote_text *error)
+{
+    const struct probe *probe = what->value;
+    struct pending row;
+
+    if (!hark__pending_read(&link->remote->pendings, probe->asked, &row)
+        || row.link != link) {
+        return HARK_OK;
+    }
+    const struct envelope envelope = {
+        .kind = ENVELOPE_PROBE,
+        .target = to.actor,
+        .sender = what->from,
+        .correlation = probe->asked,
+        .type = TYPE_NONE,
+        .found = probe->origin,
+        .wait = probe->wait,
+        .nonce = probe->nonce,
+        .hops = probe->hops,
+        .text = {probe->path, probe->size},
+    };
+    return put_entry(link, &(struct draft){.plain = &envelope}, error->text,
+                     sizeof error->text);
+}
+
+// What the runtime of an actor says to that of another one.
+static hark_err
+put_system(struct link *link, hark_ref to, const struct outgoing *what,
+           struct remote_text *error)
+{
+    if (what->value != NULL) {
+        return put_probe(link, to, what, error);
+    }
+    return what->credits > 0 ? put_credit(link, to, what, error)
+                             : put_cancel(link, to, what, error);
+}
+
 // Anything but what put_again has done.
 static __attribute__((noinline)) hark_err
 put_message(struct link *link, hark_ref to, const struct outgoing *what,
@@ -520,14 +574,13 @@ hark_err
 hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                struct remote_text *error)
 {
-    uint64_t correlation = what->correlation;
+    uint64_t correlation = what->kind != MESSAGE_TELL ? what->correlation : 0;
 
     if (link->broken != NULL || (what->kind <= MESSAGE_ASK && is_full(link))) {
         return refuse(link, error);
     }
     if (what->kind == MESSAGE_SYSTEM) {
-        hark_err err = what->credits > 0 ? put_credit(link, to, what, error)
-                                         : put_cancel(link, to, what, error);
+        hark_err err = put_system(link, to, what, error);
 
         put_done(link);
         return err;

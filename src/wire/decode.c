@@ -63,9 +63,9 @@ fill(struct decoder *decoder, struct hark_message *message, const uint8_t *near)
 // then.
 static inline struct hark_message *
 decode_into(struct decoder *decoder, struct pool *pool, const hark_type *type,
-            size_t room)
+            size_t room, size_t more)
 {
-    struct hark_message *message = hark__message_alloc(pool, type, room);
+    struct hark_message *message = hark__message_alloc_roomy(pool, type, room, more);
 
     if (message == NULL) {
         return NULL;
@@ -98,7 +98,8 @@ decode_guessed(struct pool *pool, const hark_type *type, struct reader *in,
     decoder.used = type->size;
     decoder.depth = 0;
     decoder.share_least = SIZE_MAX;
-    struct hark_message *message = decode_into(&decoder, pool, type, room);
+    struct hark_message *message =
+        decode_into(&decoder, pool, type, room, options->room);
     if (message != NULL) {
         in->at = decoder.in.at;
     }
@@ -134,7 +135,8 @@ decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
         near = NULL;
     }
 
-    struct hark_message *message = hark__message_alloc(pool, type, decoder->used);
+    struct hark_message *message =
+        hark__message_alloc_roomy(pool, type, decoder->used, decoder->options->room);
 
     if (message == NULL) {
         return HARK_ENOMEM;

@@ -5,6 +5,7 @@
 #include "wire/pack.h"
 
 #define ELEMENTS 10
+#define PROBE_ELEMENTS 5
 #define STAGE_MAX 255 // a later version may know more than we do
 
 void
@@ -38,6 +39,17 @@ put_failure(struct bytes *out, const struct envelope *envelope)
     hark__bytes_put_str(out, envelope->text);
 }
 
+static void
+put_probe(struct bytes *out, const struct envelope *envelope)
+{
+    hark__bytes_put_array(out, PROBE_ELEMENTS);
+    hark__bytes_put_ref(out, envelope->found);
+    hark__bytes_put_u64(out, envelope->wait);
+    hark__bytes_put_u64(out, envelope->nonce);
+    hark__bytes_put_u64(out, envelope->hops);
+    hark__bytes_put_str(out, envelope->text);
+}
+
 void
 hark__envelope_encode(struct bytes *out, const struct envelope *envelope)
 {
@@ -53,6 +65,9 @@ hark__envelope_encode(struct bytes *out, const struct envelope *envelope)
     case ENVELOPE_FOUND:
         hark__bytes_put_array(out, 1);
         hark__bytes_put_ref(out, envelope->found);
+        break;
+    case ENVELOPE_PROBE:
+        put_probe(out, envelope);
         break;
     default:
         if (hark__reader_left(&envelope->payload) == 0) {
@@ -139,6 +154,20 @@ get_failure(struct reader *in, struct envelope *envelope)
     return true;
 }
 
+static bool
+get_probe(struct reader *in, struct envelope *envelope)
+{
+    uint32_t count;
+
+    return hark__reader_array(in, &count) && count >= PROBE_ELEMENTS
+           && hark__reader_ref(in, &envelope->found)
+           && hark__reader_u64(in, &envelope->wait)
+           && hark__reader_u64(in, &envelope->nonce)
+           && hark__reader_u32(in, &envelope->hops)
+           && hark__reader_str(in, &envelope->text)
+           && !hark_ref_is_null(envelope->found);
+}
+
 // The payloads whose form the protocol itself fixes.
 static bool
 get_own_payload(struct envelope *envelope)
@@ -156,6 +185,8 @@ get_own_payload(struct envelope *envelope)
         return hark__reader_array(&in, &count) && count >= 1
                && hark__reader_ref(&in, &envelope->found)
                && !hark_ref_is_null(envelope->found);
+    case ENVELOPE_PROBE:
+        return get_probe(&in, envelope);
     default:
         return true;
     }

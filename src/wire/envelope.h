@@ -27,6 +27,7 @@ enum envelope_kind {
     ENVELOPE_DOWN = 9,
     ENVELOPE_ITEM = 10,   // one of many answers to an ASK with credits
     ENVELOPE_CREDIT = 11, // more credits for it; no payload
+    ENVELOPE_PROBE = 12,  // payload [origin, wait, nonce, hops, path]
 };
 
 #define TYPE_NONE UINT32_MAX
@@ -37,22 +38,26 @@ struct envelope {
     uint64_t target;       // an actor of the receiver; 0: the node itself
     hark_ref sender;       // who is answered; null: nobody
     uint64_t correlation;  // ASK, LOOKUP: chosen by the asker; its answer repeats it
-    uint64_t trace, chain; // reserved
-    uint64_t credits;      // ASK, CREDIT: so many ITEMs are welcome
-    uint32_t type;         // index among the sender's declared types, or TYPE_NONE
+    uint64_t trace;        // reserved
+    uint64_t chain;   // TELL, ASK: which request it descends from; 0: see docs/wire.md
+    uint64_t credits; // ASK, CREDIT: so many ITEMs are welcome
+    uint32_t type;    // index among the sender's declared types, or TYPE_NONE
     // FAILURE
     uint32_t stage; // hark_stage
     int32_t code;
-    // FAILURE: what happened. LOOKUP: the name.
+    // FAILURE: what happened. LOOKUP: the name. PROBE: the path.
     hark_str text;
-    hark_ref found; // FOUND
+    hark_ref found; // FOUND. PROBE: the origin
+    // PROBE
+    uint64_t wait, nonce;
+    uint32_t hops;
     // The payload's msgpack, one value. Encoding, of every other kind: nothing is nil.
     // Decoding: it begins there, may be malformed, and more of the frame may follow.
     struct reader payload;
 };
 
-// Appends the envelope with its payload: text and ref for FAILURE, LOOKUP and FOUND,
-// else the payload.
+// Appends the envelope with its payload: text, ref and numbers for FAILURE, LOOKUP, FOUND
+// and PROBE, else the payload.
 void hark__envelope_encode(struct bytes *out, const struct envelope *envelope);
 
 // Appends all but the payload. Exactly one value must follow.

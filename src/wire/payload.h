@@ -33,6 +33,7 @@ HARK_CHECKED hark_err hark__payload_encode(struct bytes *out, const hark_type *t
 // How a payload is decoded and where an error's text goes.
 struct payload_options {
     size_t limit_bytes; // of the decoded block; at most UINT32_MAX is used
+    size_t room;        // more bytes that the block gets behind the payload
     // How large a block the next message of this type is thought to need: kept by the
     // caller, from one call to the next; 0 at first. NULL: never mind. Bytes that fit a
     // small block are copied, whatever share_least says.

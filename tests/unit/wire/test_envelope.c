@@ -120,6 +120,19 @@ payloads_of_the_protocol_come_back(void **state)
     assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
     assert_int_equal(got.credits, 16);
     assert_memory_equal(got.payload.at, "\xc0", 1); // as above
+
+    hark__bytes_truncate(&bytes, 0);
+    hark__envelope_encode(&bytes, &(struct envelope){.kind = ENVELOPE_PROBE,
+                                                     .type = TYPE_NONE,
+                                                     .found = {5, 6},
+                                                     .wait = 7,
+                                                     .nonce = UINT64_MAX,
+                                                     .hops = 8,
+                                                     .text = HARK_STR("a waits for ")});
+    assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
+    assert_true(hark_ref_equal(got.found, (hark_ref){5, 6}));
+    assert_true(got.wait == 7 && got.nonce == UINT64_MAX && got.hops == 8);
+    assert_true(hark_str_equal(got.text, HARK_STR("a waits for ")));
 }
 
 static void
@@ -178,6 +191,10 @@ malformed_elements_are_named(void **state)
         {RAW("\x9a\x05\x00\xc0\x00\x00\x00\x00\x00\xc0\x91\x01"),
          "envelope: malformed payload"},
         {RAW("\x9a\x06\x00\xc0\x00\x00\x00\x00\x00\xc0\x91\xc0"), // FOUND nobody
+         "envelope: malformed payload"},
+        {RAW("\x9a\x0c\x00\xc0\x00\x00\x00\x00\x00\xc0\x95\xc0\x01\x02\x03\xa0"),
+         "envelope: malformed payload"}, // PROBE of nobody
+        {RAW("\x9a\x0c\x00\xc0\x00\x00\x00\x00\x00\xc0\xc0"),
          "envelope: malformed payload"},
     };
     struct envelope got;
