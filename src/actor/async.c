@@ -493,7 +493,11 @@ hark_delay_at(hark_ctx *ctx, const char *site, uint32_t ms)
     }
     struct future *future =
         futures != NULL ? hark__delay_open(futures, ctx_pool(ctx), ms) : NULL;
-    return future != NULL ? give(ctx, future, site) : refuse_full(ctx, "hark_delay");
+    if (future == NULL) {
+        return refuse_full(ctx, "hark_delay");
+    }
+    future->trace = hark__trace_of(ctx, site, TRACE_ARMED);
+    return give(ctx, future, site);
 }
 
 hark_future

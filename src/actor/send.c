@@ -411,6 +411,7 @@ hark_send(hark_ctx *ctx, hark_ref to, hark_message *message)
     }
     message->kind = MESSAGE_TELL;
     message->from = ctx->self;
+    message->trace = 0; // one that was received may have a timer's
     return hark__send(ctx, to, message);
 }
 

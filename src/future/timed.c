@@ -125,6 +125,7 @@ hark__timeout_open(struct futures *futures, struct pool *pool, struct future *in
         return NULL;
     }
     timeout->ms = ms;
+    timeout->computed.future->trace = input->trace; // as of a step
     hark__computed_watch(&timeout->computed, &timeout->computed.inputs[GUARDED], input);
     hark__computed_watch(&timeout->computed, &timeout->computed.inputs[ALARM], alarm);
     return timeout->computed.future;

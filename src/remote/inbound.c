@@ -74,6 +74,7 @@ struct batch {
     struct chain chain; // messages that are about to be sent
     struct entry entry;
     hark_ref from;     // of the last TELL or ASK
+    uint16_t trace;    // of the same, here
     size_t made_bytes; // of messages
     struct payload_options options;
     char why[REMOTE_TEXT]; // what is wrong with an entry
@@ -249,6 +250,7 @@ take_user(struct batch *batch)
 
     if (!batch->entry.is_repeat) {
         batch->from = is_ask ? asker_of(batch->link, envelope) : envelope->sender;
+        batch->trace = hark__traces_in_find(&batch->link->traces_in, envelope->trace);
     }
     struct hark_message *message = read_message(batch, &err);
     if (message == NULL) {
@@ -259,6 +261,7 @@ take_user(struct batch *batch)
     message->from = batch->from;
     message->correlation = envelope->correlation;
     message->credits = credits_of(envelope);
+    message->trace = batch->trace;
     message->deadline_ns = deadline_ns(batch->link, envelope->remaining_ms);
     hark__chain_add(remote->ctx, &batch->chain, to, message);
 }
@@ -428,6 +431,19 @@ take_node(struct link *link, const struct node_decl *node)
     pthread_mutex_unlock(&remote->lock);
 }
 
+static void
+take_trace(struct link *link, const struct trace_decl *trace)
+{
+    const struct trace_source source = {
+        .traces = &link->remote->node->traces,
+        .here = link->remote->node->name,
+        .there = link->peer->name,
+        .room = &link->peer->trace_room,
+    };
+
+    hark__traces_in_declare(&link->traces_in, &source, trace);
+}
+
 // ---- batches ----
 
 // An envelope of the runtime's own.
@@ -484,6 +500,9 @@ take_other(struct batch *batch)
                                       &batch->entry.types);
     case ENTRY_NODE:
         take_node(link, &batch->entry.node);
+        return HARK_OK;
+    case ENTRY_TRACE:
+        take_trace(link, &batch->entry.trace);
         return HARK_OK;
     default:
         return HARK_OK;
