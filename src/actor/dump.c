@@ -12,7 +12,8 @@
 #include "future/computed.h"
 
 enum {
-    ANSWER_MS = 1000,
+    PATIENCE_MS = 1000, // with the first who does not answer, half of it with the next
+    PATIENCE_LEAST_MS = 10, // but this at least
     TOGETHER = 256,         // are asked at once
     TEXT_MOST = 256 * 1024, // bytes of one's answer
     FUTURES_MOST = 16,      // of one that are told one by one
@@ -262,6 +263,7 @@ struct asked {
     hark_future futures[TOGETHER];
     hark_ref whom[TOGETHER];
     uint32_t count;
+    uint32_t patience_ms;
 };
 
 // False: no room for another future.
@@ -275,7 +277,7 @@ ask_slot(hark_ctx *ctx, const struct slot *slot, struct asked *asked)
     if (slot == ctx->slot || !may_wait(slot) || !hark__generation_lives(generation)) {
         return true;
     }
-    hark_future future = hark__ask_open(ctx, to, NULL, ANSWER_MS, NULL);
+    hark_future future = hark__ask_open(ctx, to, NULL, asked->patience_ms, NULL);
     if (future.id == 0) {
         return false;
     }
@@ -291,6 +293,8 @@ ask_slot(hark_ctx *ctx, const struct slot *slot, struct asked *asked)
 static void
 take_answers(hark_ctx *ctx, struct asked *asked, struct text *text)
 {
+    bool is_late = false;
+
     for (uint32_t i = 0; i < asked->count; i++) {
         const hark_dumped *dumped = hark_await(ctx, asked->futures[i], hark_dumped);
 
@@ -299,11 +303,15 @@ take_answers(hark_ctx *ctx, struct asked *asked, struct text *text)
         } else if (hark_error_of(ctx)->code == HARK_ETIMEOUT) {
             char ref[REF_TEXT];
 
+            is_late = true;
             hark_ref_print(ctx, asked->whom[i], ref, sizeof ref);
             hark__append(text->out, text->size, &text->used,
                          "%s runs: what waits there is not known\n", ref);
         }
         hark_future_drop(ctx, asked->futures[i]);
+    }
+    if (is_late && asked->patience_ms > 2 * PATIENCE_LEAST_MS) {
+        asked->patience_ms /= 2;
     }
     asked->count = 0;
 }
@@ -312,7 +320,7 @@ size_t
 hark_dump(hark_ctx *ctx, char *out, size_t size)
 {
     struct text text = {out, size, 0};
-    struct asked asked = {.count = 0};
+    struct asked asked = {.count = 0, .patience_ms = PATIENCE_MS};
 
     if (size > 0) {
         out[0] = '\0';

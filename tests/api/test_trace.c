@@ -4,6 +4,7 @@
 #include "api/world.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 HARK_MESSAGE(get_balance)
@@ -326,6 +327,46 @@ calls_in_a_circle_over_two_nodes_get_no_longer(void **state)
 
         CHECK_LINES(text, " in bounce", "  asked by bouncer in bounce",
                     "  asked by main", "  bouncer was spawned by main");
+        world_close(w);
+    }
+}
+
+// Asks the same question from one place, again from there, and from another one, so that
+// the first two only may go as one and its repeat.
+typedef struct {
+    hark_ref teller;
+} twins;
+
+HARK_ON(twins, get_balance) {
+    hark_future f[3];
+    const char *texts[3];
+
+    for (int i = 0; i < 2; i++) {
+        f[i] = hark_ask(ctx, self->teller, get_balance);
+    }
+    f[2] = hark_ask(ctx, self->teller, get_balance);
+    for (int i = 0; i < 3; i++) {
+        const told *t = hark_await(ctx, f[i], told);
+        texts[i] = t != NULL ? strstr(t->text.ptr, "asked by") : "lost";
+    }
+    bool fits = strcmp(texts[0], texts[1]) == 0 && strcmp(texts[1], texts[2]) != 0;
+    hark_reply(ctx, told, .text = hark_str_of(fits ? texts[2] : "all are the same"));
+}
+HARK_ACTOR(twins, get_balance)
+
+static void
+asks_of_two_places_in_one_batch_keep_their_own(void **state)
+{
+    (void)state;
+    FOR_EACH_REACH(reach)
+    {
+        struct world *w = world_open(reach, NULL);
+        hark_ref t = world_reach(w, "teller", hark_spawn(w->there, teller));
+        hark_ref a = hark_spawn(w->here, twins, .teller = t);
+
+        CHECK_LINES(ask_for_text(w, hark_ask(w->here, a, get_balance)),
+                    "asked by twins in get_balance at ", "  asked by main at ",
+                    "  teller was spawned by main at ");
         world_close(w);
     }
 }
@@ -785,6 +826,8 @@ dump_until(struct world *w, char *text, const char *what)
     } while (strstr(text, what) == NULL);
 }
 
+static _Atomic(bool) is_closed; // `bounce` waits until it is not
+
 // Asks and goes on later, with no handler that waits.
 typedef struct {
     hark_ref account;
@@ -808,7 +851,16 @@ HARK_ON(patient, transfer) {
 HARK_ON(patient, go) {
     hark_exit(ctx);
 }
-HARK_ACTOR(patient, transfer, go)
+HARK_ON(patient, bounce) { // runs until it may return
+    for (int i = 0; i < msg->more; i++) {
+        hark_future f = hark_ask_within(ctx, HARK_FOREVER, msg->to, get_balance);
+        assert_int_equal(hark_future_keep(ctx, f), HARK_OK);
+    }
+    while (atomic_load(&is_closed)) {
+        sched_yield();
+    }
+}
+HARK_ACTOR(patient, transfer, go, bounce)
 
 static void
 a_dump_lists_continuations_too(void **state)
@@ -828,6 +880,30 @@ a_dump_lists_continuations_too(void **state)
     do { // it has ended, and nothing is left of it
         hark_dump(w->here, text, sizeof text);
     } while (text[0] != '\0');
+    world_close(w);
+}
+
+static void
+a_dump_tells_whom_it_could_not_ask(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref p = hark_spawn(w->here, patient);
+    hark_ref from = hark_spawn(w->here, account);
+    static char text[20 * TEXT];
+
+    (void)state;
+    atomic_store(&is_closed, true);
+    hark_tell(w->here, p, bounce, .to = from, .more = 20);
+    do {
+        hark_dump(w->here, text, sizeof text);
+    } while (text[0] == '\0');
+    CHECK_LINES(text, " runs: what waits there is not known", "");
+    atomic_store(&is_closed, false);
+    do {
+        hark_dump(w->here, text, sizeof text);
+    } while (strstr(text, "waits") == NULL);
+    assert_int_equal(count_lines(text), 16 * 2 + 1);
+    assert_true(ends_with(text, "\nand for 4 others\n"));
     world_close(w);
 }
 
@@ -895,6 +971,7 @@ main(void)
         cmocka_unit_test(a_chain_goes_through_three_nodes),
         cmocka_unit_test(a_refusal_onward_tells_the_chain_at_each_node),
         cmocka_unit_test(calls_in_a_circle_over_two_nodes_get_no_longer),
+        cmocka_unit_test(asks_of_two_places_in_one_batch_keep_their_own),
         cmocka_unit_test(a_node_that_comes_back_is_told_the_calls_again),
         cmocka_unit_test(a_handler_can_tell_who_asked),
         cmocka_unit_test(a_thread_is_told_by_its_name),
@@ -907,6 +984,7 @@ main(void)
         cmocka_unit_test(what_a_combinator_asks_tells_for_whom),
         cmocka_unit_test(a_dump_lists_who_waits),
         cmocka_unit_test(a_dump_lists_continuations_too),
+        cmocka_unit_test(a_dump_tells_whom_it_could_not_ask),
         cmocka_unit_test(a_dump_lists_threads_that_wait),
     };
 
