@@ -157,6 +157,8 @@ spawn_stale(hark_ctx *me)
     hark_ref stale = hark_spawn(me, server);
 
     (void)hark_actor_stop(me, stale);
+    while (hark_is_alive(me, stale)) { // it ends in a turn of its own
+    }
     return stale;
 }
 
