@@ -3,6 +3,7 @@
 
 #include "fuzz.h"
 
+#include "remote/traces.h"
 #include "remote/types.h"
 #include "wire/frame.h"
 #include "wire/payload.h"
@@ -12,6 +13,8 @@ struct input {
     const uint8_t *data;
     size_t size;
     struct types_in types;
+    struct traces_in traces;
+    uint32_t trace_room;
 };
 
 // Made once, with the first input.
@@ -28,6 +31,18 @@ known_types(void)
         }
     }
     return registry;
+}
+
+// As above. They fill up in the course of a run, as those of a node do.
+static struct traces *
+known_traces(void)
+{
+    static struct traces traces;
+
+    if (traces.rows == NULL) {
+        FUZZ_HOLDS(hark__traces_init(&traces));
+    }
+    return &traces;
 }
 
 static void
@@ -66,6 +81,21 @@ take_envelope(struct input *input, struct envelope *envelope)
     }
 }
 
+static void
+take_trace(struct input *input, const struct trace_decl *trace)
+{
+    const struct trace_source source = {known_traces(), "here", "there",
+                                        &input->trace_room};
+
+    check_view(input, trace->who.ptr, trace->who.len);
+    check_view(input, trace->in.ptr, trace->in.len);
+    check_view(input, trace->site.ptr, trace->site.len);
+    check_view(input, trace->node.ptr, trace->node.len);
+    hark__traces_in_declare(&input->traces, &source, trace);
+    uint16_t number = hark__traces_in_find(&input->traces, trace->number);
+    FUZZ_HOLDS(number == 0 || hark__trace_row(source.traces, number)->parent < number);
+}
+
 // False: the link would end.
 static bool
 take_entry(struct input *input, struct entry *entry)
@@ -81,6 +111,9 @@ take_entry(struct input *input, struct entry *entry)
         check_view(input, entry->node.name.ptr, entry->node.name.len);
         check_view(input, entry->node.endpoint.ptr, entry->node.endpoint.len);
         FUZZ_HOLDS(entry->node.incarnation != 0);
+        return true;
+    case ENTRY_TRACE:
+        take_trace(input, &entry->trace);
         return true;
     default:
         return true;
@@ -108,7 +141,7 @@ take_frame(struct input *input, struct frame *frame)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input input = {.data = data, .size = size};
+    struct input input = {.data = data, .size = size, .trace_room = TRACES_OF_PEER};
     char error[FUZZ_TEXT] = "";
     struct frame frame;
     hark_err err = hark__frame_decode(data, size, &frame, error, sizeof error);
@@ -120,5 +153,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_HOLDS(error[0] != '\0');
     }
     hark__types_in_fini(&input.types);
+    hark__traces_in_fini(&input.traces);
     return 0;
 }

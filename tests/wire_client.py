@@ -21,7 +21,7 @@ HELLO, WELCOME, GOODBYE, BATCH, HEARTBEAT = range(1, 6)               # frames
 ASK, REPLY, FAILURE, LOOKUP, FOUND, CANCEL = range(2, 8)              # envelopes
 ITEM, CREDIT = 10, 11
 EEND = 22
-TYPES = 100                                                           # another entry
+TYPES, TRACE = 100, 103                                               # other entries
 VERSION, GUEST, REF = 1, 1, 1
 SILENCE_MS, FRAME_BYTES = 3000, 64 * 1024 * 1024
 KINDS = ["", "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
@@ -76,12 +76,12 @@ def unpack(frame):                                      # its head, then its ent
 
 
 class Link:
-    def __init__(self, endpoint, timeout_s=5):
+    def __init__(self, endpoint, timeout_s=5, node=None):
         self.timeout_s = timeout_s
         self.seq = self.seq_in = self.number = 0
         self.types, self.their_types = {}, []          # ours by name; theirs by number
         self.is_up, self.silence_ms = False, SILENCE_MS
-        self.node = int.from_bytes(os.urandom(8), "big") or 1
+        self.node = node or int.from_bytes(os.urandom(8), "big") or 1
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 200
         self.socket.connect(endpoint)

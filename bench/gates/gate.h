@@ -37,7 +37,7 @@ gate_count(char **argv)
 __attribute__((noreturn)) static inline void
 gate_fail(hark_ctx *ctx, const hark_error *error)
 {
-    char text[512];
+    char text[2048];
 
     hark_error_print(ctx, error, text, sizeof text);
     fail("%s", text);

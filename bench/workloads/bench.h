@@ -40,7 +40,7 @@ struct bench {
 __attribute__((noreturn)) static inline void
 fail_with_error(hark_ctx *ctx, const hark_error *error, const char *what)
 {
-    char text[512];
+    char text[2048];
 
     hark_error_print(ctx, error, text, sizeof text);
     fail("%s: %s", what, text);

@@ -19,10 +19,10 @@ struct book {
 static void
 print_error(hark_ctx *me)
 {
-    char line[512];
+    char text[2048];
 
-    hark_error_print(me, hark_error_of(me), line, sizeof line);
-    fprintf(stderr, "bank: %s\n", line);
+    hark_error_print(me, hark_error_of(me), text, sizeof text);
+    fprintf(stderr, "bank: %s\n", text);
 }
 
 // How much is in an account; -1 if it does not say.

@@ -25,10 +25,10 @@ HARK_ACTOR(greeter, greet)
 static int
 complain(hark_ctx *me)
 {
-    char line[512];
+    char text[2048];
 
-    hark_error_print(me, hark_error_of(me), line, sizeof line);
-    fprintf(stderr, "remote: %s\n", line);
+    hark_error_print(me, hark_error_of(me), text, sizeof text);
+    fprintf(stderr, "remote: %s\n", text);
     return 1;
 }
 

@@ -277,7 +277,7 @@ HARK_ELSE(coordinator, count) {
     uint32_t index = chunk->worker;
     char line[512];
 
-    hark_error_print(ctx, error, line, sizeof line);
+    hark_error_line(ctx, error, line, sizeof line);
     self->workers[index].in_flight--;
     chunk->state = CHUNK_WAITING; // for another worker
     self->retried++;

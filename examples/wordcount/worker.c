@@ -61,7 +61,7 @@ complain(hark_ctx *me, const char *index)
 {
     char line[512];
 
-    hark_error_print(me, hark_error_of(me), line, sizeof line);
+    hark_error_line(me, hark_error_of(me), line, sizeof line);
     fprintf(stderr, "wordcount: worker %s: %s\n", index, line);
     return 1;
 }

@@ -133,17 +133,24 @@ HARK_CHECKED hark_err hark_spawn_value(hark_ctx *ctx, const hark_behavior *behav
 // As above; gives the ref, or a null ref on error.
 HARK_API hark_ref hark_spawn_ref(hark_ctx *ctx, const hark_behavior *behavior,
                                  const void *state, const hark_spawn_options *options);
+// The same, telling where: site is static, as HARK_HERE, or NULL. hark_backtrace and
+// hark_dump show it, and errors of what the start hook asks.
+HARK_API hark_ref hark_spawn_at(hark_ctx *ctx, const char *site,
+                                const hark_behavior *behavior, const void *state,
+                                const hark_spawn_options *options);
 
 // hark_spawn(ctx, actor, .field = value, ...): an actor whose state has these first
 // values, all else zero. A null ref on error; hark_error_of(ctx) says why. In C++ give
 // the struct's members default values, or g++ warns of those that are left out.
 #define hark_spawn(ctx, ...)                                                           \
-    hark_spawn_ref(ctx, HARK_BEHAVIOR_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__), NULL)
+    hark_spawn_at(ctx, HARK_HERE, HARK_BEHAVIOR_(__VA_ARGS__),                         \
+                  HARK_VALUE_(__VA_ARGS__), NULL)
 
 // hark_spawn_with(ctx, options, actor, .field = value, ...), options as
 // &(hark_spawn_options){.name = "till"}.
 #define hark_spawn_with(ctx, options, ...)                                             \
-    hark_spawn_ref(ctx, HARK_BEHAVIOR_(__VA_ARGS__), HARK_VALUE_(__VA_ARGS__), options)
+    hark_spawn_at(ctx, HARK_HERE, HARK_BEHAVIOR_(__VA_ARGS__),                         \
+                  HARK_VALUE_(__VA_ARGS__), options)
 
 // The caller's own ref. An attached thread has one too: what is told to it waits for
 // hark_receive.
@@ -214,15 +221,23 @@ typedef struct hark_timer {
 
 // Sends value after delay_ms (at least; the clock ticks in milliseconds). Gives a timer
 // for hark_timer_cancel; {0} if it could not be set (hark_error_of(ctx): HARK_EINVAL,
-// HARK_ETOOBIG, HARK_ENOMEM). It fires even if the caller has ended by then; for one
-// that repeats, the handler sets the next. hark_stop ends those that are still to come.
+// HARK_ETOOBIG, HARK_ENOMEM). It fires even if the caller has ended by then, or the request
+// in hand was answered, cancelled or is over: a message has no deadline (a cache's entry
+// expires, whoever asked for it). What must end with the request is a hark_delay, or a
+// hark_scope_timer. For one that repeats, the handler sets the next. hark_stop ends those
+// that are still to come.
 HARK_API hark_timer hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
                                           const hark_type *type, const void *value);
+// The same, telling where: site is static, as HARK_HERE, or NULL. Errors of what the
+// message's handler asks show it.
+HARK_API hark_timer hark_send_after_at(hark_ctx *ctx, const char *site,
+                                       uint32_t delay_ms, hark_ref to,
+                                       const hark_type *type, const void *value);
 
 // hark_send_after(ctx, delay_ms, to, message, .field = value, ...)
 #define hark_send_after(ctx, delay_ms, to, ...)                                        \
-    hark_send_after_value(ctx, delay_ms, to, HARK_TYPE_(__VA_ARGS__),                  \
-                          HARK_VALUE_(__VA_ARGS__))
+    hark_send_after_at(ctx, HARK_HERE, delay_ms, to, HARK_TYPE_(__VA_ARGS__),          \
+                       HARK_VALUE_(__VA_ARGS__))
 
 // Nanoseconds of the clock that all timers and deadlines of ctx's system go by. It only
 // goes forward, from no moment in particular; systems' clocks differ. 0: no ctx.

@@ -40,37 +40,43 @@ typedef struct hark_error {
     const char *type;    // the message's type; NULL if none
     const char *site;    // "file:line" of the ask; NULL if unknown
     uint32_t elapsed_ms; // from the ask to the failure
-    uint32_t trace;      // for hark_error_trace; 0: not known
+    uint32_t trace;      // for hark_error_print; 0: not known
 } hark_error;
 
-// Writes one line such as
-//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4> at
-//   bank.c:61, stage: queued
-// and a NUL; returns the whole length.
+// Writes an error, and a line for each call that led to it, the last one first, through
+// any number of nodes:
+//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4>, stage:
+//   queued
+//     asked by teller<3f9a.4.1> in transfer at bank.c:61
+//     asked by main at bank.c:102, node counter
+// and a NUL; returns the whole length. A call is an ask, "armed by" (a timer's message, a
+// hark_delay) or "spawned by" (asks of a start hook); tells have none. Its node is told if
+// it is another one; who called is the actor's behavior or the thread's name. For
+// people: see hark_error_line. ctx is of the node of the error's ask; NULL: a line only.
 HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *out,
                                  size_t size);
 
-// As hark_error_print, and a line for each call that led to the ask, the last one first:
+// Writes one line, for logs, such as
 //   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4> at
 //   bank.c:61, stage: queued
-//     asked by teller in transfer at bank.c:61
-//     asked by a thread at bank.c:102
-// Calls of other nodes are not known here. ctx must be of the node of the error's ask.
-HARK_API size_t hark_error_trace(hark_ctx *ctx, const hark_error *error, char *out,
-                                 size_t size);
+// and a NUL; returns the whole length.
+HARK_API size_t hark_error_line(hark_ctx *ctx, const hark_error *error, char *out,
+                                size_t size);
 
 // Lines of an actor, for hark_dump.
 HARK_MESSAGE(hark_dumped, (str, text))
 
-// Writes every handler of this node that waits now: who, since when, for what, asked
-// where, and the calls that led to it, as hark_backtrace does; and a NUL. Asks those
-// actors, so it takes up to a second if one of them has a handler that runs and does
-// not return. Only in an attached thread: HARK_ENOTSUP. Returns the whole length, as
-// snprintf does.
+// Writes who of this node waits now: who, in what, since when, for what, asked where, and
+// the calls that led to it, as hark_backtrace does; and a NUL. Those are handlers that
+// wait, futures that are continued or kept (without a handler; of one actor the first 16),
+// and attached threads, but the caller. Asks them, so it takes a second, and then less, for
+// those that have a handler that runs and does not return. Only in an attached thread:
+// HARK_ENOTSUP. Returns the whole length, as snprintf does.
 HARK_API size_t hark_dump(hark_ctx *ctx, char *out, size_t size);
 
-// Writes who runs here and in what, and the calls that led to it, as hark_error_trace
-// does: the asynchronous call stack. Returns the whole length.
+// Writes who runs here and in what, and the calls that led to it, as hark_error_print
+// does: the asynchronous call stack; and by what call the actor was spawned. Returns the
+// whole length.
 HARK_API size_t hark_backtrace(hark_ctx *ctx, char *out, size_t size);
 
 // The error of the last call on ctx that failed and whose docstring points here. Never

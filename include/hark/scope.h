@@ -85,19 +85,28 @@ HARK_API hark_future hark_scope_ask_at(hark_ctx *ctx, const char *site,
 HARK_API hark_ref hark_scope_spawn_ref(hark_ctx *ctx, hark_scope scope,
                                        const hark_behavior *behavior, const void *state,
                                        const hark_spawn_options *options);
+// The same, telling where, as hark_spawn_at.
+HARK_API hark_ref hark_scope_spawn_at(hark_ctx *ctx, const char *site, hark_scope scope,
+                                      const hark_behavior *behavior, const void *state,
+                                      const hark_spawn_options *options);
 // hark_scope_spawn(ctx, scope, actor, .field = value, ...)
 #define hark_scope_spawn(ctx, scope, ...)                                              \
-    hark_scope_spawn_ref(ctx, scope, HARK_BEHAVIOR_(__VA_ARGS__),                      \
-                         HARK_VALUE_(__VA_ARGS__), NULL)
+    hark_scope_spawn_at(ctx, HARK_HERE, scope, HARK_BEHAVIOR_(__VA_ARGS__),            \
+                        HARK_VALUE_(__VA_ARGS__), NULL)
 
 // As hark_send_after, but the timer is cancelled when the scope is left.
 HARK_API hark_timer hark_scope_timer_value(hark_ctx *ctx, hark_scope scope,
                                            uint32_t delay_ms, hark_ref to,
                                            const hark_type *type, const void *value);
+// The same, telling where, as hark_send_after_at.
+HARK_API hark_timer hark_scope_timer_at(hark_ctx *ctx, const char *site,
+                                        hark_scope scope, uint32_t delay_ms,
+                                        hark_ref to, const hark_type *type,
+                                        const void *value);
 // hark_scope_timer(ctx, scope, delay_ms, to, message, .field = value, ...)
 #define hark_scope_timer(ctx, scope, delay_ms, to, ...)                                \
-    hark_scope_timer_value(ctx, scope, delay_ms, to, HARK_TYPE_(__VA_ARGS__),          \
-                           HARK_VALUE_(__VA_ARGS__))
+    hark_scope_timer_at(ctx, HARK_HERE, scope, delay_ms, to, HARK_TYPE_(__VA_ARGS__),  \
+                        HARK_VALUE_(__VA_ARGS__))
 
 // Cleans up what arg stands for. It runs in the owner's turn, inside a shield of its
 // own (hark/cancel.h): it may tell, ask and wait, also when the handler was cancelled;

@@ -51,6 +51,8 @@ make_futures(hark_ctx *ctx)
             hark__futures_new(ctx->node->limits.futures, ctx->node->env, &host);
         if (extra->futures != NULL) {
             extra->futures->hooks = &hark__ask_hooks;
+            // relaxed: see hark_dump.
+            atomic_store_explicit(&ctx->slot->asks, true, memory_order_relaxed);
         }
     }
     return extra != NULL ? extra->futures : NULL;
@@ -104,7 +106,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->target = to;
     future->asked = asked;
     future->site = site;
-    future->trace = hark__trace_of(ctx, site);
+    future->trace = hark__trace_of(ctx, site, TRACE_ASKED);
     future->chain_id = ctx->chain_id;
     hark__future_count_from(future,
                             hark__futures_now(ctx->node->env, future->timeout_ms));
@@ -695,6 +697,16 @@ hark_future_drop(hark_ctx *ctx, hark_future name)
     }
 }
 
+// ---- for dump.c ----
+
+bool
+hark__future_is_missed(const struct future *future)
+{
+    return future->state == FUTURE_OPEN && future->waiter != &guardian
+           && (future->asked != NULL || future->backing != NULL
+               || future->waiter == &continuation_waiter);
+}
+
 // ---- for async.c ----
 
 struct futures *
@@ -710,8 +722,11 @@ hark__own_find(const hark_ctx *ctx, hark_future future)
 }
 
 hark_future
-hark__own_name(hark_ctx *ctx, const struct future *future)
+hark__own_name(hark_ctx *ctx, struct future *future)
 {
+    if (future->trace == 0) { // what goes on with it, goes on for that sake
+        future->trace = hark__trace_cause(ctx);
+    }
     start_clock(ctx, ctx_futures(ctx));
     return name_of(ctx, future);
 }

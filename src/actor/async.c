@@ -220,18 +220,40 @@ hark_race_at(hark_ctx *ctx, const char *site, const hark_future *futures, size_t
 
 // ---- time ----
 
+// The delay is for the sake of that request, which must still be wanted.
+static void
+adopt_delay(hark_ctx *ctx, struct request *parent, struct future *future)
+{
+    hark__parent_adopt(parent, future);
+    hark_err err = hark__parent_fault(ctx, future);
+    if (err != HARK_OK) {
+        hark__computed_fail(future->computed, ctx, err, HARK_STAGE_NOT_SENT, NULL);
+    }
+}
+
 hark_future
 hark_delay_at(hark_ctx *ctx, const char *site, uint32_t ms)
 {
     struct futures *futures = ctx != NULL ? hark__own_futures(ctx) : NULL;
+    struct request *parent = NULL;
+    uint32_t limit_ms = HARK_FOREVER;
 
     if (ctx == NULL) {
         return no_future;
     }
+    if (ctx->owes_answer || ctx->request != NULL) {
+        parent = hark__parent(ctx, &limit_ms);
+    }
     struct future *future =
-        futures != NULL ? hark__delay_open(futures, ctx_pool(ctx), ms) : NULL;
-    return future != NULL ? hark__async_give(ctx, future, site)
-                          : hark__async_refuse_full(ctx, "hark_delay");
+        futures != NULL ? hark__delay_open(futures, ctx_pool(ctx), ms, limit_ms) : NULL;
+    if (future == NULL) {
+        return hark__async_refuse_full(ctx, "hark_delay");
+    }
+    future->trace = hark__trace_of(ctx, site, TRACE_ARMED);
+    if (parent != NULL) {
+        adopt_delay(ctx, parent, future);
+    }
+    return hark__async_give(ctx, future, site);
 }
 
 hark_future

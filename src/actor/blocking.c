@@ -30,6 +30,7 @@ struct job {
     uint64_t future;         // which
     int64_t deadline_ns;     // of it
     uint64_t chain_id;       // of it
+    uint16_t trace;          // of it
     _Atomic(uint32_t) refs;  // of future and thread: who lets go last frees
     _Atomic(bool) begun;     // by the thread; read by the owner
     _Atomic(bool) cancelled; // by the owner; read by the thread
@@ -135,6 +136,12 @@ static HARK_PRINTF(5, 6) void fail_job(hark_ctx *ctx, const struct job *job,
     hark__fail(ctx, job->owner, job->future, err, stage, text);
 }
 
+const char *
+hark__job_name(const struct job *job)
+{
+    return job->work->name;
+}
+
 static bool
 is_cancelled(const struct job *job)
 {
@@ -150,6 +157,7 @@ run_with(hark_ctx *ctx, struct job *job)
         .from = job->owner,
         .correlation = job->future,
         .deadline_ns = job->deadline_ns,
+        .trace = job->trace,
     };
 
     // relaxed: see cancel.
@@ -253,6 +261,7 @@ job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
         .future = future->id,
         .deadline_ns = future->expires_ns,
         .chain_id = hark__chain_of_future(owner, future),
+        .trace = future->trace,
         .refs = 2,
     };
     // relaxed: the caller may use the executor, so it is there.

@@ -21,6 +21,9 @@
 
 struct job;
 
+// What it is called in errors.
+const char *hark__job_name(const struct job *job);
+
 // Gives an executor of node; every option is set. NULL: no memory, or the node stops.
 hark_executor *hark__executor_new(struct node *node,
                                   const hark_executor_options *options);

@@ -271,10 +271,11 @@ hark__append(char *out, size_t size, size_t *used, const char *format, ...)
 }
 
 size_t
-hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
+hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site, char *out,
+                 size_t size)
 {
     size_t used = 0;
-    char target[300];
+    char target[REF_TEXT];
 
     if (error == NULL) {
         hark__append(out, size, &used, "no error");
@@ -294,11 +295,17 @@ hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
         hark_ref_print(ctx, error->target, target, sizeof target);
         hark__append(out, size, &used, " ask %s to %s", error->type, target);
     }
-    if (error->site != NULL) {
+    if (with_site && error->site != NULL) {
         hark__append(out, size, &used, " at %s", error->site);
     }
     hark__append(out, size, &used, ", stage: %s", hark_stage_name(error->stage));
     return used;
+}
+
+size_t
+hark_error_line(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
+{
+    return hark__error_head(ctx, error, true, out, size);
 }
 
 // ---- the speaker ----

@@ -12,7 +12,7 @@
 
 struct job;
 
-enum { CTX_TARGETS = 4, ERROR_TEXT = 512 };
+enum { CTX_TARGETS = 4, ERROR_TEXT = 512, REF_TEXT = 300 };
 
 // What hark_error_of gives, with room for its text.
 struct last_error {
@@ -37,7 +37,7 @@ struct hark_ctx {
     uint64_t chain_id;            // of what runs (chain_id.h); 0: none yet
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
-    uint16_t trace;               // with nothing in hand: what it is about; 0: nothing
+    uint16_t trace;               // with nothing in hand: for whose sake; 0: unknown
     uint32_t sent;                // messages to actors here, in this turn
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
@@ -79,6 +79,9 @@ struct extra *hark__ctx_extra(hark_ctx *ctx);
 // Appends to text like snprintf; *used, its length so far, counts on beyond size.
 void hark__append(char *out, size_t size, size_t *used, const char *format, ...)
     HARK_PRINTF(4, 5);
+// Writes an error as one line, with the place of its ask or without.
+size_t hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site,
+                        char *out, size_t size);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
 // Sets hark_error_of to why `call` could make no message of value, and returns the code.
@@ -140,12 +143,14 @@ struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
 hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
 // Fails every future of ctx's owner whose time is over.
 void hark__futures_expire(hark_ctx *ctx);
+// Tells whether it is an answer, or something continued, that its owner still waits for.
+bool hark__future_is_missed(const struct future *future);
 // The table of ctx's owner; NULL: no memory, or nobody's.
 struct futures *hark__own_futures(hark_ctx *ctx);
 // NULL: it is not one of ctx's.
 struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
 // What the user gets of a future that was just made, and of those made with it.
-hark_future hark__own_name(hark_ctx *ctx, const struct future *future);
+hark_future hark__own_name(hark_ctx *ctx, struct future *future);
 
 // hand.c
 
@@ -268,6 +273,14 @@ hark_ctx *hark__thread_sit(struct seat *seat, struct job *job);
 void hark__thread_rise(hark_ctx *ctx);
 // NULL: not such a ctx.
 struct job *hark__thread_job(const hark_ctx *ctx);
+// What an attached thread, which is just looking at its system messages, waits for.
+struct thread_wait {
+    uint64_t future;  // 0: a message
+    int64_t since_ns; // 0: it does not wait
+};
+struct thread_wait hark__thread_waits_for(const hark_ctx *ctx);
+// Gives what people call the thread that ctx speaks for: written to out, or a constant.
+const char *hark__thread_name(hark_ctx *ctx, char *out, size_t size);
 
 // Nothing in hand, on a worker's thread, for a slot. All but the list of targets is set.
 static inline void
@@ -293,25 +306,35 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->opened = NULL;
 }
 
-// Gives the trace of an ask that ctx makes at site (NULL: unknown). 0: none.
+// For whose sake ctx acts. 0: nobody's, or it is not known.
 static inline uint16_t
-hark__trace_of(hark_ctx *ctx, const char *site)
+hark__trace_cause(const hark_ctx *ctx)
+{
+    return ctx->message != NULL ? ctx->message->trace
+           : ctx->trace != 0    ? ctx->trace
+                                : hark__trace_outside(ctx);
+}
+
+// Gives the trace of what ctx, which has a slot, does at site (NULL: unknown). 0: none.
+static inline uint16_t
+hark__trace_of(hark_ctx *ctx, const char *site, enum trace_kind kind)
 {
     const struct hark_message *message = ctx->message;
     const hark_type *in = message != NULL ? message->type : NULL;
-    uint16_t parent = message != NULL ? message->trace : ctx->trace;
+    uint32_t parent = hark__trace_cause(ctx);
+    uint32_t about = parent | (uint32_t)kind << 16;
     // relaxed: its writer is the reader of the mailbox, which we are.
     const hark_behavior *behavior =
         atomic_load_explicit(&ctx->slot->behavior, memory_order_relaxed);
-    uintptr_t hash = (uintptr_t)site ^ (uintptr_t)site >> 5 ^ parent;
+    uintptr_t hash = (uintptr_t)site >> 3 ^ parent;
     struct trace_known *known = &ctx->seat->traces[hash % TRACE_CACHE];
 
     if (known->site == site && known->behavior == behavior && known->in == in
-        && known->parent == parent && known->number != 0) {
+        && known->about == about) {
         return known->number;
     }
-    *known = (struct trace_known){site, behavior, in, parent, 0};
-    return hark__trace_learn(&ctx->node->traces, known);
+    *known = (struct trace_known){site, behavior, in, about, 0};
+    return hark__trace_learn(ctx, known);
 }
 
 static inline bool

@@ -1,70 +1,239 @@
-// Dump: every handler that waits, with what it waits for, since when, and from where.
+// Dump: whoever waits, with what for, since when, and from where.
 //
-// Only an actor's own turn knows. So each actor that has handlers that wait is asked, by a
-// system message, and answers with lines of text.
+// Only an actor's own turn knows, and only an attached thread itself. So each that may
+// have something to tell is asked, by a system message, and answers with lines of text.
+// A thread that waits looks at such messages; one that does not is not asked.
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "actor/await.h"
+#include "future/computed.h"
 
-enum { ANSWER_MS = 1000, LINES = 4096 };
+enum {
+    PATIENCE_MS = 1000, // with the first who does not answer, half of it with the next
+    PATIENCE_LEAST_MS = 10, // but this at least
+    TOGETHER = 256,         // are asked at once
+    TEXT_MOST = 256 * 1024, // bytes of one's answer
+    FUTURES_MOST = 16,      // of one that are told one by one
+};
 
 #define NS_PER_MS INT64_C(1000000)
 
-// ---- the actor's side ----
+// ---- the side of who waits ----
+
+// Text that grows; as hark__append's arguments.
+struct text {
+    char *out;
+    size_t size, used;
+};
+
+// What somebody waits for.
+struct wait {
+    const struct future *future; // NULL: what `what` says
+    const char *what;
+    const hark_type *in; // in whose handler; NULL: in none
+    int64_t since_ns;    // 0: not known
+    uint16_t trace;      // for whose sake
+};
 
 static void
-print_await(hark_ctx *ctx, const struct await *await, char *out, size_t size,
-            size_t *used)
+print_what(hark_ctx *ctx, const struct wait *wait, struct text *text)
 {
-    const struct future *future = hark__future_find(ctx_futures(ctx), await->future);
-    const struct hark_message *message = await->ctx->message;
-    int64_t since_ns = hark__env_now(ctx->node->env) - await->since_ns;
-    char ref[300];
+    const struct future *future = wait->future;
+    char ref[REF_TEXT];
 
-    hark_ref_print(ctx, ctx->self, ref, sizeof ref);
-    hark__append(out, size, used, "%s", ref);
-    if (message != NULL && message->type != NULL) {
-        hark__append(out, size, used, " in %s", message->type->name);
-    }
-    hark__append(out, size, used, " waits %" PRId64 " ms for ", since_ns / NS_PER_MS);
     if (future != NULL && future->asked != NULL) {
         hark_ref_print(ctx, future->target, ref, sizeof ref);
-        hark__append(out, size, used, "%s of %s", future->asked->name, ref);
+        hark__append(text->out, text->size, &text->used, "%s of %s",
+                     future->asked->name, ref);
     } else {
-        hark__append(out, size, used, "%s", future != NULL ? "a future" : "its turn");
+        hark__append(text->out, text->size, &text->used, "%s", wait->what);
     }
     if (future != NULL && future->site != NULL) {
-        hark__append(out, size, used, " at %s", future->site);
+        hark__append(text->out, text->size, &text->used, " at %s", future->site);
     }
-    hark__trace_print(ctx, message != NULL ? message->trace : await->ctx->trace, out,
-                      size, used);
-    hark__append(out, size, used, "\n");
 }
 
 static void
-print_list(hark_ctx *ctx, const struct list *list, char *out, size_t size, size_t *used)
+print_wait(hark_ctx *ctx, const struct wait *wait, struct text *text)
+{
+    char ref[REF_TEXT];
+
+    hark_ref_print(ctx, ctx->self, ref, sizeof ref);
+    hark__append(text->out, text->size, &text->used, "%s", ref);
+    if (ctx->is_thread) {
+        char name[TRACE_NAME];
+
+        hark__append(text->out, text->size, &text->used, " (%s)",
+                     hark__thread_name(ctx, name, sizeof name));
+    }
+    if (wait->in != NULL) {
+        hark__append(text->out, text->size, &text->used, " in %s", wait->in->name);
+    }
+    hark__append(text->out, text->size, &text->used, " waits ");
+    if (wait->since_ns != 0) {
+        hark__append(text->out, text->size, &text->used, "%" PRId64 " ms ",
+                     (hark__env_now(ctx->node->env) - wait->since_ns) / NS_PER_MS);
+    }
+    hark__append(text->out, text->size, &text->used, "for ");
+    print_what(ctx, wait, text);
+    hark__trace_print(ctx, wait->trace, false, text->out, text->size, &text->used);
+    hark__trace_print_birth(ctx, text->out, text->size, &text->used);
+    hark__append(text->out, text->size, &text->used, "\n");
+}
+
+static void
+print_await(hark_ctx *ctx, const struct await *await, struct text *text)
+{
+    const struct future *future = hark__future_find(ctx_futures(ctx), await->future);
+    const struct hark_message *message = await->ctx->message;
+
+    print_wait(ctx,
+               &(struct wait){
+                   .future = future,
+                   .what = future != NULL ? "a future" : "its turn",
+                   .in = message != NULL ? message->type : NULL,
+                   .since_ns = await->since_ns,
+                   .trace = hark__trace_cause(await->ctx),
+               },
+               text);
+}
+
+static void
+print_awaits(hark_ctx *ctx, const struct list *list, struct text *text)
 {
     for (const struct list *link = list->next; link != list; link = link->next) {
-        print_await(ctx, CONTAINER_OF(link, const struct await, by_state), out, size,
-                    used);
+        print_await(ctx, CONTAINER_OF(link, struct await, by_state), text);
     }
+}
+
+static bool
+is_awaited(const struct waits *waits, uint64_t id)
+{
+    const struct list *lists[] = {&waits->suspended, &waits->due};
+
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        for (const struct list *link = lists[i]->next; link != lists[i];
+             link = link->next) {
+            if (CONTAINER_OF(link, struct await, by_state)->future == id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// The first call of its trace, if it has one, is the ask itself.
+static void
+print_future(hark_ctx *ctx, const struct future *future, struct text *text)
+{
+    const struct trace *row = hark__trace_row(&ctx->node->traces, future->trace);
+
+    print_wait(ctx,
+               &(struct wait){
+                   .future = future,
+                   .what = future->backing != NULL ? "blocking work" : "a future",
+                   .since_ns = hark__future_since(future),
+                   .trace = row->site == NULL ? future->trace : row->parent,
+               },
+               text);
+}
+
+// Those that a continuation, or nobody yet, waits for.
+static void
+print_futures(hark_ctx *ctx, const struct futures *futures, const struct waits *waits,
+              struct text *text)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < futures->place_count; i++) {
+        const struct future *future = futures->places[i].future;
+
+        if (future == NULL || !hark__future_is_missed(future)
+            || (waits != NULL && is_awaited(waits, future->id))) {
+            continue;
+        }
+        if (count++ < FUTURES_MOST) {
+            print_future(ctx, future, text);
+        }
+    }
+    if (count > FUTURES_MOST) {
+        hark__append(text->out, text->size, &text->used, "and for %" PRIu32 " others\n",
+                     count - FUTURES_MOST);
+    }
+}
+
+static void
+print_actor(hark_ctx *ctx, struct text *text)
+{
+    const struct waits *waits = ctx_waits(ctx);
+    const struct futures *futures = ctx_futures(ctx);
+
+    if (waits != NULL) {
+        print_awaits(ctx, &waits->suspended, text);
+        print_awaits(ctx, &waits->due, text);
+    }
+    if (futures != NULL) {
+        print_futures(ctx, futures, waits, text);
+    }
+}
+
+static void
+print_thread(hark_ctx *ctx, struct text *text)
+{
+    struct thread_wait seen = hark__thread_waits_for(ctx);
+    const struct future *future = hark__future_find(ctx_futures(ctx), seen.future);
+    const struct hark_message *job = ctx->message;
+
+    if (seen.since_ns != 0) {
+        print_wait(ctx,
+                   &(struct wait){
+                       .future = future,
+                       .what = seen.future != 0 ? "a future" : "a message",
+                       .since_ns = seen.since_ns,
+                       .trace = job != NULL ? job->trace : 0,
+                   },
+                   text);
+    }
+}
+
+static void
+print_all(hark_ctx *ctx, struct text *text)
+{
+    if (ctx->is_thread) {
+        print_thread(ctx, text);
+    } else {
+        print_actor(ctx, text);
+    }
+}
+
+// Gives what there is to tell, for the caller to free; NULL: no memory.
+static char *
+tell(hark_ctx *ctx)
+{
+    struct text text = {NULL, 0, 0};
+
+    print_all(ctx, &text); // only counts
+    size_t size = text.used + 64 < TEXT_MOST ? text.used + 64 : TEXT_MOST;
+    text = (struct text){malloc(size), size, 0};
+    if (text.out != NULL) {
+        text.out[0] = '\0';
+        print_all(ctx, &text);
+        if (text.used >= size) {
+            snprintf(text.out + size - 8, 8, "\n...\n");
+        }
+    }
+    return text.out;
 }
 
 void
 hark__dump_came(hark_ctx *ctx, const struct hark_message *message)
 {
-    const struct waits *waits = ctx_waits(ctx);
-    char text[LINES] = "";
-    size_t used = 0;
-
-    if (waits != NULL) {
-        print_list(ctx, &waits->suspended, text, sizeof text, &used);
-        print_list(ctx, &waits->due, text, sizeof text, &used);
-    }
-    const hark_dumped dumped = {.text = hark_str_of(text)};
+    char *text = tell(ctx);
+    const hark_dumped dumped = {
+        .text = text != NULL ? hark_str_of(text) : HARK_STR("no memory for a dump\n")};
     struct outgoing what = {
         .type = &hark_dumped_type,
         .value = &dumped,
@@ -73,54 +242,85 @@ hark__dump_came(hark_ctx *ctx, const struct hark_message *message)
         .kind = MESSAGE_REPLY,
     };
     (void)hark__send_value(ctx, message->from, &what);
+    free(text);
 }
 
 // ---- who asks ----
 
-// Gives a future of the lines of the actor in slot; {0}: it has none.
-static hark_future
-ask_slot(hark_ctx *ctx, uint32_t index)
+// Tells whether somebody lives in slot who may wait.
+static bool
+may_wait(const struct slot *slot)
 {
-    struct slot *slot = hark__slot_at(&ctx->node->slots, index);
-
-    if (slot == NULL) {
-        return (hark_future){0, 0};
-    }
-    // relaxed, both: a look at the recent past.
+    // relaxed, all: a look at the recent past.
     bool waits = atomic_load_explicit(&slot->waits, memory_order_relaxed);
+    bool asks = atomic_load_explicit(&slot->asks, memory_order_relaxed);
+    bool is_actor = atomic_load_explicit(&slot->behavior, memory_order_relaxed) != NULL;
+
+    return waits || (asks && is_actor); // a thread that runs would not answer
+}
+
+struct asked {
+    hark_future futures[TOGETHER];
+    hark_ref whom[TOGETHER];
+    uint32_t count;
+    uint32_t patience_ms;
+};
+
+// False: no room for another future.
+static bool
+ask_slot(hark_ctx *ctx, const struct slot *slot, struct asked *asked)
+{
+    // relaxed: as above.
     uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
     hark_ref to = {ctx->node->id, hark__slot_name(slot->index, generation)};
 
-    if (!waits || !hark__generation_lives(generation)) {
-        return (hark_future){0, 0};
+    if (slot == ctx->slot || !may_wait(slot) || !hark__generation_lives(generation)) {
+        return true;
     }
-    hark_future future = hark__ask_open(ctx, to, NULL, ANSWER_MS, NULL);
-    if (future.id != 0
-        && !hark__send_system_about(ctx, to, SYSTEM_DUMP, ctx->self, future.id)) {
+    hark_future future = hark__ask_open(ctx, to, NULL, asked->patience_ms, NULL);
+    if (future.id == 0) {
+        return false;
+    }
+    if (!hark__send_system_about(ctx, to, SYSTEM_DUMP, ctx->self, future.id)) {
         hark_future_drop(ctx, future);
-        future = (hark_future){0, 0};
+        return true;
     }
-    return future;
+    asked->whom[asked->count] = to;
+    asked->futures[asked->count++] = future;
+    return true;
 }
 
 static void
-take_lines(hark_ctx *ctx, hark_future future, char *out, size_t size, size_t *used)
+take_answers(hark_ctx *ctx, struct asked *asked, struct text *text)
 {
-    const hark_dumped *dumped = hark_await(ctx, future, hark_dumped);
+    bool is_late = false;
 
-    if (dumped != NULL) {
-        hark__append(out, size, used, "%s", dumped->text.ptr);
-    } else if (hark_error_of(ctx)->code == HARK_ETIMEOUT) {
-        hark__append(out, size, used,
-                     "an actor has waiting handlers, and another that runs\n");
+    for (uint32_t i = 0; i < asked->count; i++) {
+        const hark_dumped *dumped = hark_await(ctx, asked->futures[i], hark_dumped);
+
+        if (dumped != NULL) {
+            hark__append(text->out, text->size, &text->used, "%s", dumped->text.ptr);
+        } else if (hark_error_of(ctx)->code == HARK_ETIMEOUT) {
+            char ref[REF_TEXT];
+
+            is_late = true;
+            hark_ref_print(ctx, asked->whom[i], ref, sizeof ref);
+            hark__append(text->out, text->size, &text->used,
+                         "%s runs: what waits there is not known\n", ref);
+        }
+        hark_future_drop(ctx, asked->futures[i]);
     }
-    hark_future_drop(ctx, future);
+    if (is_late && asked->patience_ms > 2 * PATIENCE_LEAST_MS) {
+        asked->patience_ms /= 2;
+    }
+    asked->count = 0;
 }
 
 size_t
 hark_dump(hark_ctx *ctx, char *out, size_t size)
 {
-    size_t used = 0;
+    struct text text = {out, size, 0};
+    struct asked asked = {.count = 0, .patience_ms = PATIENCE_MS};
 
     if (size > 0) {
         out[0] = '\0';
@@ -132,28 +332,13 @@ hark_dump(hark_ctx *ctx, char *out, size_t size)
     struct slots *slots = &ctx->node->slots;
     // acquire: pairs with growth.
     uint32_t count = atomic_load_explicit(&slots->count, memory_order_acquire);
-    uint32_t asked = 0, room = 0;
-    hark_future *futures = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        hark_future future = ask_slot(ctx, i);
+        const struct slot *slot = hark__slot_at(slots, i);
 
-        if (future.id == 0) {
-            continue;
+        if (slot != NULL && (!ask_slot(ctx, slot, &asked) || asked.count == TOGETHER)) {
+            take_answers(ctx, &asked, &text);
         }
-        if (asked == room) {
-            room = room == 0 ? 64 : room * 2;
-            hark_future *more = realloc(futures, room * sizeof *futures);
-            if (more == NULL) {
-                hark_future_drop(ctx, future);
-                break;
-            }
-            futures = more;
-        }
-        futures[asked++] = future;
     }
-    for (uint32_t i = 0; i < asked; i++) {
-        take_lines(ctx, futures[i], out, size, &used);
-    }
-    free(futures);
-    return used;
+    take_answers(ctx, &asked, &text);
+    return text.used;
 }

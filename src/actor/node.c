@@ -24,6 +24,9 @@ hark__seat_open(struct node *node)
         return NULL;
     }
     seat->node = node;
+    for (int i = 0; i < TRACE_CACHE; i++) {
+        seat->traces[i].about = TRACE_UNKNOWN;
+    }
     seat->pool = hark__pool_open(node->depot);
     if (seat->pool == NULL) {
         free(seat);

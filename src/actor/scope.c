@@ -299,8 +299,16 @@ hark_scope_ask_at(hark_ctx *ctx, const char *site, hark_scope name, hark_ref to,
 }
 
 hark_ref
-hark_scope_spawn_ref(hark_ctx *ctx, hark_scope name, const hark_behavior *behavior,
+hark_scope_spawn_ref(hark_ctx *ctx, hark_scope scope, const hark_behavior *behavior,
                      const void *state, const hark_spawn_options *options)
+{
+    return hark_scope_spawn_at(ctx, NULL, scope, behavior, state, options);
+}
+
+hark_ref
+hark_scope_spawn_at(hark_ctx *ctx, const char *site, hark_scope name,
+                    const hark_behavior *behavior, const void *state,
+                    const hark_spawn_options *options)
 {
     const hark_ref nobody = {0, 0};
     struct scope *scope = find_open(ctx, name, "hark_scope_spawn");
@@ -319,7 +327,7 @@ hark_scope_spawn_ref(hark_ctx *ctx, hark_scope name, const hark_behavior *behavi
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_scope_spawn: no memory");
         return nobody;
     }
-    undo->actor = hark_spawn_ref(ctx, behavior, state, options);
+    undo->actor = hark_spawn_at(ctx, site, behavior, state, options);
     if (hark_ref_is_null(undo->actor)) {
         hark__message_free(ctx_pool(ctx), undo->stop);
         hark__undo_free(ctx, undo);
@@ -330,8 +338,15 @@ hark_scope_spawn_ref(hark_ctx *ctx, hark_scope name, const hark_behavior *behavi
 }
 
 hark_timer
-hark_scope_timer_value(hark_ctx *ctx, hark_scope name, uint32_t delay_ms, hark_ref to,
+hark_scope_timer_value(hark_ctx *ctx, hark_scope scope, uint32_t delay_ms, hark_ref to,
                        const hark_type *type, const void *value)
+{
+    return hark_scope_timer_at(ctx, NULL, scope, delay_ms, to, type, value);
+}
+
+hark_timer
+hark_scope_timer_at(hark_ctx *ctx, const char *site, hark_scope name, uint32_t delay_ms,
+                    hark_ref to, const hark_type *type, const void *value)
 {
     const hark_timer none = {0};
     struct scope *scope = find_open(ctx, name, "hark_scope_timer");
@@ -344,7 +359,7 @@ hark_scope_timer_value(hark_ctx *ctx, hark_scope name, uint32_t delay_ms, hark_r
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_scope_timer: no memory");
         return none;
     }
-    undo->timer = hark_send_after_value(ctx, delay_ms, to, type, value);
+    undo->timer = hark_send_after_at(ctx, site, delay_ms, to, type, value);
     if (undo->timer.id == 0) {
         hark__undo_free(ctx, undo);
         return none;

@@ -431,6 +431,7 @@ hark_send(hark_ctx *ctx, hark_ref to, hark_message *message)
     message->kind = MESSAGE_TELL;
     message->from = ctx->self;
     message->correlation = ctx->chain_id;
+    message->trace = 0; // one that was received may have a timer's
     return hark__send(ctx, to, message);
 }
 

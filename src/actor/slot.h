@@ -52,6 +52,7 @@ struct slot {
     uint32_t index;               // constant
     _Atomic(uint32_t) waits_for;  // index + 1 of whom it waits for; see deadlock.h
     _Atomic(bool) waits;          // handlers wait; reader writes, hark_dump reads
+    _Atomic(bool) asks;           // has, or had, futures; as waits
     _Atomic(bool) named;          // has, or had, a name; see names.h
     _Atomic(bool) foreign;        // has, or had, requests of other nodes; see hand.c
 
@@ -63,7 +64,10 @@ struct slot {
         struct attached *attached;                    // SLOT_THREAD
     } state;
     struct extra *extra; // what few actors have; NULL: nothing yet
-    uint32_t next_free;  // in the free list, under its lock
+    union {
+        uint32_t next_free; // in the free list, under its lock
+        uint16_t spawned;   // of who lives here: by which trace; 0: unknown
+    };
     uint8_t life;        // enum slot_life
     uint8_t state_class; // of an outside state, for the pool
     bool start_owed;     // the start hook has not run

@@ -4,6 +4,8 @@
 
 #include "actor/names.h"
 
+static const hark_ref nobody = {0, 0};
+
 // ---- checks ----
 
 static bool
@@ -141,69 +143,103 @@ unclaim(hark_ctx *ctx, struct slot *slot)
     let_go(ctx, slot);
 }
 
-static hark_err
-spawn(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
-      const hark_spawn_options *options, hark_ref *out_ref)
+static hark_ref
+refuse_full(hark_ctx *ctx, const hark_behavior *behavior)
 {
+    hark__ctx_error(ctx, HARK_ELIMIT,
+                    "hark_spawn: %s: the limit of %u actors is reached, or there "
+                    "is no memory",
+                    behavior->name, (unsigned)ctx->node->slots.limit);
+    return nobody;
+}
+
+// The claimed slot has no state.
+static hark_ref
+refuse_stateless(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior)
+{
+    unclaim(ctx, slot);
+    hark__ctx_error(ctx, HARK_ENOMEM, "hark_spawn: %s: no memory", behavior->name);
+    return nobody;
+}
+
+static hark_ref
+refuse_stopping(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior)
+{
+    if (behavior->state_size > SLOT_STATE) {
+        hark__pool_free(ctx_pool(ctx), slot->state.outside, slot->state_class);
+    }
+    unclaim(ctx, slot);
+    hark__ctx_error(ctx, HARK_ESTOPPED, "hark_spawn: %s: the system stops",
+                    behavior->name);
+    return nobody;
+}
+
+// False: it ends without having lived.
+static bool
+take_name(hark_ctx *ctx, struct slot *slot, const char *name, hark_ref ref)
+{
+    if (hark_register(ctx, name, ref) == HARK_OK) {
+        return true;
+    }
+    slot->heed = SLOT_EXITING;
+    slot->start_owed = true; // so that it has a turn
+    return false;
+}
+
+hark_ref
+hark_spawn_at(hark_ctx *ctx, const char *site, const hark_behavior *behavior,
+              const void *state, const hark_spawn_options *options)
+{
+    if (ctx == NULL || behavior == NULL) {
+        hark__ctx_error(ctx, HARK_EINVAL, "hark_spawn: null argument");
+        return nobody;
+    }
+    if (learn(ctx, behavior) != HARK_OK) {
+        return nobody;
+    }
     struct node *node = ctx->node;
     struct slot *slot = hark__slot_claim(&node->slots, &ctx->seat->cache);
-
     if (slot == NULL) {
-        return hark__ctx_error(
-            ctx, HARK_ELIMIT,
-            "hark_spawn: %s: the limit of %u actors is reached, or there "
-            "is no memory",
-            behavior->name, (unsigned)node->slots.limit);
+        return refuse_full(ctx, behavior);
     }
     if (!set_state(ctx, slot, behavior, state)) {
-        unclaim(ctx, slot);
-        return hark__ctx_error(ctx, HARK_ENOMEM, "hark_spawn: %s: no memory",
-                               behavior->name);
+        return refuse_stateless(ctx, slot, behavior);
     }
     if (!announce(ctx)) {
-        if (behavior->state_size > SLOT_STATE) {
-            hark__pool_free(ctx_pool(ctx), slot->state.outside, slot->state_class);
-        }
-        unclaim(ctx, slot);
-        return hark__ctx_error(ctx, HARK_ESTOPPED, "hark_spawn: %s: the system stops",
-                               behavior->name);
+        return refuse_stopping(ctx, slot, behavior);
     }
     uint32_t limit = options != NULL && options->mailbox_limit != 0
                          ? options->mailbox_limit
                          : node->limits.mailbox;
+    slot->spawned = ctx->slot != NULL ? hark__trace_of(ctx, site, TRACE_SPAWNED) : 0;
     hark_ref ref = give_birth(ctx, slot, behavior, limit);
-    hark_err err = HARK_OK;
-    if (options != NULL && options->name != NULL) {
-        err = hark_register(ctx, options->name, ref);
-        if (err != HARK_OK) {
-            slot->heed = SLOT_EXITING;
-            slot->start_owed = true; // so that it has a turn
-        }
-    }
-    if (err == HARK_OK) {
-        *out_ref = ref;
-    }
+    bool is_born = options == NULL || options->name == NULL
+                   || take_name(ctx, slot, options->name, ref);
     let_go(ctx, slot);
-    return err;
-}
-
-hark_err
-hark_spawn_value(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
-                 const hark_spawn_options *options, hark_ref *out_ref)
-{
-    if (ctx == NULL || behavior == NULL || out_ref == NULL) {
-        return hark__ctx_error(ctx, HARK_EINVAL, "hark_spawn: null argument");
-    }
-    hark_err err = learn(ctx, behavior);
-    return err != HARK_OK ? err : spawn(ctx, behavior, state, options, out_ref);
+    return is_born ? ref : nobody;
 }
 
 hark_ref
 hark_spawn_ref(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
                const hark_spawn_options *options)
 {
-    hark_ref ref = {0, 0};
-    hark_err err = hark_spawn_value(ctx, behavior, state, options, &ref);
+    return hark_spawn_at(ctx, NULL, behavior, state, options);
+}
 
-    return err == HARK_OK ? ref : (hark_ref){0, 0};
+hark_err
+hark_spawn_value(hark_ctx *ctx, const hark_behavior *behavior, const void *state,
+                 const hark_spawn_options *options, hark_ref *out_ref)
+{
+    if (out_ref == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_spawn: null argument");
+    }
+    hark_ref ref = hark_spawn_at(ctx, NULL, behavior, state, options);
+    if (hark_ref_is_null(ref)) {
+        hark_err err = (hark_err)hark_error_of(ctx)->code;
+
+        return err != HARK_OK ? err
+                              : HARK_ENOMEM; // there was none for the error either
+    }
+    *out_ref = ref;
+    return HARK_OK;
 }

@@ -405,6 +405,7 @@ open_next(hark_ctx *ctx, const struct future *future, uint32_t timeout_ms)
     next->target = future->target;
     next->asked = future->asked;
     next->site = future->site;
+    next->trace = future->trace;
     return next;
 }
 

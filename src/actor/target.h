@@ -21,10 +21,11 @@ struct outgoing {
     const void *value;     // a struct of type, or a struct failure
     hark_ref from;         // who is answered; null: nobody
     uint64_t correlation;  // as in a message; SYSTEM: the future's number
-    uint8_t
-        kind; // enum message_kind; SYSTEM: a probe (deadlock.h) if there is a value,
-              // else a CREDIT, or without any a CANCEL
-    uint16_t credits;      // of an ASK or CREDIT
+    // enum message_kind; SYSTEM: a probe (deadlock.h) if there is a value, else a CREDIT, or
+    // without any a CANCEL
+    uint8_t kind;
+    uint16_t credits; // of an ASK or CREDIT
+    uint16_t trace;   // TELL: as in a message. An ASK's is its future's
     struct future *future; // ASK: the asker's, for the answer; else NULL
     const char *call;      // the API's function that sends it, for errors; NULL: none
 };
@@ -40,6 +41,7 @@ hark__outgoing_of(const struct hark_message *message)
         .correlation = message->correlation,
         .kind = message->kind,
         .credits = message->credits,
+        .trace = message->trace,
     };
 }
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "actor/blocking.h"
 #include "actor/names.h"
 #include "actor/request.h"
 
@@ -26,6 +27,7 @@ struct attached {
     struct job *job; // on a thread of an executor; NULL: attached by its user
     struct hark_message *first, *last; // told, and not received yet; chained by next
     struct last_error last_error;
+    struct thread_wait wait; // of hark_await or hark_receive, the innermost
     _Atomic(uint32_t) token; // set by who found us idle; cleared by us
 };
 
@@ -154,6 +156,8 @@ take_system(struct attached *attached)
         if (message->code == SYSTEM_STOP && is_current(ctx->slot, message)
             && atomic_load_explicit(&ctx->node->stopping, memory_order_seq_cst)) {
             attached->stopping = true;
+        } else if (message->code == SYSTEM_DUMP && is_current(ctx->slot, message)) {
+            hark__dump_came(ctx, message);
         }
         hark__system_free(ctx, message);
         message = next;
@@ -307,6 +311,18 @@ hark__thread_job(const hark_ctx *ctx)
     return ctx->is_thread ? attached_of(ctx)->job : NULL;
 }
 
+const char *
+hark__thread_name(hark_ctx *ctx, char *out, size_t size)
+{
+    const struct job *job = hark__thread_job(ctx);
+
+    if (job != NULL) {
+        return hark__job_name(job);
+    }
+    ctx->node->env->ops->thread_name(ctx->node->env, out, size);
+    return out;
+}
+
 hark_ctx *
 hark__thread_attach(struct node *node)
 {
@@ -452,13 +468,39 @@ hark__thread_detach_own(struct node *node)
 
 // ---- waiting ----
 
-// Of a thread. False: the wait has ended first.
+// Whoever dumps may ask us from now on. Returns what wait_end is to be given.
+static struct thread_wait
+wait_begin(hark_ctx *ctx, uint64_t future)
+{
+    struct attached *attached = attached_of(ctx);
+    struct thread_wait outer = attached->wait;
+
+    attached->wait = (struct thread_wait){future, hark__env_now(ctx->node->env)};
+    // relaxed: see hark_dump.
+    atomic_store_explicit(&ctx->slot->waits, true, memory_order_relaxed);
+    return outer;
+}
+
+static void
+wait_end(hark_ctx *ctx, struct thread_wait outer)
+{
+    attached_of(ctx)->wait = outer;
+    // relaxed: as above.
+    atomic_store_explicit(&ctx->slot->waits, outer.since_ns != 0, memory_order_relaxed);
+}
+
+struct thread_wait
+hark__thread_waits_for(const hark_ctx *ctx)
+{
+    return attached_of(ctx)->wait;
+}
+
+// False: the wait has ended first.
 static bool
-wait_in_thread(hark_ctx *ctx, hark_future future)
+rest_until_done(hark_ctx *ctx, hark_future future)
 {
     struct attached *attached = attached_of(ctx);
 
-    pump(attached);
     while (!hark_future_done(ctx, future)) {
         if (attached->stopping) {
             hark__ctx_error(ctx, HARK_ESTOPPED, "hark_await: the system stops");
@@ -473,6 +515,20 @@ wait_in_thread(hark_ctx *ctx, hark_future future)
         pump(attached);
     }
     return true;
+}
+
+// As above, of a thread that has just called.
+static bool
+wait_in_thread(hark_ctx *ctx, hark_future future)
+{
+    pump(attached_of(ctx));
+    if (hark_future_done(ctx, future)) {
+        return true;
+    }
+    struct thread_wait outer = wait_begin(ctx, future.id);
+    bool is_done = rest_until_done(ctx, future);
+    wait_end(ctx, outer);
+    return is_done;
 }
 
 bool
@@ -520,6 +576,29 @@ deadline_ns(struct env *env, uint32_t timeout_ms)
                : hark__env_now(env) + (int64_t)timeout_ms * 1000000;
 }
 
+// NULL: the wait has ended first.
+static hark_message *
+rest_until_told(struct attached *attached, uint32_t timeout_ms)
+{
+    hark_ctx *ctx = &attached->ctx;
+    struct env *env = ctx->node->env;
+    int64_t until_ns = deadline_ns(env, timeout_ms);
+    hark_message *message;
+
+    while ((message = pop_inbox(attached)) == NULL) {
+        if (attached->stopping || hark__env_now(env) >= until_ns) {
+            hark__ctx_error(ctx, attached->stopping ? HARK_ESTOPPED : HARK_ETIMEOUT,
+                            "hark_receive: %s",
+                            attached->stopping ? "the system stops"
+                                               : "nothing came in time");
+            return NULL;
+        }
+        rest(attached, next_look_ns(ctx, until_ns));
+        settle(attached);
+    }
+    return message;
+}
+
 hark_message *
 hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
 {
@@ -532,23 +611,15 @@ hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
         return NULL;
     }
     struct attached *attached = attached_of(ctx);
-    struct env *env = ctx->node->env;
-    int64_t until_ns = deadline_ns(env, timeout_ms);
 
     hark__scratch_free(ctx);
-    for (;;) {
-        settle(attached);
-        hark_message *message = pop_inbox(attached);
-        if (message != NULL) {
-            return message;
-        }
-        if (attached->stopping || hark__env_now(env) >= until_ns) {
-            hark__ctx_error(ctx, attached->stopping ? HARK_ESTOPPED : HARK_ETIMEOUT,
-                            "hark_receive: %s",
-                            attached->stopping ? "the system stops"
-                                               : "nothing came in time");
-            return NULL;
-        }
-        rest(attached, next_look_ns(ctx, until_ns));
+    settle(attached);
+    hark_message *message = pop_inbox(attached);
+    if (message == NULL) {
+        struct thread_wait outer = wait_begin(ctx, 0);
+
+        message = rest_until_told(attached, timeout_ms);
+        wait_end(ctx, outer);
     }
+    return message;
 }

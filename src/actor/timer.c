@@ -16,8 +16,8 @@ send_due(void *poll_arg, struct timer_action *action)
 }
 
 hark_timer
-hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
-                      const hark_type *type, const void *value)
+hark_send_after_at(hark_ctx *ctx, const char *site, uint32_t delay_ms, hark_ref to,
+                   const hark_type *type, const void *value)
 {
     if (ctx == NULL || type == NULL || value == NULL) {
         hark__ctx_error(ctx, HARK_EINVAL, "hark_send_after: null argument");
@@ -30,6 +30,9 @@ hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
         return (hark_timer){0};
     }
     message->from = ctx->self;
+    if (ctx->slot != NULL) {
+        message->trace = hark__trace_of(ctx, site, TRACE_ARMED);
+    }
     struct timer_action action = {
         .fire = send_due, .data = message, .word = to.node, .more = to.actor};
     int64_t deadline_ns = hark__env_now(node->env) + (int64_t)delay_ms * NS_PER_MS;
@@ -39,6 +42,13 @@ hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_send_after: no memory");
     }
     return (hark_timer){id};
+}
+
+hark_timer
+hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
+                      const hark_type *type, const void *value)
+{
+    return hark_send_after_at(ctx, NULL, delay_ms, to, type, value);
 }
 
 int64_t

@@ -94,6 +94,8 @@ hark__slot_vacate(hark_ctx *ctx)
 
         free_extra(ctx, extra);
         slot->extra = NULL;
+        // relaxed: see hark_dump.
+        atomic_store_explicit(&slot->asks, false, memory_order_relaxed);
         forget_aside(ctx);
     }
     const hark_behavior *behavior = behavior_of(slot);
@@ -138,6 +140,7 @@ stop_actor(hark_ctx *ctx)
     ctx->message = NULL;
     ctx->chain_id = 0;
     ctx->owes_answer = false;
+    ctx->trace = slot->spawned;
     slot->heed |= SLOT_STOPPING;
     if (behavior->stop != NULL && !slot->start_owed) {
         behavior->stop(ctx, hark__slot_state(slot));
@@ -280,8 +283,10 @@ static void
 start_actor(hark_ctx *ctx)
 {
     ctx->slot->start_owed = false;
+    ctx->trace = ctx->slot->spawned; // for whose sake the hook runs
     behavior_of(ctx->slot)->start(ctx, hark__slot_state(ctx->slot));
     end_invocation(ctx);
+    ctx->trace = 0;
 }
 
 // ---- system messages ----
@@ -329,9 +334,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static void
-tell_end(hark_ctx *ctx, const struct hark_message *stop)
+tell_end(hark_ctx *ctx, const struct hark_message *asks)
 {
-    hark__fail(ctx, stop->from, stop->correlation, HARK_ESTOPPED, HARK_STAGE_RUNNING,
+    hark__fail(ctx, asks->from, asks->correlation, HARK_ESTOPPED, HARK_STAGE_RUNNING,
                NULL);
 }
 
@@ -349,7 +354,8 @@ handle_system(hark_ctx *ctx, struct hark_message *message)
         if (message->generation
             == atomic_load_explicit(&slot->generation, memory_order_relaxed)) {
             heed(ctx, message);
-        } else if (message->code == SYSTEM_STOP && message->correlation != 0) {
+        } else if ((message->code == SYSTEM_STOP && message->correlation != 0)
+                   || message->code == SYSTEM_DUMP) {
             tell_end(ctx, message); // it had ended before
         }
         hark__system_free(ctx, message);

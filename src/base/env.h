@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "hark/base.h"
@@ -27,6 +28,8 @@ struct env_ops {
     // Starts run(arg) in a thread of its own. NULL: the system has no more threads.
     struct thread *(*thread_start)(struct env *env, const char *name,
                                    void (*run)(void *), void *arg);
+    // Writes what people call the calling thread, and a NUL: "main", or its name.
+    void (*thread_name)(struct env *env, char *out, size_t size);
     // Waits for its end and frees it.
     void (*thread_join)(struct env *env, struct thread *thread);
     // Waits until *word is not seen, or until deadline_ns (INT64_MAX: no limit). May

@@ -5,6 +5,7 @@
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -90,6 +91,22 @@ real_thread_start(struct env *env, const char *name, void (*run)(void *), void *
     return thread;
 }
 
+// A thread that nobody has named has the name of who has started it.
+static void
+real_thread_name(struct env *env, char *out, size_t size)
+{
+    char name[16]; // as long as names are
+
+    (void)env;
+    if (gettid() == getpid()) {
+        snprintf(out, size, "main");
+    } else if (pthread_getname_np(pthread_self(), name, sizeof name) == 0) {
+        snprintf(out, size, "%s", name);
+    } else {
+        snprintf(out, size, "a thread");
+    }
+}
+
 static void
 real_thread_join(struct env *env, struct thread *thread)
 {
@@ -142,6 +159,7 @@ static const struct env_ops real_ops = {
     .now_coarse_ns = real_now_coarse_ns,
     .random = real_random,
     .thread_start = real_thread_start,
+    .thread_name = real_thread_name,
     .thread_join = real_thread_join,
     .wait = real_wait,
     .wake = real_wake,

@@ -45,8 +45,9 @@ struct future *hark__holding_open(struct futures *futures, struct pool *pool,
 
 // timed.c
 
-struct future *hark__delay_open(struct futures *futures, struct pool *pool,
-                                uint32_t ms);
+// Of more than limit_ms it fails when those are over.
+struct future *hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms,
+                                uint32_t limit_ms);
 struct future *hark__timeout_open(struct futures *futures, struct pool *pool,
                                   struct future *input, uint32_t ms);
 

@@ -257,6 +257,46 @@ hark__computed_pass(struct computed *computed, void *turn, struct future *future
     part(computed, turn);
 }
 
+// ---- since when ----
+
+enum { SINCE_DEPTH = 64 }; // futures made of futures that are looked through
+
+// The earliest start among the inputs; *out_next: one that has none of its own.
+static int64_t
+first_start(const struct computed *computed, const struct future **out_next)
+{
+    int64_t first_ns = 0;
+
+    *out_next = NULL;
+    for (size_t i = 0; i < computed->input_count; i++) {
+        const struct future *input =
+            hark__future_find(computed->futures, computed->inputs[i].id);
+
+        if (input == NULL) {
+            continue;
+        }
+        if (input->started_ns == 0) {
+            *out_next = input;
+        } else if (first_ns == 0 || input->started_ns < first_ns) {
+            first_ns = input->started_ns;
+        }
+    }
+    return first_ns;
+}
+
+int64_t
+hark__future_since(const struct future *future)
+{
+    int64_t since_ns = future->started_ns;
+
+    for (int i = 0; since_ns == 0 && i < SINCE_DEPTH && future != NULL
+                    && future->computed != NULL && future->computed != &hark__self_made;
+         i++) {
+        since_ns = first_start(future->computed, &future);
+    }
+    return since_ns;
+}
+
 // ---- callbacks ----
 
 void

@@ -88,6 +88,10 @@ void hark__computed_fail(struct computed *computed, void *turn, int code,
 // As future ended; NULL: HARK_ESTALE.
 void hark__computed_pass(struct computed *computed, void *turn, struct future *future);
 
+// Since when there has been a future, or the first of those that it is made from; 0: not
+// known.
+int64_t hark__future_since(const struct future *future);
+
 // For hark__future_close: the result is gone.
 void hark__computed_close(struct computed *computed, struct futures *futures,
                           struct pool *pool, void *turn);

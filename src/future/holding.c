@@ -48,6 +48,7 @@ hark__holding_open(struct futures *futures, struct pool *pool, struct future *in
         return NULL;
     }
     holding->keep = keep;
+    holding->computed.future->trace = input->trace; // as of a step
     hark__computed_watch(&holding->computed, &holding->computed.inputs[SOURCE], input);
     hark__computed_watch(&holding->computed, &holding->computed.inputs[HELD], held);
     return holding->computed.future;

@@ -162,6 +162,7 @@ hark__step_open(struct futures *futures, struct pool *pool, struct future *input
     }
     made->what = step;
     made->arg = arg;
+    made->computed.future->trace = input->trace; // what comes after, comes after that
     hark__computed_watch(&made->computed, &made->computed.inputs[SOURCE], input);
     return made->computed.future;
 }

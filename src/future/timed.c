@@ -8,8 +8,8 @@
 // ---- delay ----
 
 struct delay {
-    struct computed computed; // first member
-    struct hark_message *reply;
+    struct computed computed;   // first member
+    struct hark_message *reply; // NULL: its time is over first, and it fails
 };
 
 static void
@@ -21,6 +21,11 @@ delay_ended(struct computed *computed, void *turn, struct input *input,
 
     (void)input;
     (void)alarm;
+    if (reply == NULL) {
+        hark__computed_fail(computed, turn, HARK_ETIMEOUT, HARK_STAGE_NOT_SENT,
+                            "the request's time was over before the delay was");
+        return;
+    }
     delay->reply = NULL;
     hark__computed_succeed(computed, turn, reply);
 }
@@ -39,18 +44,20 @@ delay_fini(struct computed *computed, struct pool *pool, void *turn)
 static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL, false};
 
 struct future *
-hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms)
+hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms,
+                 uint32_t limit_ms)
 {
     const hark_unit unit = {0};
+    bool fails = limit_ms < ms;
     struct delay *delay =
         hark__computed_new(futures, pool, &delay_ops, sizeof *delay, 1);
 
     if (delay == NULL) {
         return NULL;
     }
-    struct future *alarm = hark__future_open(futures, pool, ms);
-    delay->reply = hark__message_new(pool, &hark_unit_type, &unit);
-    if (alarm == NULL || delay->reply == NULL) {
+    struct future *alarm = hark__future_open(futures, pool, fails ? limit_ms : ms);
+    delay->reply = fails ? NULL : hark__message_new(pool, &hark_unit_type, &unit);
+    if (alarm == NULL || (delay->reply == NULL && !fails)) {
         if (alarm != NULL) {
             hark__future_close(futures, pool, NULL, alarm);
         }
@@ -125,6 +132,7 @@ hark__timeout_open(struct futures *futures, struct pool *pool, struct future *in
         return NULL;
     }
     timeout->ms = ms;
+    timeout->computed.future->trace = input->trace; // as of a step
     hark__computed_watch(&timeout->computed, &timeout->computed.inputs[GUARDED], input);
     hark__computed_watch(&timeout->computed, &timeout->computed.inputs[ALARM], alarm);
     return timeout->computed.future;

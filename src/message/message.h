@@ -58,7 +58,7 @@ struct hark_message {
     uint8_t has_buffers; // shares buffers that must be released
     uint8_t flags;       // enum message_flag
     union {
-        uint16_t trace; // ASK: how it came about; 0: nobody knows
+        uint16_t trace; // ASK, or a timer's TELL: how it came about; 0: nobody knows
         uint16_t more;  // SYSTEM: ITEMs that `from` takes beyond those
     };
 };

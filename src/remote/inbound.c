@@ -76,6 +76,7 @@ struct batch {
     struct chain chain; // messages that are about to be sent
     struct entry entry;
     hark_ref from;     // of the last TELL or ASK
+    uint16_t trace;    // of the same, here
     size_t made_bytes; // of messages
     struct payload_options options;
     char why[REMOTE_TEXT]; // what is wrong with an entry
@@ -273,6 +274,7 @@ address(struct batch *batch, struct hark_message *message, uint64_t chain_id)
 
     message->from = batch->from;
     message->credits = credits_of(envelope);
+    message->trace = batch->trace;
     message->deadline_ns = deadline_ns(batch->link, envelope->remaining_ms);
     if (envelope->kind == ENVELOPE_TELL) {
         message->correlation = chain_id; // kind is MESSAGE_TELL, 0
@@ -298,6 +300,7 @@ take_user(struct batch *batch)
     batch->options.room = chain_id != 0 && is_ask ? MESSAGE_CHAIN_ROOM : 0;
     if (!batch->entry.is_repeat) {
         batch->from = is_ask ? asker_of(batch->link, envelope) : envelope->sender;
+        batch->trace = hark__traces_in_find(&batch->link->traces_in, envelope->trace);
     }
     struct hark_message *message = read_message(batch, &err);
     if (message == NULL) {
@@ -473,6 +476,19 @@ take_node(struct link *link, const struct node_decl *node)
     pthread_mutex_unlock(&remote->lock);
 }
 
+static void
+take_trace(struct link *link, const struct trace_decl *trace)
+{
+    const struct trace_source source = {
+        .traces = &link->remote->node->traces,
+        .here = link->remote->node->name,
+        .there = link->peer->name,
+        .room = &link->peer->trace_room,
+    };
+
+    hark__traces_in_declare(&link->traces_in, &source, trace);
+}
+
 // ---- batches ----
 
 // An envelope of the runtime's own.
@@ -532,6 +548,9 @@ take_other(struct batch *batch)
                                       &batch->entry.types);
     case ENTRY_NODE:
         take_node(link, &batch->entry.node);
+        return HARK_OK;
+    case ENTRY_TRACE:
+        take_trace(link, &batch->entry.trace);
         return HARK_OK;
     default:
         return HARK_OK;

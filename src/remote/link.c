@@ -37,6 +37,8 @@ link_retire(struct link *link)
     hark__bytes_fini(&link->outbox);
     hark__types_in_fini(&link->types_in);
     hark__types_out_fini(&link->types_out);
+    hark__traces_in_fini(&link->traces_in);
+    hark__traces_out_fini(&link->traces_out);
     free(link->sent);
     link->sent = NULL;
     hark__list_append(&link->remote->unused, &link->by_remote);

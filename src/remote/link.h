@@ -27,6 +27,7 @@
 #include "net/net.h"
 #include "remote/pending.h"
 #include "remote/remote.h"
+#include "remote/traces.h"
 #include "remote/types.h"
 #include "wire/bytes.h"
 #include "wire/frame.h"
@@ -71,6 +72,7 @@ struct peer {
     uint64_t incarnation;         // constant
     char name[NODE_NAME];         // constant once target is registered
     char endpoint[ENDPOINT_SIZE]; // constant likewise; empty: a guest
+    uint32_t trace_room;          // rows of traces that it may still add; poller only
     pthread_mutex_t lock;         // guards may_dial and the writing of link
     _Atomic(struct link *) link;  // where messages go out; NULL: none. Taken away under
                                   // the link's own lock
@@ -99,7 +101,7 @@ struct route {
     hark_ref sender;
     uint64_t chain_id;
     uint32_t remaining_ms, type;
-    uint16_t credits;
+    uint16_t credits, trace;
     uint8_t kind;
 };
 
@@ -117,6 +119,7 @@ struct link {
     uint64_t seq_in;
     size_t unacked_in; // bytes received since we last sent an ack
     struct types_in types_in;
+    struct traces_in traces_in;
 
     // Under the lock.
     enum link_state state;
@@ -138,6 +141,7 @@ struct link {
     struct sent_frame *sent;    // of seq_acked + 1 ... seq_out; a circular queue
     uint32_t sent_capacity, sent_first;
     struct types_out types_out;
+    struct traces_out traces_out;
     uint64_t introduced[NODES_INTRODUCED];
     uint32_t introduced_count;
 };

@@ -125,6 +125,7 @@ struct draft {
     const struct outgoing *what;
     hark_ref to;
     uint64_t correlation;
+    uint16_t trace; // declared, or 0
 };
 
 static bool
@@ -142,7 +143,8 @@ is_repeat(const struct link *link, const struct route *route)
     return link->may_repeat && route->target == last->target
            && is_same_ref(route->sender, last->sender) && route->type == last->type
            && route->kind == last->kind && route->remaining_ms == last->remaining_ms
-           && route->chain_id == last->chain_id && route->credits == last->credits;
+           && route->chain_id == last->chain_id && route->credits == last->credits
+           && route->trace == last->trace;
 }
 
 // An envelope up to its payload. A call, so that repeats need no room for one.
@@ -155,6 +157,7 @@ begin_envelope(struct link *link, const struct route *route, const struct draft 
                                             .sender = route->sender,
                                             .correlation = draft->correlation,
                                             .remaining_ms = route->remaining_ms,
+                                            .trace = route->trace,
                                             .credits = route->credits,
                                             .chain = route->chain_id,
                                             .type = route->type,
@@ -253,6 +256,13 @@ chain_id(const struct outgoing *what)
     return what->future != NULL ? what->future->chain_id & ~CHAIN_UNSEEN : 0;
 }
 
+// Of an ask, or a timer's tell. 0: none.
+static inline uint16_t
+trace_of(const struct outgoing *what)
+{
+    return what->future != NULL ? what->future->trace : what->trace;
+}
+
 static hark_err
 put_envelope(struct link *link, const struct draft *draft)
 {
@@ -273,6 +283,7 @@ put_envelope(struct link *link, const struct draft *draft)
         .chain_id = chain_id(what),
         .remaining_ms = remaining_ms(what),
         .credits = what->credits,
+        .trace = draft->trace,
         .kind = kinds[what->kind],
     };
 
@@ -403,7 +414,8 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && (to.actor == last->target || what->kind > MESSAGE_ASK)
            && is_same_ref(what->from, last->sender)
            && remaining_ms(what) == last->remaining_ms
-           && chain_id(what) == last->chain_id && what->credits == last->credits;
+           && chain_id(what) == last->chain_id && what->credits == last->credits
+           && trace_of(what) == last->trace;
 }
 
 // What most messages of a turn need, and no more. False: nothing was put; put_entry knows
@@ -540,12 +552,39 @@ put_system(struct link *link, hark_ref to, const struct outgoing *what,
                              : put_cancel(link, to, what, error);
 }
 
+// Declares what the peer needs to know of a trace, in front of the message, and gives its
+// number there. 0: there is no room for that now; then the message goes without.
+static uint16_t
+introduce_trace(struct link *link, uint16_t number)
+{
+    const struct traces *traces = &link->remote->node->traces;
+
+    if (number == 0 || hark__traces_out_has(&link->traces_out, number)) {
+        return number;
+    }
+    size_t most =
+        (size_t)TRACE_ENTRY * hark__traces_out_count(&link->traces_out, traces, number);
+    if (link->outbox.size + most > link->max_frame_bytes) {
+        hark__link_flush_locked(link);
+    }
+    return link->outbox.size + most <= link->max_frame_bytes
+                   && hark__traces_out_declare(&link->traces_out, traces, number,
+                                               &link->outbox)
+               ? number
+               : 0;
+}
+
 // Anything but what put_again has done.
 static __attribute__((noinline)) hark_err
 put_message(struct link *link, hark_ref to, const struct outgoing *what,
             uint64_t correlation, struct remote_text *error)
 {
-    const struct draft draft = {.what = what, .to = to, .correlation = correlation};
+    const struct draft draft = {
+        .what = what,
+        .to = to,
+        .correlation = correlation,
+        .trace = introduce_trace(link, trace_of(what)),
+    };
     struct pending dropped;
     hark_err err = put_entry(link, &draft, error->text, sizeof error->text);
 

@@ -206,6 +206,7 @@ peer_new(struct remote *remote, uint64_t incarnation, hark_str name, hark_str en
     peer->target.is_up = is_up;
     peer->remote = remote;
     peer->incarnation = incarnation;
+    peer->trace_room = TRACES_OF_PEER;
     copy_text(peer->name, sizeof peer->name, name);
     copy_text(peer->endpoint, sizeof peer->endpoint, endpoint);
     pthread_mutex_init(&peer->lock, NULL);

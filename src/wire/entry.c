@@ -8,6 +8,8 @@
 
 #define TYPES_CODE 100
 #define NODE_CODE 101
+#define TRACE_CODE 103
+#define TRACE_ELEMENTS 8
 #define REPEAT_ELEMENTS 3
 
 void
@@ -67,6 +69,30 @@ hark__entry_node(struct bytes *out, const struct node_decl *node)
     hark__bytes_put_str(out, node->endpoint);
 }
 
+static void
+put_optional(struct bytes *out, hark_str text)
+{
+    if (text.len > 0) {
+        hark__bytes_put_str(out, text);
+    } else {
+        hark__bytes_put_nil(out);
+    }
+}
+
+void
+hark__entry_trace(struct bytes *out, const struct trace_decl *trace)
+{
+    hark__bytes_put_array(out, TRACE_ELEMENTS);
+    hark__bytes_put_u64(out, TRACE_CODE);
+    hark__bytes_put_u64(out, trace->number);
+    hark__bytes_put_u64(out, trace->parent);
+    hark__bytes_put_u64(out, trace->kind);
+    put_optional(out, trace->who);
+    put_optional(out, trace->in);
+    put_optional(out, trace->site);
+    put_optional(out, trace->node);
+}
+
 void
 hark__entry_repeat_any(struct bytes *out, uint64_t correlation)
 {
@@ -92,11 +118,12 @@ skip_rest(struct reader *in, uint32_t count, uint32_t known)
     return true;
 }
 
+// A text, or nil: empty.
 static bool
-get_nested(struct reader *in, hark_str *out_name)
+get_optional(struct reader *in, hark_str *out_text)
 {
-    *out_name = (hark_str){"", 0};
-    return hark__reader_nil(in) || hark__reader_str(in, out_name);
+    *out_text = (hark_str){"", 0};
+    return hark__reader_nil(in) || hark__reader_str(in, out_text);
 }
 
 static bool
@@ -107,7 +134,7 @@ get_field(struct reader *in, struct field_decl *field)
     if (!hark__reader_array(in, &count) || count < 4
         || !hark__reader_str(in, &field->name) || !hark__reader_u32(in, &kind)
         || kind > UINT8_MAX || !hark__reader_u32(in, &element) || element > UINT8_MAX
-        || !get_nested(in, &field->nested)) {
+        || !get_optional(in, &field->nested)) {
         return false;
     }
     field->kind = (uint8_t)kind;
@@ -183,6 +210,22 @@ get_node(struct reader *in, struct node_decl *node)
            && hark__reader_str(in, &node->endpoint);
 }
 
+static bool
+get_trace(struct reader *in, struct trace_decl *trace)
+{
+    uint32_t kind;
+
+    if (!hark__reader_u32(in, &trace->number) || trace->number == 0
+        || trace->number > TRACE_NUMBER_MOST || !hark__reader_u32(in, &trace->parent)
+        || trace->parent > TRACE_NUMBER_MOST || !hark__reader_u32(in, &kind)
+        || kind > UINT8_MAX) {
+        return false;
+    }
+    trace->kind = (uint8_t)kind;
+    return get_optional(in, &trace->who) && get_optional(in, &trace->in)
+           && get_optional(in, &trace->site) && get_optional(in, &trace->node);
+}
+
 static hark_err
 fail(char *error, size_t error_size, const char *what)
 {
@@ -207,6 +250,12 @@ decode_other(struct reader *in, uint32_t count, uint32_t code, struct entry *ent
         return count >= 4 && get_node(in, &entry->node)
                    ? HARK_OK
                    : fail(error, error_size, "malformed introduction of a node");
+    }
+    if (code == TRACE_CODE) {
+        entry->kind = ENTRY_TRACE;
+        return count >= TRACE_ELEMENTS && get_trace(in, &entry->trace)
+                   ? HARK_OK
+                   : fail(error, error_size, "malformed declaration of a trace");
     }
     entry->kind = ENTRY_UNKNOWN;
     return HARK_OK;

@@ -4,6 +4,7 @@
 //     [100, first, [[name, hash, [[field, kind, element, nested]...]]...]]   types
 //     [101, incarnation, name, endpoint]                                   a third node
 //     [102, correlation, payload]                                          a repeat
+//     [103, number, parent, kind, who, in, site, node]          how something came about
 //
 // A repeat stands for the last envelope before it in the batch, with another correlation
 // and payload. Most messages of a turn go the same way, and so need not say it each time.
@@ -19,6 +20,7 @@ enum entry_kind {
     ENTRY_ENVELOPE,
     ENTRY_TYPES,
     ENTRY_NODE,
+    ENTRY_TRACE,
     ENTRY_UNKNOWN, // a later version's; to be ignored
 };
 
@@ -54,6 +56,17 @@ struct node_decl {
     hark_str endpoint;
 };
 
+// One call of a trace. Empty texts are nil on the wire.
+struct trace_decl {
+    uint32_t number; // 1 to TRACE_NUMBER_MOST
+    uint32_t parent; // as number; 0: it is the first
+    uint8_t kind;    // enum trace_kind of the room above, or a later version's
+    hark_str who, in, site;
+    hark_str node; // empty: the sender
+};
+
+#define TRACE_NUMBER_MOST 65535
+
 // Starts as {0} and is kept from one entry of a batch to the next.
 struct entry {
     enum entry_kind kind;
@@ -66,6 +79,7 @@ struct entry {
     union {
         struct types types;
         struct node_decl node;
+        struct trace_decl trace;
     };
 };
 
@@ -74,6 +88,7 @@ struct entry {
 void hark__entry_types(struct bytes *out, uint32_t first, uint32_t count);
 void hark__entry_type(struct bytes *out, const hark_type *type);
 void hark__entry_node(struct bytes *out, const struct node_decl *node);
+void hark__entry_trace(struct bytes *out, const struct trace_decl *trace);
 // The general case of hark__entry_repeat.
 void hark__entry_repeat_any(struct bytes *out, uint64_t correlation);
 

@@ -38,7 +38,7 @@ struct envelope {
     uint64_t target;       // an actor of the receiver; 0: the node itself
     hark_ref sender;       // who is answered; null: nobody
     uint64_t correlation;  // ASK, LOOKUP: chosen by the asker; its answer repeats it
-    uint64_t trace;        // reserved
+    uint64_t trace;        // TELL, ASK: how it came about (wire/entry.h); 0: unknown
     uint64_t chain;   // TELL, ASK: which request it descends from; 0: see docs/wire.md
     uint64_t credits; // ASK, CREDIT: so many ITEMs are welcome
     uint32_t type;    // index among the sender's declared types, or TYPE_NONE

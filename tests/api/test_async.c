@@ -1654,7 +1654,7 @@ note_unseen(hark_ctx *ctx, const hark_error *error, void *arg)
 {
     struct unseen *unseen = arg;
 
-    hark_error_print(ctx, error, unseen->text, sizeof unseen->text);
+    hark_error_line(ctx, error, unseen->text, sizeof unseen->text);
     unseen->count++;
 }
 

@@ -142,6 +142,13 @@ null_ctx_is_an_error_everywhere(void **state)
     assert_int_equal(hark_format(NULL, "x%d", 1).len, 0);
     assert_true(hark_ref_print(NULL, c, text, sizeof text) > 0);
     assert_true(hark_error_print(NULL, hark_error_of(w->here), text, sizeof text) > 0);
+    assert_true(hark_error_line(NULL, hark_error_of(w->here), text, sizeof text) > 0);
+    assert_int_equal(hark_error_line(NULL, NULL, text, sizeof text), 8);
+    assert_string_equal(text, "no error");
+    assert_int_equal(hark_error_print(NULL, NULL, text, sizeof text), 8);
+    assert_int_equal(hark_send_after_at(NULL, NULL, 1, c, &question_type, &q).id, 0);
+    assert_true(
+        hark_ref_is_null(hark_spawn_at(NULL, HARK_HERE, &clerk_behavior, NULL, NULL)));
     assert_int_equal(hark_error_of(NULL)->code, HARK_EINVAL);
     assert_int_equal(hark_ask_value(NULL, c, &question_type, &q, NULL).id, 0);
     assert_int_equal(hark_ask_at(NULL, NULL, 0, c, &question_type, &q).id, 0);

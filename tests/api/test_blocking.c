@@ -93,7 +93,7 @@ a_refusal_carries_code_and_text_and_site(void **state)
     assert_null(hark_await(w->here, f, answer));
     world_assert_error(w, HARK_EUSER + 7, "no such file: 3");
     assert_int_equal(hark_error_of(w->here)->stage, HARK_STAGE_RUNNING);
-    hark_error_print(w->here, hark_error_of(w->here), line, sizeof line);
+    hark_error_line(w->here, hark_error_of(w->here), line, sizeof line);
     assert_non_null(strstr(line, "test_blocking.c:"));
     assert_non_null(strstr(line, "stage: running"));
     world_close(w);

@@ -19,6 +19,7 @@ HARK_MESSAGE(was, (i32, cancelled), (i32, code))
 HARK_MESSAGE(left)
 HARK_MESSAGE(ms_left, (u32, ms))
 HARK_MESSAGE(check)
+HARK_MESSAGE(bell)
 
 // Shared by all systems of this process.
 static _Atomic(bool) gate;          // `block` waits for it
@@ -29,6 +30,10 @@ static _Atomic(int) last_code;      // of the reply of `spin`, or of `check`
 static _Atomic(int) relays_failed;  // relays that saw HARK_ECANCELLED
 static _Atomic(int) relays_refused; // and whose own answer was not wanted
 static _Atomic(int) tidied;         // cleanup that was done
+static _Atomic(int) rung;           // enum rung
+static _Atomic(uint32_t) had_left;  // ms that the handler of `bell` had
+
+enum rung { NO_BELL, BELL_CAME_FIRST, BELL_CAME_LATER }; // than the cancel
 
 static void
 wait_for(_Atomic(int) *counter, int value)
@@ -191,6 +196,53 @@ HARK_ON(parent, check) {
 }
 HARK_ACTOR(parent, spin, check)
 
+// Waits for a time that is longer than any request's, in a continuation and in a handler,
+// and has itself told after a short one.
+typedef struct {
+    hark_promise promise;
+    uint32_t bell_ms;
+} sleeper;
+
+HARK_THEN(sleeper, slept, hark_unit) {
+    fail_msg("it has slept for ten minutes");
+}
+HARK_ELSE(sleeper, slept) {
+    atomic_store(&last_code, error->code);
+    atomic_fetch_add(&seen, 1);
+}
+HARK_CONTINUATION(sleeper, slept, hark_unit)
+
+HARK_ON(sleeper, later) {
+    self->promise = hark_defer(ctx);
+    hark_send_after(ctx, self->bell_ms, hark_self(ctx), bell);
+    hark_future f = hark_delay(ctx, HARK_SECONDS(600));
+    assert_int_equal(hark_then(ctx, f, sleeper, slept, NULL), HARK_OK);
+    atomic_fetch_add(&begun, 1);
+}
+HARK_ON(sleeper, bell) {
+    atomic_store(&had_left, hark_remaining_ms(ctx));
+    assert_false(hark_cancelled(ctx)); // it is no request's
+    bool cancelled = hark_promise_cancelled(ctx, self->promise);
+    atomic_store(&rung, cancelled ? BELL_CAME_LATER : BELL_CAME_FIRST);
+}
+HARK_ON(sleeper, spin) {
+    hark_future f = hark_delay(ctx, HARK_SECONDS(600));
+    atomic_fetch_add(&begun, 1);
+    assert_null(hark_await(ctx, f, hark_unit));
+    atomic_store(&last_code, hark_error_of(ctx)->code);
+    if (hark_error_of(ctx)->code == HARK_ECANCELLED) {
+        f = hark_delay(ctx, 1); // for nobody's sake any more
+        assert_true(hark_future_done(ctx, f));
+        assert_null(hark_future_get(ctx, f, hark_unit));
+        assert_int_equal(hark_error_of(ctx)->code, HARK_ECANCELLED);
+    }
+    assert_int_equal(hark_shield(ctx, HARK_SECONDS(60)), HARK_OK);
+    assert_non_null(hark_await(ctx, hark_delay(ctx, 1), hark_unit)); // but for its own
+    hark_shield_end(ctx);
+    atomic_fetch_add(&seen, 1);
+}
+HARK_ACTOR(sleeper, later, bell, spin)
+
 // Asks a lot, and ends.
 typedef struct {
     hark_ref whom;
@@ -229,6 +281,7 @@ reset(void)
     atomic_store(&relays_failed, 0);
     atomic_store(&relays_refused, 0);
     atomic_store(&tidied, 0);
+    atomic_store(&rung, NO_BELL);
 }
 
 static int
@@ -587,6 +640,83 @@ ask_has_no_more_time_than_its_parent(void **state)
     assert_int_equal(hark_remaining_ms(w->here), HARK_FOREVER);
 }
 
+// A message has no deadline and is not cancelled: it comes, though whoever made its handler
+// arm it has given up.
+static void
+timer_outlives_the_request_that_has_armed_it(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    char name[32];
+
+    // Until the cancel is faster than the timer, which a busy machine may prevent.
+    for (uint32_t ms = 50; atomic_load(&rung) != BELL_CAME_LATER; ms *= 2) {
+        reset();
+        snprintf(name, sizeof name, "sleeper-%u", (unsigned)ms);
+        hark_ref s =
+            world_reach(f->w, name, hark_spawn(f->w->there, sleeper, .bell_ms = ms));
+        hark_future asked = hark_ask_within(me, HARK_SECONDS(60), s, later);
+
+        wait_for(&begun, 1);
+        assert_int_equal(hark_cancel(me, asked), HARK_OK);
+        wait_for(&rung, BELL_CAME_FIRST);
+        hark_future_drop(me, asked);
+    }
+    assert_int_equal(atomic_load(&had_left), HARK_FOREVER);
+}
+
+// It is a future, and so as much a child of the request as an ask is.
+static void
+delay_is_cancelled_with_its_request(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_ref s =
+        world_reach(f->w, "sleeper",
+                    hark_spawn(f->w->there, sleeper, .bell_ms = HARK_SECONDS(600)));
+    hark_future asked = hark_ask_within(me, HARK_FOREVER, s, later);
+
+    wait_for(&begun, 1);
+    assert_int_equal(hark_cancel(me, asked), HARK_OK);
+    wait_for(&seen, 1);
+    assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
+    hark_future_drop(me, asked);
+    reset();
+    asked = hark_ask_within(me, HARK_FOREVER, s, spin);
+    wait_for(&begun, 1);
+    hark_future_drop(me, asked);
+    wait_for(&seen, 1);
+    assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
+}
+
+static void
+delay_has_no_more_time_than_its_request(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_ref s =
+        world_reach(f->w, "sleeper",
+                    hark_spawn(f->w->there, sleeper, .bell_ms = HARK_SECONDS(600)));
+    uint32_t ms = 20;
+
+    // One whose time runs out before it begins is asked again with more.
+    for (; atomic_load(&seen) == 0; ms *= 2) {
+        assert_null(hark_await(me, hark_ask_within(me, ms, s, later), counted));
+        if (atomic_load(&begun) > 0) {
+            wait_for(&seen, 1);
+        }
+    }
+    assert_int_equal(atomic_load(&last_code), HARK_ETIMEOUT);
+    reset();
+    for (ms = 20; atomic_load(&seen) == 0; ms *= 2) {
+        assert_null(hark_await(me, hark_ask_within(me, ms, s, spin), spun));
+        if (atomic_load(&begun) > 0) {
+            wait_for(&seen, 1);
+        }
+    }
+    assert_int_equal(atomic_load(&last_code), HARK_ETIMEOUT);
+}
+
 static void
 ask_whose_time_runs_out_in_the_mailbox_is_not_run(void **state)
 {
@@ -742,6 +872,9 @@ main(void)
         TEST(end_of_an_asker_cancels_all_that_it_has_asked),
         TEST(thread_that_detaches_cancels_all_that_it_has_asked),
         TEST(ask_has_no_more_time_than_its_parent),
+        TEST(timer_outlives_the_request_that_has_armed_it),
+        TEST(delay_is_cancelled_with_its_request),
+        TEST(delay_has_no_more_time_than_its_request),
         TEST(ask_whose_time_runs_out_in_the_mailbox_is_not_run),
         TEST(shield_lets_a_cancelled_handler_clean_up),
         TEST(thread_in_a_shield_asks_within_its_limit),

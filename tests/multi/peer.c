@@ -32,6 +32,8 @@ HARK_MESSAGE(refuse, (i32, code), (str, text))
 HARK_MESSAGE(count_to, (i64, n)) // a stream of echoed
 HARK_MESSAGE(stream_other, (ref, other), (u32, window))
 HARK_MESSAGE(streamed, (i64, items), (i32, code), (str, text))
+HARK_MESSAGE(whence)
+HARK_MESSAGE(so_far, (str, text)) // the calls that led to it
 HARK_MESSAGE(spot, (f64, x), (f64, y))
 HARK_MESSAGE(mirror, (bool, yes), (i8, small), (u64, large), (f32, half), (str, text),
              (bytes, data), (ref, whom), (message, spot, at), (list, i16, numbers),
@@ -106,7 +108,15 @@ HARK_ON(server, mirror) {
     hark_reply_value(ctx, &mirror_type, msg);
 }
 
-HARK_ACTOR(server, echo, hang, ask_other, refuse, count_to, stream_other, mirror)
+HARK_ON(server, whence) {
+    char text[20000];
+
+    hark_backtrace(ctx, text, sizeof text);
+    hark_reply(ctx, so_far, .text = hark_str_of(text));
+}
+
+HARK_ACTOR(server, echo, hang, ask_other, refuse, count_to, stream_other, mirror,
+           whence)
 
 static void
 print_ref(const char *what, hark_ref ref)
@@ -147,6 +157,8 @@ spawn_stale(hark_ctx *me)
     hark_ref stale = hark_spawn(me, server);
 
     (void)hark_actor_stop(me, stale);
+    while (hark_is_alive(me, stale)) { // it ends in a turn of its own
+    }
     return stale;
 }
 

@@ -404,7 +404,7 @@ make_race(struct fixture *f)
 static struct future *
 make_delay(struct fixture *f)
 {
-    return hark__delay_open(f->futures, f->pool, 5);
+    return hark__delay_open(f->futures, f->pool, 5, HARK_FOREVER);
 }
 
 static struct future *

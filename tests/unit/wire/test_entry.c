@@ -369,6 +369,67 @@ malformed_declarations_are_refused(void **state)
     assert_int_equal(read_one(RAW("\x93\x65\x01\xa1n"), &entry), HARK_EDECODE);
 }
 
+static void
+a_trace_comes_back(void **state)
+{
+    struct entry entry = {0};
+    const struct trace_decl *trace = &entry.trace;
+
+    (void)state;
+    hark__entry_trace(&bytes, &(struct trace_decl){
+                                  .number = 300,
+                                  .parent = 7,
+                                  .kind = 2,
+                                  .who = HARK_STR("w"),
+                                  .site = HARK_STR("a.c:1"),
+                              });
+    assert_bytes(&bytes, RAW("\x98\x67\xcd\x01\x2c\x07\x02\xa1w\xc0\xa5"
+                             "a.c:1\xc0"));
+    assert_int_equal(read_one(bytes.data, bytes.size, &entry), HARK_OK);
+    assert_int_equal(entry.kind, ENTRY_TRACE);
+    assert_int_equal(trace->number, 300);
+    assert_int_equal(trace->parent, 7);
+    assert_int_equal(trace->kind, 2);
+    assert_true(hark_str_equal(trace->who, HARK_STR("w")));
+    assert_true(hark_str_equal(trace->site, HARK_STR("a.c:1")));
+    assert_int_equal(trace->in.len, 0);
+    assert_int_equal(trace->node.len, 0);
+    // A later version says more.
+    assert_int_equal(
+        read_one(RAW("\x99\x67\x01\x00\x00\xc0\xa1i\xc0\xa1n\x93\x01\x02\x03"), &entry),
+        HARK_OK);
+    assert_true(hark_str_equal(trace->in, HARK_STR("i")));
+    assert_true(hark_str_equal(trace->node, HARK_STR("n")));
+}
+
+static void
+malformed_traces_are_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } rows[] = {
+        {RAW("\x97\x67\x01\x00\x00\xc0\xc0\xc0")},             // no node
+        {RAW("\x98\x67\x00\x00\x00\xc0\xc0\xc0\xc0")},         // number 0
+        {RAW("\x98\x67\xff\x00\x00\xc0\xc0\xc0\xc0")},         // number -1
+        {RAW("\x98\x67\xce\0\1\0\0\x00\x00\xc0\xc0\xc0\xc0")}, // number 65536
+        {RAW("\x98\x67\x01\xce\0\1\0\0\x00\xc0\xc0\xc0\xc0")}, // parent 65536
+        {RAW("\x98\x67\x01\xc0\x00\xc0\xc0\xc0\xc0")},         // parent nil
+        {RAW("\x98\x67\x01\x00\xcd\x01\x00\xc0\xc0\xc0\xc0")}, // kind 256
+        {RAW("\x98\x67\x01\x00\x00\x01\xc0\xc0\xc0")},         // who a number
+        {RAW("\x98\x67\x01\x00\x00\xc0\xc4\x01x\xc0\xc0")},    // in bytes
+        {RAW("\x98\x67\x01\x00\x00\xc0\xc0\x90\xc0")},         // site an array
+        {RAW("\x98\x67\x01\x00\x00\xc0\xc0\xc0\xc3")},         // node true
+    };
+    struct entry entry = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(read_one(rows[i].bytes, rows[i].size, &entry), HARK_EDECODE);
+        assert_string_equal(error, "entry: malformed declaration of a trace");
+    }
+}
+
 // ---- comparing types ----
 
 static void
@@ -444,7 +505,7 @@ the_field_that_differs_is_named(void **state)
 
 // ---- bytes that nobody vouches for ----
 
-enum { WHOLE = 4 }; // entries
+enum { WHOLE = 5 }; // entries
 
 static void
 write_batch(void)
@@ -455,6 +516,9 @@ write_batch(void)
     hark__entry_type(&bytes, &drawing_type);
     hark__entry_node(&bytes,
                      &(struct node_decl){9, HARK_STR("n"), HARK_STR("tcp://h:1")});
+    hark__entry_trace(&bytes, &(struct trace_decl){.number = 1,
+                                                   .who = HARK_STR("who"),
+                                                   .site = HARK_STR("a.c:1")});
     hark__envelope_encode(
         &bytes, &(struct envelope){.kind = ENVELOPE_TELL,
                                    .target = 5,
@@ -539,6 +603,8 @@ main(void)
         TEST(a_bad_entry_harms_itself_only),
         TEST(an_entry_without_an_end_ends_the_batch),
         TEST(malformed_declarations_are_refused),
+        TEST(a_trace_comes_back),
+        TEST(malformed_traces_are_refused),
         TEST(a_type_is_compatible_with_itself),
         TEST(appended_fields_are_compatible_both_ways),
         TEST(the_field_that_differs_is_named),
