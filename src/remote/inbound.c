@@ -107,7 +107,7 @@ share_arrival(void *arg)
     if (remote->arrived == NULL) {
         hark_buffer *buffer = hark_buffer_new(0);
 
-        if (buffer != NULL && arrival->keep(arrival, &kept)) {
+        if (buffer != NULL && arrival->keep(arrival, 0, &kept)) {
             hark__buffer_lend(buffer, kept.data, arrival->size, kept.release,
                               kept.handle);
             remote->arrived = buffer;
