@@ -46,10 +46,22 @@ link_alloc(struct remote *remote)
     return link;
 }
 
+void
+hark__link_drop_parts(struct link *link, uint32_t count)
+{
+    while (link->part_count > count) {
+        hark_bytes *part = &link->parts[--link->part_count];
+
+        link->part_bytes -= part->len;
+        hark_buffer_release(part->buffer);
+    }
+}
+
 // Takes a link that is gone, and in no list. remote's lock is held.
 static void
 link_retire(struct link *link)
 {
+    hark__link_drop_parts(link, 0);
     hark__bytes_fini(&link->outbox);
     hark__types_in_fini(&link->types_in);
     hark__types_out_fini(&link->types_out);
@@ -91,7 +103,8 @@ hark__link_hello(struct remote *remote)
         .version_max = WIRE_VERSION,
         .node_name = hark_str_of(remote->node->name),
         .incarnation = remote->node->id,
-        .flags = HELLO_REPEATS | (remote->endpoint[0] == '\0' ? HELLO_GUEST : 0u),
+        .flags = HELLO_REPEATS | HELLO_PARTS
+                 | (remote->endpoint[0] == '\0' ? HELLO_GUEST : 0u),
         .heartbeat_ms = remote->heartbeat_ms,
         .endpoint = hark_str_of(remote->endpoint),
         .max_frame_bytes = remote->frame_limit_bytes,
@@ -198,6 +211,8 @@ hark__link_up(struct link *link, const struct hello *hello)
     link->state = LINK_UP;
     link->max_frame_bytes = hello->max_frame_bytes;
     link->takes_repeats = (hello->flags & HELLO_REPEATS) != 0;
+    link->takes_parts =
+        (hello->flags & HELLO_PARTS) != 0 && hark__pipe_takes_parts(link->pipe);
     if (hello->heartbeat_ms < link->heartbeat_ms) {
         link->heartbeat_ms = hello->heartbeat_ms > LEAST_HEARTBEAT_MS
                                  ? hello->heartbeat_ms
@@ -274,12 +289,43 @@ open_like(const struct bytes *last, struct bytes *out_batch)
     return true;
 }
 
+// The transport is done with a part.
+static void
+release_part(void *data, void *buffer)
+{
+    (void)data;
+    hark_buffer_release(buffer);
+}
+
+// The parts' references go with them.
+static hark_err
+send_with_parts(struct link *link)
+{
+    struct net_part parts[NET_PARTS];
+    uint32_t count = link->part_count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const hark_bytes *part = &link->parts[i];
+
+        parts[i] = (struct net_part){part->ptr, part->len, release_part, part->buffer};
+    }
+    link->part_count = 0;
+    link->part_bytes = 0;
+    hark_err err = hark__pipe_send_parts(link->pipe, link->outbox.data,
+                                         link->outbox.size, parts, count);
+    start_batch(&link->outbox);
+    return err;
+}
+
 // A large batch goes with its memory, unless most of that is empty.
 static hark_err
 send_outbox(struct link *link)
 {
     struct bytes full = link->outbox, next;
 
+    if (link->part_count > 0) {
+        return send_with_parts(link);
+    }
     if (full.size >= GIVE_AT && full.size >= full.capacity / 2
         && open_like(&full, &next)) {
         link->outbox = next;
@@ -299,12 +345,13 @@ hark__link_flush_locked(struct link *link)
         || outbox->size <= FRAME_HEAD_SIZE) {
         return;
     }
-    if (!remember(link, (uint32_t)outbox->size, link->outbox_tells)) {
+    size_t bytes = hark__link_batch_bytes(link);
+    if (!remember(link, (uint32_t)bytes, link->outbox_tells)) {
         note_sent(link, HARK_ENOMEM);
         return;
     }
     link->seq_out++;
-    link->unacked_bytes += outbox->size;
+    link->unacked_bytes += bytes;
     hark__frame_stamp(outbox->data, link->seq_out, link->ack_out);
     link->outbox_tells = 0;
     link->may_repeat = false;
@@ -572,6 +619,26 @@ find_overdue(const struct link *link, int64_t now_ns, char *text, size_t size)
     return text;
 }
 
+// A large outbox goes when nothing is in it: it would be held for ever, and glibc gives
+// nothing back that lies below it. The lock is held.
+static void
+shrink_outbox(struct link *link)
+{
+    struct bytes small;
+
+    if (link->outbox.capacity <= GIVE_AT) {
+        return;
+    }
+    hark__bytes_init(&small);
+    start_batch(&small);
+    if (small.failed) {
+        hark__bytes_fini(&small);
+        return;
+    }
+    hark__bytes_fini(&link->outbox);
+    link->outbox = small;
+}
+
 // While there is traffic, or a link may come up, it is looked at each tick_ms: what a
 // long turn has put into the outbox shall leave. A calm one has its clocks only. The lock
 // is held.
@@ -586,6 +653,7 @@ next_look_ns(struct link *link, int64_t now_ns)
     if (!link->is_calm) {
         return now_ns + link->remote->tick_ms * NS_PER_MS;
     }
+    shrink_outbox(link);
     int64_t silent_ns = link->heard_ns + (int64_t)link->heartbeat_ms * NS_PER_MS + 1;
     int64_t beat_ns = link->sent_ns + beat_after_ns(link);
     int64_t due_ns = silent_ns < beat_ns ? silent_ns : beat_ns;
