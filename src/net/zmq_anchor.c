@@ -29,13 +29,13 @@ void
 hark__anchors_hold(struct zmq_side *side, zmq_msg_t *message)
 {
     struct anchors *anchors = &side->anchors;
-    const uint8_t *data = zmq_msg_data(message);
-    size_t size = zmq_msg_size(message),
-           at = (uintptr_t)data >> HEAP_SHIFT & (ANCHORS - 1);
+    size_t size = zmq_msg_size(message);
 
     if (size < ANCHOR_LEAST || size >= ANCHOR_MOST) {
         return;
     }
+    const uint8_t *data = zmq_msg_data(message);
+    size_t at = (uintptr_t)data >> HEAP_SHIFT & (ANCHORS - 1);
     if ((uintptr_t)data <= (uintptr_t)anchors->data[at]) {
         return;
     }
