@@ -3,7 +3,29 @@
 
 #include "fuzz.h"
 
+#include <string.h>
+
 #include "wire/payload.h"
+
+// The frame has two parts: one that can be shared, and one that must be copied.
+static bool
+find_part(void *arg, uint16_t number, hark_bytes *out_bytes)
+{
+    static hark_buffer *buffer; // for good
+
+    (void)arg;
+    if (buffer == NULL) {
+        buffer = hark_buffer_new(1000);
+        FUZZ_HOLDS(buffer != NULL);
+        memset(hark_buffer_data(buffer), 'x', 1000);
+    }
+    *out_bytes = hark_bytes_of_buffer(buffer);
+    if (number == 2) {
+        out_bytes->buffer = NULL;
+        out_bytes->len = 10;
+    }
+    return number == 1 || number == 2;
+}
 
 static struct hark_message *
 decode(const hark_type *type, struct reader *in)
@@ -12,6 +34,7 @@ decode(const hark_type *type, struct reader *in)
     char error[FUZZ_TEXT] = "";
     struct payload_options options = {.limit_bytes = FUZZ_LIMIT_BYTES,
                                       .guess = &guess,
+                                      .find_part = find_part,
                                       .error = error,
                                       .error_size = sizeof error};
     struct hark_message *message = NULL;

@@ -167,6 +167,19 @@ hark__pipe_give(struct pipe *pipe, uint8_t *data, size_t size)
     return pipe->transport->give(pipe, data, size);
 }
 
+bool
+hark__pipe_takes_parts(const struct pipe *pipe)
+{
+    return pipe->transport->send_parts != NULL;
+}
+
+hark_err
+hark__pipe_send_parts(struct pipe *pipe, const uint8_t *data, size_t size,
+                      const struct net_part *parts, uint32_t count)
+{
+    return pipe->transport->send_parts(pipe, data, size, parts, count);
+}
+
 void
 hark__pipe_close(struct pipe *pipe)
 {

@@ -27,6 +27,19 @@ struct hark_hub;
 struct net;
 struct pipe;
 
+enum {
+    NET_PARTS = 16, // in a frame at most, besides its own bytes
+};
+
+// Bytes that go with a frame, and are not copied. release(data, handle) gives them back, on
+// any thread.
+struct net_part {
+    const void *data;
+    size_t size;
+    void (*release)(void *data, void *handle);
+    void *handle;
+};
+
 // Memory that a sink has kept; release(handle) gives it back, on any thread.
 struct kept {
     void *data;
@@ -34,16 +47,25 @@ struct kept {
     void (*release)(void *handle);
 };
 
-// A frame that has come. Its bytes are there until the sink returns.
+// Bytes that have come with a frame.
+struct arrived_part {
+    const void *data;
+    size_t size;
+};
+
+// A frame that has come. Its bytes, and its parts, are there until the sink returns.
 struct arrival {
     const uint8_t *data;
     size_t size;
+    const struct arrived_part *parts;
+    uint32_t part_count; // NET_PARTS at most
     // 0 at first; the sink says how many bytes of memory it has filled with what the frame
     // holds. After many its thread has a turn before more come.
     size_t made_bytes;
-    // Has the bytes stay where they are until *out_kept is released. Once, and before the
-    // sink returns. False: it cannot be done (no memory, or a small frame).
-    bool (*keep)(struct arrival *arrival, struct kept *out_kept);
+    // Has the bytes of a part, from 1 on, or of the frame itself (0) stay where they are
+    // until *out_kept is released. Once each, and before the sink returns. False: it cannot
+    // be done (no memory, or they are few).
+    bool (*keep)(struct arrival *arrival, uint32_t part, struct kept *out_kept);
 };
 
 // Where bytes arrive: the seam to the room above, which owns the struct.
@@ -101,6 +123,12 @@ hark_err hark__pipe_send(struct pipe *pipe, const uint8_t *data, size_t size);
 // The same, but takes data, a block of malloc's, in every outcome: a transport that can
 // sends it without a copy.
 hark_err hark__pipe_give(struct pipe *pipe, uint8_t *data, size_t size);
+
+// Sends a frame with parts: copies data, and takes the parts in every outcome. At most
+// NET_PARTS. Only on a pipe that takes parts. Errors as above.
+hark_err hark__pipe_send_parts(struct pipe *pipe, const uint8_t *data, size_t size,
+                               const struct net_part *parts, uint32_t count);
+bool hark__pipe_takes_parts(const struct pipe *pipe);
 
 // Nothing comes from its connection any more. Only in the poller thread, in a sink
 // function; and nobody may be sending on it, then or later. Frames sent before still

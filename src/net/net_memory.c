@@ -317,10 +317,11 @@ struct marrival {
 };
 
 static bool
-keep_copy(struct arrival *arrival, struct kept *out_kept)
+keep_copy(struct arrival *arrival, uint32_t part, struct kept *out_kept)
 {
     struct marrival *frame = (struct marrival *)arrival;
 
+    (void)part; // there are none
     *out_kept = (struct kept){frame->frame->data, frame->frame, free};
     frame->frame = NULL;
     return true;

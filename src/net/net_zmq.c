@@ -119,10 +119,10 @@ make_part(zmq_msg_t *part, const void *data, size_t size)
     return 0;
 }
 
-// The lock is held. Takes body. The id's part is the only one that may be refused: a
-// ROUTER that has taken it takes the rest too.
+// The lock is held. Takes the messages, which go together. The first part, an id's if there
+// is one, is the only one that may be refused: who has taken it takes the rest too.
 static int
-send_parts(struct zpipe *pipe, zmq_msg_t *body)
+send_parts(struct zpipe *pipe, zmq_msg_t *messages, uint32_t count)
 {
     void *zmq = pipe->socket->zmq;
     zmq_msg_t id;
@@ -134,22 +134,24 @@ send_parts(struct zpipe *pipe, zmq_msg_t *body)
             zmq_msg_close(&id);
         }
     }
-    if (code == 0) {
-        code = send_part(zmq, body, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        if (code == 0) {
+            code = send_part(zmq, &messages[i], i + 1 < count ? ZMQ_SNDMORE : 0);
+        }
+        zmq_msg_close(&messages[i]); // an empty one, if it was sent
     }
-    zmq_msg_close(body); // an empty one, if it was sent
     return code;
 }
 
-// Takes body, which was made before the lock: then nothing fails half-way, and senders do
-// not wait for each other's copies.
+// Takes the messages of one frame, which were made before the lock: then nothing fails
+// half-way, and senders do not wait for each other's copies.
 static hark_err
-send_body(struct zpipe *pipe, zmq_msg_t *body)
+send_messages(struct zpipe *pipe, zmq_msg_t *messages, uint32_t count)
 {
     struct zsocket *socket = pipe->socket;
 
     pthread_mutex_lock(&socket->lock);
-    int code = send_parts(pipe, body);
+    int code = send_parts(pipe, messages, count);
     bool wake = has_input(socket->zmq);
     pthread_mutex_unlock(&socket->lock);
     if (wake) {
@@ -166,8 +168,9 @@ zmq_send_frame(struct pipe *pipe, const uint8_t *data, size_t size)
 {
     zmq_msg_t body;
 
-    return make_part(&body, data, size) == 0 ? send_body((struct zpipe *)pipe, &body)
-                                             : HARK_ENOMEM;
+    return make_part(&body, data, size) == 0
+               ? send_messages((struct zpipe *)pipe, &body, 1)
+               : HARK_ENOMEM;
 }
 
 // libzmq is done with a frame; on a thread of its own.
@@ -187,7 +190,46 @@ zmq_give_frame(struct pipe *pipe, uint8_t *data, size_t size)
         free(data);
         return HARK_ENOMEM;
     }
-    return send_body((struct zpipe *)pipe, &body);
+    return send_messages((struct zpipe *)pipe, &body, 1);
+}
+
+// A message over a part's bytes. Takes the part in every outcome.
+static bool
+lend_part(zmq_msg_t *message, const struct net_part *part)
+{
+    void *data = (void *)(uintptr_t)part->data; // libzmq reads it only
+
+    if (zmq_msg_init_data(message, data, part->size, part->release, part->handle)
+        == 0) {
+        return true;
+    }
+    part->release(data, part->handle);
+    return false;
+}
+
+static hark_err
+zmq_send_parts(struct pipe *pipe, const uint8_t *data, size_t size,
+               const struct net_part *parts, uint32_t count)
+{
+    zmq_msg_t messages[1 + NET_PARTS];
+    uint32_t made = 0;
+    bool ok = make_part(&messages[0], data, size) == 0;
+
+    made += ok;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!ok) {
+            parts[i].release((void *)(uintptr_t)parts[i].data, parts[i].handle);
+        } else if ((ok = lend_part(&messages[made], &parts[i]))) {
+            made++;
+        }
+    }
+    if (ok) {
+        return send_messages((struct zpipe *)pipe, messages, made);
+    }
+    while (made > 0) {
+        zmq_msg_close(&messages[--made]);
+    }
+    return HARK_ENOMEM;
 }
 
 // ---- receiving ----
@@ -228,11 +270,38 @@ read_id(zmq_msg_t *part, struct received *received)
     received->is_whole = zmq_msg_size(part) <= ID_LIMIT;
 }
 
-// False: nothing there. body must be closed.
+// Takes the parts that come with a body. More than a frame may have, in number or bytes, are
+// thrown away.
+static void
+receive_parts(struct zsocket *socket, struct received *received)
+{
+    size_t limit = socket->side->net->frame_limit_bytes;
+    size_t body = zmq_msg_size(&received->body), left = body < limit ? limit - body : 0;
+    bool more = zmq_msg_more(&received->body);
+    zmq_msg_t *part = received->parts;
+
+    for (; more && received->part_count < NET_PARTS; part++) {
+        if (!hark__zmq_receive_part(socket->zmq, part)) {
+            received->is_whole = false;
+            return;
+        }
+        received->part_count++;
+        received->is_whole = received->is_whole && zmq_msg_size(part) <= left;
+        left -= zmq_msg_size(part) <= left ? zmq_msg_size(part) : left;
+        more = zmq_msg_more(part);
+    }
+    if (more) {
+        received->is_whole = false;
+        hark__zmq_skip_parts(socket->zmq);
+    }
+}
+
+// False: nothing there. The body and parts must be closed.
 static bool
 receive_locked(struct zsocket *socket, struct received *received)
 {
     received->id_size = 0;
+    received->part_count = 0;
     received->is_whole = true;
     if (!hark__zmq_receive_part(socket->zmq, &received->body)) {
         return false;
@@ -249,8 +318,7 @@ receive_locked(struct zsocket *socket, struct received *received)
         }
     }
     if (zmq_msg_more(&received->body)) {
-        received->is_whole = false;
-        hark__zmq_skip_parts(socket->zmq);
+        receive_parts(socket, received);
     }
     return true;
 }
@@ -269,7 +337,7 @@ receive(struct zsocket *socket, struct received *received)
 // A frame in libzmq's memory.
 struct zarrival {
     struct arrival arrival;
-    zmq_msg_t *body;
+    struct received *received;
 };
 
 static void
@@ -282,9 +350,11 @@ release_body(void *handle)
 }
 
 static bool
-keep_body(struct arrival *arrival, struct kept *out_kept)
+keep_message(struct arrival *arrival, uint32_t part, struct kept *out_kept)
 {
-    zmq_msg_t *body = ((struct zarrival *)arrival)->body;
+    struct received *received = ((struct zarrival *)arrival)->received;
+    zmq_msg_t *body = part > 0 ? &received->parts[part - 1] : &received->body;
+    const void *data = zmq_msg_data(body);
     zmq_msg_t *held = malloc(sizeof *held);
 
     if (held == NULL) {
@@ -292,7 +362,7 @@ keep_body(struct arrival *arrival, struct kept *out_kept)
     }
     zmq_msg_init(held);
     zmq_msg_move(held, body);
-    if (zmq_msg_data(held) != arrival->data) { // a small one stands in the zmq_msg_t
+    if (zmq_msg_data(held) != data) { // a small one stands in the zmq_msg_t
         zmq_msg_move(body, held);
         release_body(held);
         return false;
@@ -303,25 +373,46 @@ keep_body(struct arrival *arrival, struct kept *out_kept)
 
 // Gives how much the sink has made of it.
 static size_t
+tell_sink(struct zpipe *pipe, struct received *received)
+{
+    struct sink *sink = pipe->socket->side->net->sink;
+    struct arrived_part parts[NET_PARTS];
+    // A message of other parts than ours is no frame: an empty one stands for it.
+    struct zarrival frame = {
+        .arrival = {.data = zmq_msg_data(&received->body),
+                    .size = received->is_whole ? zmq_msg_size(&received->body) : 0,
+                    .parts = parts,
+                    .part_count = received->is_whole ? received->part_count : 0,
+                    .keep = keep_message},
+        .received = received,
+    };
+
+    for (uint32_t i = 0; i < frame.arrival.part_count; i++) {
+        parts[i] = (struct arrived_part){zmq_msg_data(&received->parts[i]),
+                                         zmq_msg_size(&received->parts[i])};
+    }
+    sink->frame(sink, &pipe->pipe, &frame.arrival);
+    return frame.arrival.made_bytes;
+}
+
+// As above, if anyone is to be told.
+static size_t
 pass_on(struct zsocket *socket, struct received *received)
 {
     size_t made_bytes = 0;
-    struct sink *sink = socket->side->net->sink;
     struct zpipe *pipe = hark__zpipe_of(socket, received);
 
+    hark__anchors_hold(socket->side, &received->body);
+    for (uint32_t i = 0; i < received->part_count; i++) {
+        hark__anchors_hold(socket->side, &received->parts[i]);
+    }
     if (pipe != NULL && !pipe->gone && !pipe->closed) {
-        // A message of other parts than ours is no frame: an empty one stands for it.
-        struct zarrival frame = {
-            .arrival = {.data = zmq_msg_data(&received->body),
-                        .size = received->is_whole ? zmq_msg_size(&received->body) : 0,
-                        .keep = keep_body},
-            .body = &received->body,
-        };
-
-        sink->frame(sink, &pipe->pipe, &frame.arrival);
-        made_bytes = frame.arrival.made_bytes;
+        made_bytes = tell_sink(pipe, received);
     }
     zmq_msg_close(&received->body);
+    for (uint32_t i = 0; i < received->part_count; i++) {
+        zmq_msg_close(&received->parts[i]);
+    }
     return made_bytes;
 }
 
@@ -446,6 +537,7 @@ const struct transport hark__transport_tcp = {
     .connect = tcp_connect,
     .send = zmq_send_frame,
     .give = zmq_give_frame,
+    .send_parts = zmq_send_parts,
     .close = zmq_close_pipe,
 };
 
@@ -455,5 +547,6 @@ const struct transport hark__transport_ipc = {
     .connect = ipc_connect,
     .send = zmq_send_frame,
     .give = zmq_give_frame,
+    .send_parts = zmq_send_parts,
     .close = zmq_close_pipe,
 };

@@ -46,6 +46,16 @@ poll_sides(struct net *net)
     return more;
 }
 
+// When ZeroMQ's side wants to look again at what it keeps; INT64_MAX: never.
+static int64_t
+rest_sides(struct net *net)
+{
+    pthread_mutex_lock(&net->lock);
+    struct zmq_side *zmq = net->zmq;
+    pthread_mutex_unlock(&net->lock);
+    return zmq != NULL ? hark__zmq_rest(zmq) : INT64_MAX;
+}
+
 static void
 write_event(int event)
 {
@@ -72,8 +82,9 @@ tick(struct net *net)
 {
     // relaxed: written under the lock that we hold.
     int64_t before_ns = atomic_load_explicit(&net->due_ns, memory_order_relaxed);
-    int64_t due_ns = net->sink->tick(net->sink);
+    int64_t due_ns = net->sink->tick(net->sink), rest_ns = rest_sides(net);
 
+    due_ns = rest_ns < due_ns ? rest_ns : due_ns;
     // release: pairs with next_tick_ns. Who has read the old time, and sleeps by it or is
     // about to, is woken by what follows.
     atomic_store_explicit(&net->due_ns, due_ns, memory_order_release);

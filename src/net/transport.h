@@ -42,6 +42,9 @@ struct transport {
                         struct pipe **out_pipe, struct net_error *error);
     hark_err (*send)(struct pipe *pipe, const uint8_t *data, size_t size);
     hark_err (*give)(struct pipe *pipe, uint8_t *data, size_t size);
+    // NULL: it takes no parts.
+    hark_err (*send_parts)(struct pipe *pipe, const uint8_t *data, size_t size,
+                           const struct net_part *parts, uint32_t count);
     void (*close)(struct pipe *pipe);
 };
 
@@ -103,6 +106,9 @@ void hark__net_unwatch(struct net *net, int fd);
 // at its batch and there may be more. close: after the thread has ended.
 struct zmq_side *hark__zmq_open(struct net *net);
 bool hark__zmq_poll(struct zmq_side *side);
+// Gives memory back that was kept warm for so long. Gives when to look again; INT64_MAX:
+// nothing is kept. Poller.
+int64_t hark__zmq_rest(struct zmq_side *side);
 // A descriptor that was watched under key has something to say. Any thread.
 void hark__zmq_signal(struct zmq_side *side, uint64_t key);
 void hark__zmq_close(struct zmq_side *side, uint32_t linger_ms);

@@ -3,7 +3,8 @@
 //
 // net_zmq.c tells how it works; it sends, receives and polls. zmq_socket.c opens
 // sockets and keeps the table of them; zmq_pipe.c knows which pipe a message or an event
-// belongs to, and when a pipe ends; zmq_endpoint.c reads and writes endpoints.
+// belongs to, and when a pipe ends; zmq_anchor.c keeps libzmq's memory warm;
+// zmq_endpoint.c reads and writes endpoints.
 
 #ifndef NET_ZMQ_SIDE_H
 #define NET_ZMQ_SIDE_H
@@ -19,6 +20,7 @@
 
 enum {
     ID_LIMIT = 255, // bytes of a routing id
+    ANCHORS = 8,
 };
 
 struct zsocket;
@@ -65,8 +67,17 @@ struct place {
     uint32_t generation;
 };
 
+// Frames that are held so that their memory stays warm; see zmq_anchor.c. Poller only.
+struct anchors {
+    zmq_msg_t held[ANCHORS];   // by region of addresses
+    const void *data[ANCHORS]; // of held; NULL: none
+    uint32_t count;
+    int64_t due_ns; // when they go; 0: the clock does not run yet
+};
+
 struct zmq_side {
     struct net *net;
+    struct anchors anchors;
     void *context;
     _Atomic(uint32_t) monitors; // how many sockets have been monitored; names the next
     pthread_mutex_t lock;       // guards all below; only the poller frees sockets
@@ -77,9 +88,11 @@ struct zmq_side {
 // One message of a socket.
 struct received {
     zmq_msg_t body;
+    zmq_msg_t parts[NET_PARTS]; // that come with it
+    uint32_t part_count;
     uint8_t id[ID_LIMIT];
     size_t id_size;
-    bool is_whole; // it has the parts that it should have
+    bool is_whole; // it has the parts that it should have, and no more
 };
 
 // ---- net_zmq.c ----
@@ -88,6 +101,12 @@ struct received {
 bool hark__zmq_receive_part(void *zmq, zmq_msg_t *part);
 // Throws the parts that follow away.
 void hark__zmq_skip_parts(void *zmq);
+
+// ---- zmq_anchor.c ----
+
+// A message has come: its memory may be worth keeping. Poller.
+void hark__anchors_hold(struct zmq_side *side, zmq_msg_t *message);
+void hark__anchors_drop(struct anchors *anchors);
 
 // ---- zmq_socket.c ----
 

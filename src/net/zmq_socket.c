@@ -300,6 +300,7 @@ hark__zmq_close(struct zmq_side *side, uint32_t linger_ms)
             hark__zsocket_free(socket);
         }
     }
+    hark__anchors_drop(&side->anchors);
     while (zmq_ctx_term(side->context) != 0 && zmq_errno() == EINTR) {
     }
     pthread_mutex_destroy(&side->lock);

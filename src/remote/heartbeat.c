@@ -117,6 +117,7 @@ next_look_ns(struct link *link, int64_t now_ns)
     if (!link->is_calm) {
         return now_ns + link->remote->tick_ms * NS_PER_MS;
     }
+    hark__outbox_shrink(link);
     int64_t silent_ns = link->heard_ns + (int64_t)link->heartbeat_ms * NS_PER_MS + 1;
     int64_t beat_ns = link->sent_ns + beat_after_ns(link);
     int64_t due_ns = silent_ns < beat_ns ? silent_ns : beat_ns;

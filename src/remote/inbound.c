@@ -99,26 +99,50 @@ explain_type(struct batch *batch, const struct type_in *type, uint32_t number)
     }
 }
 
-// The buffer that keeps the frame at hand in memory. NULL: it cannot be kept.
+// The buffer that keeps a part of the frame at hand in memory, of that size; 0: the frame
+// itself. NULL: it cannot be kept.
 static hark_buffer *
-share_arrival(void *arg)
+share_part(struct remote *remote, uint32_t part, size_t size)
 {
-    struct remote *remote = arg;
     struct arrival *arrival = remote->arrival;
     struct kept kept;
 
-    if (remote->arrived == NULL) {
+    if (remote->arrived[part] == NULL) {
         hark_buffer *buffer = hark_buffer_new(0);
 
-        if (buffer != NULL && arrival->keep(arrival, &kept)) {
-            hark__buffer_lend(buffer, kept.data, arrival->size, kept.release,
-                              kept.handle);
-            remote->arrived = buffer;
+        if (buffer != NULL && arrival->keep(arrival, part, &kept)) {
+            hark__buffer_lend(buffer, kept.data, size, kept.release, kept.handle);
+            remote->arrived[part] = buffer;
         } else {
             hark_buffer_release(buffer);
         }
     }
-    return remote->arrived;
+    return remote->arrived[part];
+}
+
+static hark_buffer *
+share_arrival(void *remote)
+{
+    return share_part(remote, 0, ((struct remote *)remote)->arrival->size);
+}
+
+// Who declares large bytes a part gets them shared; few are copied, since they may keep
+// more memory than they take.
+static bool
+find_part(void *arg, uint16_t number, hark_bytes *out_bytes)
+{
+    struct remote *remote = arg;
+
+    if (number == 0 || number > remote->arrival->part_count) {
+        return false;
+    }
+    const struct arrived_part *part = &remote->arrival->parts[number - 1];
+
+    *out_bytes = (hark_bytes){.ptr = part->data, .len = part->size};
+    if (part->size >= SHARE_LEAST) {
+        out_bytes->buffer = share_part(remote, number, part->size);
+    }
+    return true;
 }
 
 static void
@@ -141,6 +165,8 @@ batch_begin(struct batch *batch, struct link *link)
         .share_least = half > SHARE_LEAST ? half : SHARE_LEAST,
         .share = share_arrival,
         .share_arg = remote,
+        .find_part = remote->arrival->part_count > 0 ? find_part : NULL,
+        .part_arg = remote,
     };
 }
 
@@ -755,6 +781,28 @@ take_frame(struct link *link, struct frame *frame, size_t size)
     }
 }
 
+// Gives the bytes of a frame with its parts.
+static size_t
+whole_size(const struct arrival *arrival)
+{
+    size_t size = arrival->size;
+
+    for (uint32_t i = 0; i < arrival->part_count; i++) {
+        size += arrival->parts[i].size;
+    }
+    return size;
+}
+
+static void
+forget_arrival(struct remote *remote)
+{
+    for (uint32_t i = 0; i <= remote->arrival->part_count; i++) {
+        hark_buffer_release(remote->arrived[i]);
+        remote->arrived[i] = NULL;
+    }
+    remote->arrival = NULL;
+}
+
 void
 hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 {
@@ -765,6 +813,10 @@ hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arriva
     hark_err err =
         hark__frame_decode(arrival->data, arrival->size, &frame, error, sizeof error);
 
+    if (err == HARK_OK && arrival->part_count > 0 && frame.kind != FRAME_BATCH) {
+        err = HARK_EPROTO;
+        snprintf(error, sizeof error, "only a batch has parts");
+    }
     remote->arrival = arrival;
     if (link != NULL && link->peer == NULL) {
         // Whoever dialled holds the lock until the link is whole.
@@ -779,12 +831,10 @@ hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arriva
             refuse(pipe, HARK_EPROTO, error);
         }
     } else if (link != NULL) {
-        take_frame(link, &frame, arrival->size);
+        take_frame(link, &frame, whole_size(arrival));
     } else {
         take_stranger(remote, pipe, &frame);
     }
-    hark_buffer_release(remote->arrived);
-    remote->arrived = NULL;
-    remote->arrival = NULL;
+    forget_arrival(remote);
     hark__ctx_flush(remote->ctx);
 }

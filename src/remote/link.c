@@ -34,6 +34,7 @@ link_alloc(struct remote *remote)
 static void
 link_retire(struct link *link)
 {
+    hark__link_drop_parts(link, 0);
     hark__bytes_fini(&link->outbox);
     hark__types_in_fini(&link->types_in);
     hark__types_out_fini(&link->types_out);
@@ -77,7 +78,8 @@ hark__link_hello(struct remote *remote)
         .version_max = WIRE_VERSION,
         .node_name = hark_str_of(remote->node->name),
         .incarnation = remote->node->id,
-        .flags = HELLO_REPEATS | (remote->endpoint[0] == '\0' ? HELLO_GUEST : 0u),
+        .flags = HELLO_REPEATS | HELLO_PARTS
+                 | (remote->endpoint[0] == '\0' ? HELLO_GUEST : 0u),
         .heartbeat_ms = remote->heartbeat_ms,
         .endpoint = hark_str_of(remote->endpoint),
         .max_frame_bytes = remote->frame_limit_bytes,
@@ -184,6 +186,8 @@ hark__link_up(struct link *link, const struct hello *hello)
     link->state = LINK_UP;
     link->max_frame_bytes = hello->max_frame_bytes;
     link->takes_repeats = (hello->flags & HELLO_REPEATS) != 0;
+    link->takes_parts =
+        (hello->flags & HELLO_PARTS) != 0 && hark__pipe_takes_parts(link->pipe);
     if (hello->heartbeat_ms < link->heartbeat_ms) {
         link->heartbeat_ms = hello->heartbeat_ms > LEAST_HEARTBEAT_MS
                                  ? hello->heartbeat_ms

@@ -58,8 +58,9 @@ struct remote {
     int64_t ticked_ns, due_ns; // the last tick, and the next; poller only, as the rest
     int64_t next_sweep_ns;
     struct arrival *arrival; // the frame at hand
-    hark_buffer *arrived;    // keeps its memory; NULL: nobody wanted it yet
-    struct link **ticking;   // the links of one tick
+    // Keep its memory, and that of its parts; NULL: nobody wanted it yet.
+    hark_buffer *arrived[1 + NET_PARTS];
+    struct link **ticking; // the links of one tick
     uint32_t ticking_capacity;
     _Atomic(uint64_t) links_up;        // poller writes; statistics read
     _Atomic(uint64_t) frames_rejected; // poller writes; statistics read
@@ -126,7 +127,7 @@ struct link {
     const char *broken; // why the poller shall take it down; NULL: all is well
     uint32_t heartbeat_ms;
     uint64_t max_frame_bytes; // of the peer
-    bool takes_repeats;
+    bool takes_repeats, takes_parts;
     uint64_t seq_out, ack_out, seq_acked;
     bool ack_wanted; // it was full: a HEARTBEAT has asked for an acknowledgement
     int64_t sent_ns;
@@ -134,6 +135,9 @@ struct link {
     bool is_calm;        // nothing but heartbeats has left since the tick before
     struct bytes outbox; // a batch in the making; FRAME_HEAD_SIZE bytes at least
     uint32_t outbox_tells;
+    hark_bytes parts[NET_PARTS]; // that go with the batch, each with a reference
+    uint32_t part_count;
+    size_t part_bytes;
     bool may_repeat;   // last is in the outbox, with no other envelope behind it
     struct route last; // of its last envelope
     const hark_type *last_type; // of the same
@@ -145,6 +149,13 @@ struct link {
     uint64_t introduced[NODES_INTRODUCED];
     uint32_t introduced_count;
 };
+
+// What the batch in the making has, with its parts. The lock is held.
+static inline size_t
+hark__link_batch_bytes(const struct link *link)
+{
+    return link->outbox.size + link->part_bytes;
+}
 
 // ---- remote.c ----
 
@@ -178,6 +189,11 @@ struct hello hark__link_hello(struct remote *remote);
 
 // Begins a batch, with a head that is stamped when it leaves. Fails without memory.
 void hark__outbox_start(struct bytes *batch);
+// Gives back a large one's memory, if nothing is in it: it would be held for ever, and glibc
+// gives nothing back that lies below it. The link's lock is held.
+void hark__outbox_shrink(struct link *link);
+// Lets all parts of the batch but the first `count` go. The link's lock is held.
+void hark__link_drop_parts(struct link *link, uint32_t count);
 // Sends what the outbox holds, if the link is up. The second: the link's lock is held.
 void hark__link_flush(struct link *link);
 void hark__link_flush_locked(struct link *link);

@@ -19,6 +19,7 @@ enum {
     SEND_AT = 64 * 1024, // bytes in the outbox that leave without waiting for the turn
     CONNECTING_LIMIT = 1024 * 1024, // bytes that wait for a link to open
     PENDING_EXTRA_MS = 2000,        // a row outlives its asker's clock by this
+    PART_LEAST = 32 * 1024,         // bytes that are worth a part of their own
     NODES_MOST = 16, // new third nodes in one message; others need a link of their own
     ANSWERS_SHARE = 4, // answers may make a link this much fuller than messages,
     ANSWERS_LEAST = 16 * 1024 * 1024, // and at least this full, bytes
@@ -28,22 +29,30 @@ enum {
 
 // What to return to when an envelope cannot be finished.
 struct mark {
-    size_t size;
+    size_t size;  // of the outbox
+    size_t bytes; // of the batch
     uint32_t types;
+    uint32_t parts;
     uint32_t introduced;
 };
 
 static struct mark
 mark(const struct link *link)
 {
-    return (struct mark){link->outbox.size, link->types_out.count,
-                         link->introduced_count};
+    return (struct mark){
+        .size = link->outbox.size,
+        .bytes = hark__link_batch_bytes(link),
+        .types = link->types_out.count,
+        .parts = link->part_count,
+        .introduced = link->introduced_count,
+    };
 }
 
 static void
 go_back(struct link *link, struct mark to)
 {
     hark__bytes_truncate(&link->outbox, to.size);
+    hark__link_drop_parts(link, to.parts);
     hark__types_out_truncate(&link->types_out, to.types);
     link->introduced_count = to.introduced;
     link->may_repeat = false;
@@ -53,7 +62,7 @@ go_back(struct link *link, struct mark to)
 
 // Nodes of refs in one message that the peer may not know.
 struct strangers {
-    const struct link *link;
+    struct link *link;
     uint64_t nodes[NODES_MOST];
     uint32_t count;
 };
@@ -88,6 +97,22 @@ on_ref(void *arg, hark_ref ref)
     if (strangers->count < NODES_MOST && !is_known(strangers, ref.node)) {
         strangers->nodes[strangers->count++] = ref.node;
     }
+}
+
+// Large bytes that have a buffer go as they are.
+static uint16_t
+on_bytes(void *arg, const hark_bytes *bytes)
+{
+    struct link *link = ((struct strangers *)arg)->link;
+
+    if (!link->takes_parts || bytes->len < PART_LEAST
+        || link->part_count == NET_PARTS) {
+        return 0;
+    }
+    hark_buffer_retain(bytes->buffer);
+    link->parts[link->part_count++] = *bytes;
+    link->part_bytes += bytes->len;
+    return (uint16_t)link->part_count;
 }
 
 static void
@@ -171,7 +196,7 @@ static hark_err
 put_payload(struct link *link, const struct route *route, const struct draft *draft,
             struct strangers *strangers)
 {
-    struct ref_watch watch = {on_ref, strangers};
+    struct ref_watch watch = {on_ref, strangers, on_bytes};
 
     if (is_repeat(link, route)) {
         hark__entry_repeat(&link->outbox, draft->correlation);
@@ -194,6 +219,7 @@ put_typed(struct link *link, struct route *route, const struct draft *draft)
     hark_err err = hark__types_out_number(&link->types_out, &link->outbox,
                                           draft->what->type, &route->type);
     size_t start = link->outbox.size;
+    uint32_t parts = link->part_count;
 
     if (err == HARK_OK) {
         err = put_payload(link, route, draft, &strangers);
@@ -201,6 +227,7 @@ put_typed(struct link *link, struct route *route, const struct draft *draft)
     if (err == HARK_OK
         && strangers.count > 0) { // introduce them first, and write it again
         hark__bytes_truncate(&link->outbox, start);
+        hark__link_drop_parts(link, parts);
         link->may_repeat = false;
         introduce_all(link, &strangers);
         err = put_payload(link, route, draft, &strangers);
@@ -298,7 +325,8 @@ is_full(const struct link *link)
     if (link->state == LINK_CONNECTING && link->outbox.size > CONNECTING_LIMIT) {
         return true;
     }
-    return link->unacked_bytes + link->outbox.size > link->remote->link_limit_bytes;
+    return link->unacked_bytes + hark__link_batch_bytes(link)
+           > link->remote->link_limit_bytes;
 }
 
 // The link is full. The peer answers a HEARTBEAT when it has something to acknowledge.
@@ -317,7 +345,7 @@ want_ack(struct link *link)
 static void
 bound_answers(struct link *link)
 {
-    size_t bytes = link->unacked_bytes + link->outbox.size;
+    size_t bytes = link->unacked_bytes + hark__link_batch_bytes(link);
 
     if (link->state != LINK_UP || link->broken != NULL || !is_full(link)) {
         return;
@@ -354,7 +382,7 @@ put_fitting(struct link *link, const struct draft *draft, struct mark *from)
     hark_err err = put_envelope(link, draft);
 
     if (err != HARK_OK || link->outbox.failed
-        || link->outbox.size <= link->max_frame_bytes
+        || hark__link_batch_bytes(link) <= link->max_frame_bytes
         || from->size <= FRAME_HEAD_SIZE) {
         return err;
     }
@@ -370,7 +398,7 @@ put_entry(struct link *link, const struct draft *draft, char *error, size_t erro
 {
     struct mark from = mark(link);
     hark_err err = put_fitting(link, draft, &from);
-    size_t size = link->outbox.size - from.size;
+    size_t size = hark__link_batch_bytes(link) - from.bytes;
 
     if (err == HARK_OK && link->outbox.failed) {
         err = HARK_ENOMEM;
@@ -391,7 +419,7 @@ put_entry(struct link *link, const struct draft *draft, char *error, size_t erro
 static inline void
 put_done(struct link *link)
 {
-    if (link->outbox.size >= SEND_AT) {
+    if (hark__link_batch_bytes(link) >= SEND_AT) {
         hark__link_flush_locked(link);
     }
     if (link->is_calm) { // else its next look comes soon
@@ -426,14 +454,17 @@ put_again(struct link *link, const struct outgoing *what, uint64_t correlation)
     struct bytes *outbox = &link->outbox;
     size_t start = outbox->size;
     struct strangers strangers;
-    struct ref_watch watch = {on_ref, &strangers};
+    struct ref_watch watch = {on_ref, &strangers, on_bytes};
+    uint32_t parts = link->part_count;
 
     strangers.link = link;
     strangers.count = 0;
     hark__entry_repeat(outbox, correlation);
     if (hark__payload_encode(outbox, what->type, what->value, &watch) != HARK_OK
-        || strangers.count > 0 || outbox->size > link->max_frame_bytes) {
+        || strangers.count > 0
+        || hark__link_batch_bytes(link) > link->max_frame_bytes) {
         hark__bytes_truncate(outbox, start);
+        hark__link_drop_parts(link, parts);
         return false;
     }
     return true;
@@ -604,7 +635,7 @@ refuse(struct link *link, struct remote_text *error)
     }
     snprintf(error->text, sizeof error->text,
              "%zu bytes to this node are not acknowledged yet",
-             link->unacked_bytes + link->outbox.size);
+             link->unacked_bytes + hark__link_batch_bytes(link));
     want_ack(link);
     return HARK_ELIMIT;
 }

@@ -24,6 +24,35 @@ hark__outbox_start(struct bytes *batch)
     hark__frame_batch(batch, 0, 0);
 }
 
+void
+hark__link_drop_parts(struct link *link, uint32_t count)
+{
+    while (link->part_count > count) {
+        hark_bytes *part = &link->parts[--link->part_count];
+
+        link->part_bytes -= part->len;
+        hark_buffer_release(part->buffer);
+    }
+}
+
+void
+hark__outbox_shrink(struct link *link)
+{
+    struct bytes small;
+
+    if (link->outbox.capacity <= GIVE_AT) {
+        return;
+    }
+    hark__bytes_init(&small);
+    hark__outbox_start(&small);
+    if (small.failed) {
+        hark__bytes_fini(&small);
+        return;
+    }
+    hark__bytes_fini(&link->outbox);
+    link->outbox = small;
+}
+
 // A batch that is as large as the last one was, so that it need not grow. False: no
 // memory.
 static bool
@@ -39,12 +68,43 @@ open_like(const struct bytes *last, struct bytes *out_batch)
     return true;
 }
 
+// The transport is done with a part.
+static void
+release_part(void *data, void *buffer)
+{
+    (void)data;
+    hark_buffer_release(buffer);
+}
+
+// The parts' references go with them.
+static hark_err
+send_with_parts(struct link *link)
+{
+    struct net_part parts[NET_PARTS];
+    uint32_t count = link->part_count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const hark_bytes *part = &link->parts[i];
+
+        parts[i] = (struct net_part){part->ptr, part->len, release_part, part->buffer};
+    }
+    link->part_count = 0;
+    link->part_bytes = 0;
+    hark_err err = hark__pipe_send_parts(link->pipe, link->outbox.data,
+                                         link->outbox.size, parts, count);
+    hark__outbox_start(&link->outbox);
+    return err;
+}
+
 // A large batch goes with its memory, unless most of that is empty.
 static hark_err
 send_outbox(struct link *link)
 {
     struct bytes full = link->outbox, next;
 
+    if (link->part_count > 0) {
+        return send_with_parts(link);
+    }
     if (full.size >= GIVE_AT && full.size >= full.capacity / 2
         && open_like(&full, &next)) {
         link->outbox = next;
@@ -109,12 +169,13 @@ hark__link_flush_locked(struct link *link)
         || outbox->size <= FRAME_HEAD_SIZE) {
         return;
     }
-    if (!remember(link, (uint32_t)outbox->size, link->outbox_tells)) {
+    size_t bytes = hark__link_batch_bytes(link);
+    if (!remember(link, (uint32_t)bytes, link->outbox_tells)) {
         hark__link_note_sent(link, HARK_ENOMEM);
         return;
     }
     link->seq_out++;
-    link->unacked_bytes += outbox->size;
+    link->unacked_bytes += bytes;
     hark__frame_stamp(outbox->data, link->seq_out, link->ack_out);
     link->outbox_tells = 0;
     link->may_repeat = false;

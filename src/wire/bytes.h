@@ -9,8 +9,10 @@
 
 #include "hark/message.h"
 
-// The one msgpack extension in use: a ref, 16 bytes, node then actor, big-endian.
+// The msgpack extensions in use: a ref, 16 bytes, node then actor, big-endian; and the
+// number of a part of the frame, 2 bytes, which stands for bytes.
 #define EXT_REF 1
+#define EXT_PART 2
 
 struct bytes {
     uint8_t *data;

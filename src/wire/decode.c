@@ -149,7 +149,7 @@ decode(struct decoder *decoder, struct pool *pool, const hark_type *type,
         hark__message_free(pool, message);
         return err;
     }
-    message->has_buffers = decoder->shared != NULL;
+    message->has_buffers = decoder->has_buffers;
     *out_message = message;
     return HARK_OK;
 }

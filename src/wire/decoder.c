@@ -213,6 +213,19 @@ get_str(struct decoder *decoder, hark_str *to)
     return true;
 }
 
+// The message shares bytes that have a buffer.
+static void
+share_view(struct decoder *decoder, hark_bytes view, hark_bytes *to)
+{
+    decoder->has_buffers = true;
+    if (decoder->block != NULL) {
+        hark_buffer_retain(view.buffer);
+    }
+    if (to != NULL) {
+        *to = view;
+    }
+}
+
 // Large bytes stay where they are, if their memory can be kept. False: they move into
 // the block.
 static __attribute__((cold, noinline)) bool
@@ -226,27 +239,15 @@ share_bytes(struct decoder *decoder, hark_bytes view, hark_bytes *to)
         return false;
     }
     view.buffer = decoder->shared;
-    if (decoder->block != NULL) {
-        hark_buffer_retain(view.buffer);
-    }
-    if (to != NULL) {
-        *to = view;
-    }
+    share_view(decoder, view, to);
     return true;
 }
 
-static inline __attribute__((always_inline)) bool
-get_bytes(struct decoder *decoder, hark_bytes *to)
+static inline bool
+place_bytes(struct decoder *decoder, hark_bytes view, hark_bytes *to)
 {
     void *data = NULL;
-    hark_bytes view;
 
-    if (!hark__reader_bin(&decoder->in, &view)) {
-        return fail_kind(decoder, "expected bytes, found ");
-    }
-    if (view.len >= decoder->share_least && share_bytes(decoder, view, to)) {
-        return true;
-    }
     if (!take(decoder, view.len, 1, &data)) {
         return false;
     }
@@ -254,6 +255,42 @@ get_bytes(struct decoder *decoder, hark_bytes *to)
         *to = data != NULL ? copy_bytes(view, data) : view;
     }
     return true;
+}
+
+// What is no bytes may stand for those of a part of the frame.
+static __attribute__((cold, noinline)) bool
+get_part(struct decoder *decoder, hark_bytes *to)
+{
+    const struct payload_options *options = decoder->options;
+    uint16_t number;
+    hark_bytes view;
+
+    if (!hark__reader_part(&decoder->in, &number)) {
+        return fail_kind(decoder, "expected bytes, found ");
+    }
+    if (options->find_part == NULL
+        || !options->find_part(options->part_arg, number, &view)) {
+        return fail(decoder, HARK_EDECODE, "the frame has no such part", "");
+    }
+    if (view.buffer != NULL) {
+        share_view(decoder, view, to);
+        return true;
+    }
+    return place_bytes(decoder, view, to);
+}
+
+static inline __attribute__((always_inline)) bool
+get_bytes(struct decoder *decoder, hark_bytes *to)
+{
+    hark_bytes view;
+
+    if (!hark__reader_bin(&decoder->in, &view)) {
+        return get_part(decoder, to);
+    }
+    if (view.len >= decoder->share_least && share_bytes(decoder, view, to)) {
+        return true;
+    }
+    return place_bytes(decoder, view, to);
 }
 
 // ---- messages and lists ----

@@ -25,6 +25,7 @@ struct decoder {
     bool has_items;      // a list that is not empty
     size_t share_least;  // bytes that are shared; SIZE_MAX: none
     hark_buffer *shared; // NULL: not needed yet
+    bool has_buffers;    // it shares bytes
 
     // The first thing wrong; the walk ends with it.
     hark_err err;

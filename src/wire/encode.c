@@ -56,13 +56,38 @@ pack_str(struct encoder *encoder, uint8_t *at, const hark_str *str, size_t left)
 
 // As above.
 static inline uint8_t *
-pack_bytes(struct encoder *encoder, uint8_t *at, const hark_bytes *bytes, size_t left)
+pack_own_bytes(struct encoder *encoder, uint8_t *at, const hark_bytes *bytes,
+               size_t left)
 {
     if (!is_sound(encoder, bytes->ptr, bytes->len)
         || (at = open_at(encoder, at, bytes->len, left)) == NULL) {
         return NULL;
     }
     return hark__pack_body(hark__pack_bin_head(at, bytes->len), bytes->ptr, bytes->len);
+}
+
+// Those with a buffer may become a part.
+static __attribute__((noinline)) uint8_t *
+pack_buffer(struct encoder *encoder, uint8_t *at, const hark_bytes *bytes, size_t left)
+{
+    const struct ref_watch *watch = encoder->watch;
+    uint16_t part;
+
+    if (!is_sound(encoder, bytes->ptr, bytes->len)) {
+        return NULL;
+    }
+    if (watch != NULL && watch->take_part != NULL
+        && (part = watch->take_part(watch->arg, bytes)) != 0) {
+        return hark__pack_part(at, part); // there is room for a value
+    }
+    return pack_own_bytes(encoder, at, bytes, left);
+}
+
+static inline uint8_t *
+pack_bytes(struct encoder *encoder, uint8_t *at, const hark_bytes *bytes, size_t left)
+{
+    return bytes->buffer != NULL ? pack_buffer(encoder, at, bytes, left)
+                                 : pack_own_bytes(encoder, at, bytes, left);
 }
 
 static inline uint8_t *

@@ -32,6 +32,7 @@ enum frame_kind {
 enum hello_flag {
     HELLO_GUEST = 1,   // binds nothing: reach it over its own connection
     HELLO_REPEATS = 2, // understands repeats (wire/entry.h)
+    HELLO_PARTS = 4,   // takes frames with parts (wire/payload.h)
 };
 
 // Who speaks, in a HELLO and its answer.

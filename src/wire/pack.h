@@ -113,6 +113,17 @@ hark__pack_ref(uint8_t *at, hark_ref ref)
     return at;
 }
 
+// What stands for bytes that are a part of the frame.
+static inline uint8_t *
+hark__pack_part(uint8_t *at, uint16_t number)
+{
+    const uint16_t body = htobe16(number);
+
+    msgpack_pack_ext(PACK__AT(at), sizeof body, EXT_PART);
+    msgpack_pack_ext_body(PACK__AT(at), &body, sizeof body);
+    return at;
+}
+
 // Always 9 bytes, so that hark__bytes_store_u64 can change it in place later.
 static inline uint8_t *
 hark__pack_wide_u64(uint8_t *at, uint64_t value)

@@ -16,11 +16,17 @@
 // How many arrays (messages and lists) may stand inside one another.
 #define PAYLOAD_DEPTH 32
 
+// Bytes with a buffer may go beside the payload, as a part of the frame, without a copy.
+// The payload has the part's number in their place.
+
 // Sees every ref that a payload holds, so that its node can be introduced to the peer
-// first. The payload may be half-written; the callback must not touch its bytes.
+// first; and, if take_part is not NULL, bytes that have a buffer. The payload may be
+// half-written; the callbacks must not touch its bytes.
 struct ref_watch {
     void (*on_ref)(void *arg, hark_ref ref); // never a null ref
     void *arg;
+    // Gives the number of the part that these bytes are from now on; 0: they are copied.
+    uint16_t (*take_part)(void *arg, const hark_bytes *bytes);
 };
 
 // Appends value. watch may be NULL. HARK_EINVAL: a string, bytes or a list has a length
@@ -44,6 +50,11 @@ struct payload_options {
     hark_buffer *(*share)(void *arg);
     void *share_arg;
     size_t share_least;
+    // Gives the bytes of a part of the frame. With a buffer they are shared, as above; else
+    // they are there while decoding goes on, and are copied. False: there is no such part.
+    // NULL: there are none.
+    bool (*find_part)(void *arg, uint16_t number, hark_bytes *out_bytes);
+    void *part_arg;
     char *error;       // one line, such as "deposit.amount: expected an integer, found
     size_t error_size; // a string"; untouched on success. NULL, 0: not wanted
 };

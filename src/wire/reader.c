@@ -370,3 +370,24 @@ hark__reader_ref_any(struct reader *in, hark_ref *out_ref)
     in->at += 17;
     return true;
 }
+
+bool
+hark__reader_part(struct reader *in, uint16_t *out_number)
+{
+    const uint8_t *start = in->at;
+    unsigned code = peek_code(in);
+    uint64_t size = 2;
+
+    if (code == 0xd5) {
+        in->at++;
+    } else if (code < 0xc7 || code > 0xc9 || !read_size(in, 0xc7, 1, &size)) {
+        return false;
+    }
+    if (size != 2 || hark__reader_left(in) < 3 || in->at[0] != EXT_PART) {
+        in->at = start;
+        return false;
+    }
+    *out_number = (uint16_t)(in->at[1] << 8 | in->at[2]);
+    in->at += 3;
+    return true;
+}

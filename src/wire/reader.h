@@ -132,6 +132,7 @@ hark__reader_u32(struct reader *in, uint32_t *out_value)
     return hark__reader_u32_any(in, out_value);
 }
 
+bool hark__reader_part(struct reader *in, uint16_t *out_number);
 bool hark__reader_i64(struct reader *in, int64_t *out_value);
 bool hark__reader_bool(struct reader *in, bool *out_value);
 bool hark__reader_f64(struct reader *in, double *out_value);

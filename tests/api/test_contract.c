@@ -22,6 +22,8 @@ HARK_MESSAGE(everything, (bool, a), (i8, b), (i16, c), (i32, d), (i64, e), (u8, 
              (list, message, point, r), (list, ref, s), (list, bytes, t))
 HARK_MESSAGE(blob, (bytes, data))
 HARK_MESSAGE(sum, (u64, value), (u64, size))
+HARK_MESSAGE(album, (str, title), (bytes, cover), (list, bytes, pages), (ref, owner),
+             (u32, tail))
 
 enum { MOST = 4096 };
 
@@ -68,6 +70,9 @@ HARK_ON(target, call_back) {
 HARK_ON(target, everything) {
     hark_reply_value(ctx, &everything_type, msg);
 }
+HARK_ON(target, album) {
+    hark_reply_value(ctx, &album_type, msg);
+}
 HARK_ON(target, blob) {
     const uint8_t *data = msg->data.ptr;
     uint64_t value = 0;
@@ -78,7 +83,7 @@ HARK_ON(target, blob) {
     hark_reply(ctx, sum, .value = value, .size = msg->data.len);
 }
 HARK_ACTOR(target, echo, refuse_me, say_nothing, wait_for_me, release, append,
-           get_order, leave, call_back, everything, blob)
+           get_order, leave, call_back, everything, blob, album)
 
 static enum reach reach;
 
@@ -390,6 +395,94 @@ large_payload_arrives_whole(void **state)
     assert_int_equal(s->value, value);
 }
 
+// Bytes that share a buffer of their own, which the message alone holds from then on.
+static hark_bytes
+new_page(size_t size)
+{
+    hark_buffer *buffer = hark_buffer_new(size);
+
+    assert_non_null(buffer);
+    uint8_t *data = hark_buffer_data(buffer);
+    for (size_t i = 0; i < size; i++) {
+        data[i] = (uint8_t)(i * 7 + size);
+    }
+    return hark_bytes_of_buffer(buffer);
+}
+
+static void
+assert_page(hark_bytes page, size_t size)
+{
+    const uint8_t *data = page.ptr;
+
+    assert_int_equal(page.len, size);
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] != (uint8_t)(i * 7 + size)) {
+            fail_msg("byte %zu of %zu is wrong", i, size);
+        }
+    }
+}
+
+static void
+many_large_bytes_in_one_message_come_back_as_they_were(void **state)
+{
+    enum { PAGES = 24 }; // more than go beside a frame
+    struct world *w = *state;
+    hark_bytes pages[PAGES], cover = new_page(100000);
+    hark_ref t = reach_target(w);
+
+    for (size_t i = 0; i < PAGES; i++) {
+        pages[i] = new_page(i % 3 == 2 ? i : 32000 + i * 1000);
+    }
+    for (int round = 0; round < 3; round++) { // the types are known by then
+        hark_future f =
+            hark_ask(w->here, t, album, .title = HARK_STR("holidays"), .cover = cover,
+                     .pages = {pages, PAGES}, .owner = hark_self(w->here), .tail = 77);
+        const album *a = hark_await(w->here, f, album);
+
+        if (a == NULL) {
+            fail_msg("%s", world_error(w));
+        }
+        assert_string_equal(a->title.ptr, "holidays");
+        assert_true(hark_ref_equal(a->owner, hark_self(w->here)));
+        assert_int_equal(a->tail, 77);
+        assert_page(a->cover, 100000);
+        assert_int_equal(a->pages.count, PAGES);
+        for (size_t i = 0; i < PAGES; i++) {
+            assert_page(a->pages.items[i], i % 3 == 2 ? i : 32000 + i * 1000);
+        }
+        hark_future_drop(w->here, f);
+    }
+    hark_buffer_release(cover.buffer);
+    for (size_t i = 0; i < PAGES; i++) {
+        hark_buffer_release(pages[i].buffer);
+    }
+}
+
+static void
+shared_and_small_messages_keep_their_order(void **state)
+{
+    enum { MESSAGES = 600 };
+    struct world *w = *state;
+    hark_bytes large = new_page(40000);
+    hark_ref t = reach_target(w);
+
+    for (int64_t i = 0; i < MESSAGES; i++) {
+        hark_bytes ballast = i % 5 < 2 ? large : (hark_bytes){"small", 5, NULL};
+
+        assert_int_equal(hark_tell(w->here, t, append, .n = i, .ballast = ballast),
+                         HARK_OK);
+    }
+    hark_buffer_release(large.buffer);
+    const order *o = hark_await(w->here, hark_ask(w->here, t, get_order), order);
+    if (o == NULL) {
+        fail_msg("%s", world_error(w));
+    }
+    assert_int_equal(o->numbers.count, MESSAGES);
+    for (int64_t i = 0; i < MESSAGES; i++) {
+        assert_int_equal(o->numbers.items[i], i);
+    }
+}
+
 static void
 lookup_of_an_unknown_name_says_which(void **state)
 {
@@ -504,6 +597,8 @@ main(void)
         TEST(refs_in_messages_work_on_the_other_side),
         TEST(fields_of_all_kinds_travel_unchanged),
         TEST(large_payload_arrives_whole),
+        TEST(many_large_bytes_in_one_message_come_back_as_they_were),
+        TEST(shared_and_small_messages_keep_their_order),
         TEST(lookup_of_an_unknown_name_says_which),
         TEST(reply_of_another_type_is_an_error),
         TEST(continuation_runs_with_the_reply_or_the_failure),

@@ -377,6 +377,35 @@ full_link_makes_threads_wait_and_loses_nothing(void **state)
     world_close(w);
 }
 
+static void
+shared_bytes_count_for_the_limits_of_link_and_frame(void **state)
+{
+    enum { TELLS = 300, SIZE = 60 * 1024 };
+    (void)state;
+    struct world *w =
+        world_open(reach, &(hark_options){.link_limit_bytes = 256 * 1024,
+                                          .frame_limit_bytes = 100 * 1024});
+    hark_ref h = world_reach(w, "host", hark_spawn(w->there, host));
+    hark_buffer *small = hark_buffer_new(SIZE), *large = hark_buffer_new(100 * 1024);
+
+    assert_true(small != NULL && large != NULL);
+    memset(hark_buffer_data(small), 'x', SIZE);
+    memset(hark_buffer_data(large), 'x', 100 * 1024);
+    for (int i = 0; i < TELLS; i++) { // waits for room
+        assert_int_equal(
+            hark_tell(w->here, h, bulk, .data = hark_bytes_of_buffer(small)), HARK_OK);
+    }
+    assert_int_equal(hark_tell(w->here, h, bulk, .data = hark_bytes_of_buffer(large)),
+                     HARK_ETOOBIG);
+    hark_buffer_release(small);
+    hark_buffer_release(large);
+    hark_future f = hark_ask(w->here, h, count_bulk);
+    const counted *c = hark_await(w->here, f, counted);
+    assert_non_null(c);
+    assert_int_equal(c->n, TELLS * SIZE);
+    world_close(w);
+}
+
 // ---- bursts ----
 
 enum { BURST = 1000 };
@@ -555,6 +584,7 @@ main(void)
         TEST(burst_for_an_actor_that_has_ended_is_a_dead_letter_each),
         cmocka_unit_test(message_over_the_peers_limit_fails_alone),
         cmocka_unit_test(full_link_makes_threads_wait_and_loses_nothing),
+        cmocka_unit_test(shared_bytes_count_for_the_limits_of_link_and_frame),
         IMPATIENT(idle_link_stays_up),
         TEST(ask_of_an_actor_that_has_ended_there_was_sent),
         TEST(type_with_other_fields_fails_its_message_and_not_the_link),

@@ -112,7 +112,7 @@ place_on_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
     }
     pthread_mutex_lock(&place->lock);
     place_let_go(place);
-    if (number % 2 == 0 && arrival->keep(arrival, &place->kept)) {
+    if (number % 2 == 0 && arrival->keep(arrival, 0, &place->kept)) {
         place->bad += place->kept.data != data;
         place->kept_bytes = size;
         place->kept_frames++;

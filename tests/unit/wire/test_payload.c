@@ -775,6 +775,173 @@ nothing_is_held_after_an_error(void **state)
     assert_int_equal(lender.returned, 1);
 }
 
+// ---- parts ----
+
+enum { PARTS_MOST = 4 };
+
+// The parts of a frame: what was taken, and how it is found again.
+struct parts {
+    hark_bytes taken[PARTS_MOST];
+    hark_buffer *kept[PARTS_MOST]; // NULL: cannot be kept
+    uint16_t count;
+};
+
+static void
+on_no_ref(void *arg, hark_ref ref)
+{
+    (void)arg;
+    (void)ref;
+    fail();
+}
+
+static uint16_t
+take_part(void *arg, const hark_bytes *part)
+{
+    struct parts *parts = arg;
+
+    assert_non_null(part->buffer);
+    if (parts->count == PARTS_MOST) {
+        return 0;
+    }
+    parts->taken[parts->count] = *part;
+    return ++parts->count;
+}
+
+static bool
+find_part(void *arg, uint16_t number, hark_bytes *out_bytes)
+{
+    struct parts *parts = arg;
+
+    if (number == 0 || number > parts->count) {
+        return false;
+    }
+    *out_bytes = parts->taken[number - 1];
+    out_bytes->buffer = parts->kept[number - 1];
+    return true;
+}
+
+// Encodes value with its parts aside.
+static void
+encode_parts(struct bench *bench, const hark_type *type, const void *value,
+             struct parts *parts)
+{
+    const struct ref_watch watch = {on_no_ref, parts, take_part};
+
+    assert_int_equal(hark__payload_encode(&bench->bytes, type, value, &watch), HARK_OK);
+}
+
+static hark_err
+decode_parts(struct bench *bench, const hark_type *type, struct parts *parts,
+             struct hark_message **out_message)
+{
+    const struct payload_options options = {.limit_bytes = LIMIT_BYTES,
+                                            .guess = &(uint16_t){0},
+                                            .find_part =
+                                                parts != NULL ? find_part : NULL,
+                                            .part_arg = parts,
+                                            .error = bench->error,
+                                            .error_size = sizeof bench->error};
+    struct reader in = hark__reader_of(bench->bytes.data, bench->bytes.size);
+
+    *out_message = NULL;
+    return hark__payload_decode(bench->pool, type, &in, &options, out_message);
+}
+
+static void
+parts_stand_beside_the_payload_and_are_shared(void **state)
+{
+    static const uint8_t own[1000] = {7};
+    struct bench *bench = *state;
+    struct lender lender = {.buffer = hark_buffer_new(0)};
+    struct parts parts = {.count = 0};
+    struct hark_message *message;
+    const blob blobs[] = {
+        {.data = {.ptr = own, .len = sizeof own, .buffer = lender.buffer},
+         .name = HARK_STR("a")},
+        {.data = {.ptr = own, .len = 3}, .name = HARK_STR("b")}, // without a buffer
+    };
+    const album value = {.blobs = {.items = blobs, .count = 2}, .cover = blobs[0]};
+
+    hark__buffer_lend(lender.buffer, NULL, 0, take_back, &lender);
+    encode_parts(bench, &album_type, &value, &parts);
+    assert_int_equal(parts.count, 2);
+    assert_true(bench->bytes.size < 100);
+    assert_ptr_equal(parts.taken[0].ptr, own);
+    parts.kept[0] = parts.kept[1] = lender.buffer;
+    assert_int_equal(decode_parts(bench, &album_type, &parts, &message), HARK_OK);
+    const album *got = hark_message_as(message, &album_type);
+    assert_ptr_equal(got->blobs.items[0].data.ptr, own);
+    assert_ptr_equal(got->blobs.items[0].data.buffer, lender.buffer);
+    assert_ptr_equal(got->cover.data.ptr, own);
+    assert_null(got->blobs.items[1].data.buffer);
+    assert_int_equal(got->blobs.items[1].data.len, 3);
+    hark_buffer_release(lender.buffer);
+    assert_int_equal(lender.returned, 0);
+    hark__message_free(bench->pool, message);
+    assert_int_equal(lender.returned, 1);
+}
+
+static void
+a_part_that_cannot_be_kept_is_copied(void **state)
+{
+    static const uint8_t own[1000] = {7};
+    struct bench *bench = *state;
+    struct parts parts = {.count = 0};
+    struct hark_message *message;
+    hark_buffer *buffer = hark_buffer_new(0);
+    const blob value = {.data = {.ptr = own, .len = sizeof own, .buffer = buffer},
+                        .name = HARK_STR("a")};
+
+    encode_parts(bench, &blob_type, &value, &parts);
+    assert_int_equal(decode_parts(bench, &blob_type, &parts, &message), HARK_OK);
+    const blob *got = hark_message_as(message, &blob_type);
+    assert_null(got->data.buffer);
+    assert_ptr_not_equal(got->data.ptr, own);
+    assert_int_equal(got->data.len, sizeof own);
+    assert_memory_equal(got->data.ptr, own, sizeof own);
+    assert_string_equal(got->name.ptr, "a");
+    hark__message_free(bench->pool, message);
+    hark_buffer_release(buffer);
+}
+
+static void
+bytes_that_are_no_part_stay_in_the_payload(void **state)
+{
+    static const uint8_t own[1000] = {7};
+    struct bench *bench = *state;
+    struct parts parts = {.count = PARTS_MOST}; // takes no more
+    struct hark_message *message;
+    hark_buffer *buffer = hark_buffer_new(0);
+    const blob value = {.data = {.ptr = own, .len = sizeof own, .buffer = buffer}};
+
+    encode_parts(bench, &blob_type, &value, &parts);
+    assert_true(bench->bytes.size > sizeof own);
+    assert_int_equal(decode_parts(bench, &blob_type, NULL, &message), HARK_OK);
+    const blob *got = hark_message_as(message, &blob_type);
+    assert_memory_equal(got->data.ptr, own, sizeof own);
+    hark__message_free(bench->pool, message);
+    hark_buffer_release(buffer);
+}
+
+static void
+a_part_that_is_not_there_is_an_error(void **state)
+{
+    static const uint8_t own[1000] = {7};
+    struct bench *bench = *state;
+    struct parts parts = {.count = 0};
+    struct hark_message *message;
+    hark_buffer *buffer = hark_buffer_new(0);
+    const blob value = {.data = {.ptr = own, .len = sizeof own, .buffer = buffer}};
+
+    encode_parts(bench, &blob_type, &value, &parts);
+    parts.count = 0;
+    assert_int_equal(decode_parts(bench, &blob_type, &parts, &message), HARK_EDECODE);
+    assert_string_equal(bench->error, "blob.data: the frame has no such part");
+    assert_int_equal(decode_parts(bench, &blob_type, NULL, &message), HARK_EDECODE);
+    assert_null(message);
+    hark_buffer_release(buffer);
+}
+
 // ---- refs ----
 
 struct seen {
@@ -796,7 +963,7 @@ a_watch_sees_every_ref_but_null_ones(void **state)
 {
     struct bench *bench = *state;
     struct seen seen = {.count = 0};
-    struct ref_watch watch = {on_ref, &seen};
+    struct ref_watch watch = {.on_ref = on_ref, .arg = &seen};
     const hark_ref refs[] = {{1, 2}, {3, 0}, {4, 5}};
 
     assert_int_equal(hark__payload_encode(&bench->bytes, &lists_type,
@@ -908,6 +1075,10 @@ main(void)
         TEST(error_text_is_not_needed),
         TEST(large_bytes_are_shared_and_small_ones_copied),
         TEST(without_lists_they_are_shared_too),
+        TEST(parts_stand_beside_the_payload_and_are_shared),
+        TEST(a_part_that_cannot_be_kept_is_copied),
+        TEST(bytes_that_are_no_part_stay_in_the_payload),
+        TEST(a_part_that_is_not_there_is_an_error),
         TEST(what_cannot_be_kept_is_copied),
         TEST(nothing_is_held_after_an_error),
         TEST(a_watch_sees_every_ref_but_null_ones),

@@ -327,6 +327,45 @@ wrong_kinds_and_ranges_leave_the_reader_where_it_was(void **state)
 }
 
 static void
+only_extension_2_of_2_bytes_is_a_part(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        bool is_part;
+    } cases[] = {
+        {RAW("\xd5\2\1\3"), true},
+        {RAW("\xc7\2\2\1\3"), true}, // longer than need be
+        {RAW("\xc8\0\2\2\1\3"), true},
+        {RAW("\xc9\0\0\0\2\2\1\3"), true},
+        {RAW("\xd5\1\1\3"), false},
+        {RAW("\xd5\2\1"), false},
+        {RAW("\xd5\2"), false},
+        {RAW("\xd5"), false},
+        {RAW("\xd4\2\1"), false},
+        {RAW("\xc7\1\2\1\3"), false},
+        {RAW("\xc7\2\1\1\3"), false},
+        {RAW("\xc7\2\2\1"), false},
+        {RAW("\xc7\3\2\1\3\0"), false},
+        {RAW("\xc7"), false},
+        {RAW("\xc4\2\1\3"), false},
+        {"", 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t *copy = exact_copy(cases[i].bytes, cases[i].size);
+        struct reader in = hark__reader_of(copy, cases[i].size);
+        uint16_t number = 0;
+
+        assert_int_equal(hark__reader_part(&in, &number), cases[i].is_part);
+        assert_ptr_equal(in.at, cases[i].is_part ? in.end : copy);
+        assert_int_equal(number, cases[i].is_part ? 0x103 : 0);
+        free(copy);
+    }
+}
+
+static void
 only_extension_1_of_16_bytes_is_a_ref(void **state)
 {
     static const char good[] = "\xd8\x01\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2";
@@ -457,6 +496,7 @@ main(void)
         cmocka_unit_test(skip_needs_no_stack_for_a_million_levels),
         cmocka_unit_test(wrong_kinds_and_ranges_leave_the_reader_where_it_was),
         cmocka_unit_test(only_extension_1_of_16_bytes_is_a_ref),
+        cmocka_unit_test(only_extension_2_of_2_bytes_is_a_part),
         cmocka_unit_test(what_msgpack_c_packs_is_read_as_it_was),
         cmocka_unit_test(msgpack_c_agrees_on_what_is_msgpack),
     };
