@@ -176,7 +176,7 @@ leave(struct waits *waits, struct await *await)
 }
 
 // Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is no
-// other stack. In its caller's frame; see hark__stack_suspend.
+// other stack. In its caller's frame; see hark__stack_switch.
 static inline __attribute__((always_inline)) hark_err
 suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 {
@@ -201,7 +201,7 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
     return HARK_OK;
 }
 
-_Noreturn void
+void
 hark__await_go_on(hark_ctx *ctx, struct await *await)
 {
     leave(ctx_waits(ctx), await);

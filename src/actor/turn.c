@@ -616,22 +616,22 @@ take_aside(hark_ctx *ctx)
     return true;
 }
 
-// Goes on with a handler that is due, if one may go on: then does not return.
-static void
-go_on_if_due(hark_ctx *ctx, const struct budget *budget)
+// Goes on with a handler that is due, if one may go on. True: the slot is that one's.
+static bool
+go_on_if_due(hark_ctx *ctx)
 {
     if (hark__waits_due(ctx_waits(ctx)) == NULL) {
-        return;
+        return false;
     }
     end_turn_if_needed(ctx); // may run continuations, which may wait themselves
     if (!(ctx->slot->heed & SLOT_WAITS)) {
-        return;
+        return false;
     }
     struct await *await = hark__waits_due(ctx_waits(ctx));
     if (await != NULL) {
-        hark__worker_did(ctx->worker, budget->used);
         hark__await_go_on(ctx, await);
     }
+    return await != NULL;
 }
 
 // Nobody waits, and nothing is set aside?
@@ -675,7 +675,9 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
             return false;
         }
         if (!hark__list_is_empty(&waits->due)) {
-            go_on_if_due(ctx, budget);
+            if (go_on_if_due(ctx)) {
+                return true;
+            }
             if (!(slot->heed & SLOT_WAITS)) {
                 return false;
             }
