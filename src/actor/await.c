@@ -224,8 +224,9 @@ make_known(hark_ctx *ctx)
                                                     : ctx->request;
 }
 
-// Waits for an open future. False: the wait failed, and hark_error_of says why.
-static bool
+// Waits for an open future. False: the wait failed, and hark_error_of says why. In its
+// caller's frame, as suspend.
+static inline __attribute__((always_inline)) bool
 wait_for(hark_ctx *ctx, struct future *future)
 {
     struct waits *waits = waits_of(ctx);
@@ -306,7 +307,7 @@ await_lent(hark_ctx *ctx, struct future *future, const hark_type *type)
                         "hark_await: the future is continued already");
         return NULL;
     }
-    bool done = type == NULL || future->state != FUTURE_OPEN || wait_for(ctx, future);
+    bool done = type == NULL || hark__await_done(ctx, name);
     hark__scope_take_back(ctx, lender, hark__ctx_future(ctx, name));
     return done ? hark_future_value(ctx, name, type) : NULL;
 }
