@@ -371,29 +371,31 @@ stop_if_due(hark_ctx *ctx)
     }
 }
 
-// What belongs to the end of a turn, and must be done before the actor can be found by
-// another worker.
 static __attribute__((noinline)) void
-end_turn(hark_ctx *ctx)
+settle_futures(hark_ctx *ctx)
 {
-    while (has_futures_to_settle(ctx->slot->extra)) {
+    do {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
             end_invocation(ctx); // may end futures: of streams that are closed with it
         }
         // A continuation that ran just now may have called hark_exit.
-        stop_if_due(ctx);
+        if (ctx->slot->heed & SLOT_EXITING) {
+            stop_if_due(ctx);
+        }
+    } while (has_futures_to_settle(ctx->slot->extra));
+}
+
+// What belongs to the end of a turn, and must be done before the actor can be found by
+// another worker.
+static inline void
+end_turn(hark_ctx *ctx)
+{
+    if (has_futures_to_settle(ctx->slot->extra)) {
+        settle_futures(ctx);
     }
     if (ctx->target_count > 0) {
         hark__ctx_flush(ctx);
-    }
-}
-
-static inline void
-end_turn_if_needed(hark_ctx *ctx)
-{
-    if (ctx->target_count > 0 || has_futures_to_settle(ctx->slot->extra)) {
-        end_turn(ctx);
     }
 }
 
@@ -623,7 +625,7 @@ go_on_if_due(hark_ctx *ctx)
     if (hark__waits_due(ctx_waits(ctx)) == NULL) {
         return false;
     }
-    end_turn_if_needed(ctx); // may run continuations, which may wait themselves
+    end_turn(ctx); // may run continuations, which may wait themselves
     if (!(ctx->slot->heed & SLOT_WAITS)) {
         return false;
     }
@@ -648,7 +650,7 @@ rest_waiting(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
 
-    end_turn_if_needed(ctx);
+    end_turn(ctx);
     if (!(slot->heed & SLOT_WAITS) || hark__waits_due(ctx_waits(ctx)) != NULL) {
         return false; // a continuation that ran just now has changed things
     }
@@ -687,7 +689,7 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
                 return true;
             }
         } else if (is_spent(ctx, budget)) {
-            end_turn_if_needed(ctx);
+            end_turn(ctx);
             hark__sched_yield(ctx->worker, &slot->task);
             return true;
         }
@@ -716,7 +718,7 @@ run_slot(hark_ctx *ctx)
         }
         struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
         if (next == NULL) {
-            end_turn_if_needed(ctx);
+            end_turn(ctx);
             if (sleep_slot(ctx)) {
                 return budget.used;
             }
@@ -728,7 +730,7 @@ run_slot(hark_ctx *ctx)
         dispatch(ctx, next);
         if (is_spent(ctx, &budget)) {
             look_at_system(ctx);
-            end_turn_if_needed(ctx);
+            end_turn(ctx);
             hark__sched_yield(ctx->worker, &slot->task);
             return budget.used;
         }

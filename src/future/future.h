@@ -236,8 +236,16 @@ void hark__futures_unpause(struct futures *futures, struct list *made);
 // hark__futures_tell_ready: it waits in held until then.
 void hark__future_hold(struct future *future, struct waiter *waiter, struct list *held);
 void hark__futures_unhold(struct futures *futures, struct list *held);
+// For hark__futures_tell_ready, when there are some.
+void hark__futures_tell_them(struct futures *futures, void *turn);
 // Tells the waiters of ready futures until there are none.
-void hark__futures_tell_ready(struct futures *futures, void *turn);
+static inline void
+hark__futures_tell_ready(struct futures *futures, void *turn)
+{
+    if (!hark__list_is_empty(&futures->ready)) {
+        hark__futures_tell_them(futures, turn);
+    }
+}
 // True: one of the two has something to do.
 static inline bool
 hark__futures_are_unsettled(const struct futures *futures)
