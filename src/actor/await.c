@@ -6,8 +6,8 @@
 
 // ---- records ----
 
-static struct waits *
-waits_of(hark_ctx *ctx)
+static __attribute__((noinline)) struct waits *
+make_waits(hark_ctx *ctx)
 {
     struct extra *extra = hark__ctx_extra(ctx);
 
@@ -20,6 +20,14 @@ waits_of(hark_ctx *ctx)
         }
     }
     return extra != NULL ? extra->waits : NULL;
+}
+
+static inline struct waits *
+waits_of(hark_ctx *ctx)
+{
+    struct waits *waits = ctx_waits(ctx);
+
+    return waits != NULL ? waits : make_waits(ctx);
 }
 
 static hark_wait

@@ -351,7 +351,7 @@ struct stack *
 hark__sched_leave(struct worker *self, struct task *task, task_run *rest,
                   struct stack **out_stack)
 {
-    struct stack *other = hark__stack_take(&self->sched->stacks, &self->stacks);
+    struct stack *other = hark__stack_take_parked(&self->sched->stacks, &self->stacks);
 
     if (other == NULL) {
         return NULL;
@@ -373,7 +373,7 @@ hark__sched_arrive(const struct stack *stack, struct stack *left)
 {
     struct worker *self = stack->worker;
 
-    hark__stack_give(&self->sched->stacks, &self->stacks, left);
+    hark__stack_give_parked(&self->sched->stacks, &self->stacks, left);
     return self;
 }
 

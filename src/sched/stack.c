@@ -13,7 +13,6 @@ enum {
     PAGE = 4096, // at least; sizes are rounded up to the machine's
     GUARD_BYTES = 16 * 1024,
     STEP = 64,           // stacks that are opened at once
-    CACHE = 32,          // free stacks of a worker
     WARM = 1024,         // free stacks that keep their pages
     PROTECTED = 16000,   // guards by mappings: far enough from the kernel's limit
     LEAST_BYTES = 16384, // a signal's frame and printf fit
@@ -307,8 +306,8 @@ hark__stack_give(struct stacks *stacks, struct stack_cache *cache, struct stack 
     if (!stack->parked) {
         sanitize_end(&stack->sanitize);
     }
-    if (cache->count >= CACHE) {
-        give_some(stacks, cache, CACHE / 2);
+    if (cache->count >= STACK_CACHE) {
+        give_some(stacks, cache, STACK_CACHE / 2);
     }
     stack->next = cache->first;
     cache->first = stack;

@@ -72,6 +72,8 @@ struct stack_cache {
     uint32_t count;
 };
 
+enum { STACK_CACHE = 32 }; // free stacks of a worker
+
 // size_bytes: usable bytes of each, rounded up to pages. False: no addresses left.
 bool hark__stacks_init(struct stacks *stacks, size_t size_bytes, uint32_t limit);
 // No stack is in use.
@@ -83,6 +85,31 @@ struct stack *hark__stack_take(struct stacks *stacks, struct stack_cache *cache)
 // Takes a stack that nobody runs on, and that was left for good or is parked.
 void hark__stack_give(struct stacks *stacks, struct stack_cache *cache,
                       struct stack *stack);
+// The same two, where a parked stack is the rule.
+static inline struct stack *
+hark__stack_take_parked(struct stacks *stacks, struct stack_cache *cache)
+{
+    struct stack *stack = cache->first;
+
+    if (stack == NULL || !stack->parked) {
+        return hark__stack_take(stacks, cache);
+    }
+    cache->first = stack->next;
+    cache->count--;
+    return stack;
+}
+static inline void
+hark__stack_give_parked(struct stacks *stacks, struct stack_cache *cache,
+                        struct stack *stack)
+{
+    if (cache->count >= STACK_CACHE) {
+        hark__stack_give(stacks, cache, stack);
+        return;
+    }
+    stack->next = cache->first;
+    cache->first = stack;
+    cache->count++;
+}
 // Hands back a whole cache, whose owner is going.
 void hark__stacks_return(struct stacks *stacks, struct stack_cache *cache);
 
