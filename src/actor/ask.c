@@ -581,14 +581,6 @@ continuation_drop(struct waiter *waiter, void *turn, struct future *future)
 
 static struct waiter continuation_waiter = {continuation_complete, continuation_drop};
 
-struct future *
-hark__ctx_future(const hark_ctx *ctx, hark_future name)
-{
-    return ctx != NULL && name.owner == ctx->self.actor && name.id != 0
-               ? hark__future_find(ctx_futures(ctx), name.id)
-               : NULL;
-}
-
 hark_err
 hark_then_value(hark_ctx *ctx, hark_future name, const hark_continuation *what,
                 void *arg)

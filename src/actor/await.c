@@ -8,8 +8,8 @@ enum { MANY_ASIDE = 64 }; // more are counted by their chains
 
 // ---- records ----
 
-struct waits *
-hark__waits_of(hark_ctx *ctx)
+static __attribute__((noinline)) struct waits *
+make_waits(hark_ctx *ctx)
 {
     struct extra *extra = hark__ctx_extra(ctx);
 
@@ -24,6 +24,14 @@ hark__waits_of(hark_ctx *ctx)
         }
     }
     return extra != NULL ? extra->waits : NULL;
+}
+
+struct waits *
+hark__waits_of(hark_ctx *ctx)
+{
+    struct waits *waits = ctx_waits(ctx);
+
+    return waits != NULL ? waits : make_waits(ctx);
 }
 
 static hark_wait
@@ -194,7 +202,7 @@ leave(struct waits *waits, struct await *await)
 }
 
 // Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is no
-// other stack. In its caller's frame; see hark__stack_suspend.
+// other stack. In its caller's frame; see hark__stack_switch.
 static inline __attribute__((always_inline)) hark_err
 suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 {
@@ -219,7 +227,7 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
     return HARK_OK;
 }
 
-_Noreturn void
+void
 hark__await_go_on(hark_ctx *ctx, struct await *await)
 {
     struct waits *waits = ctx_waits(ctx);
@@ -244,8 +252,9 @@ make_known(hark_ctx *ctx)
                                                     : ctx->request;
 }
 
-// Waits for an open future. False: the wait failed, and hark_error_of says why.
-static bool
+// Waits for an open future. False: the wait failed, and hark_error_of says why. In its
+// caller's frame, as suspend.
+static inline __attribute__((always_inline)) bool
 wait_for(hark_ctx *ctx, struct future *future)
 {
     struct waits *waits = hark__waits_of(ctx);
@@ -324,7 +333,7 @@ await_lent(hark_ctx *ctx, struct future *future, const hark_type *type)
                         "hark_await: the future is continued already");
         return NULL;
     }
-    bool done = type == NULL || future->state != FUTURE_OPEN || wait_for(ctx, future);
+    bool done = type == NULL || hark__await_done(ctx, name);
     hark__scope_take_back(ctx, lender, hark__ctx_future(ctx, name));
     return done ? hark_future_value(ctx, name, type) : NULL;
 }

@@ -75,8 +75,9 @@ bool hark__await_done(hark_ctx *ctx, hark_future name);
 bool hark__must_stop(const hark_ctx *ctx);
 // The handler, hook or continuation that has waited is over.
 void hark__await_end(hark_ctx *ctx);
-// Goes on with a handler that is due; ctx's own turn has nothing in hand.
-_Noreturn void hark__await_go_on(hark_ctx *ctx, struct await *await);
+// Has a handler that is due go on when ctx's own turn, which has nothing in hand, returns:
+// as its next step, and the slot is not its any more.
+void hark__await_go_on(hark_ctx *ctx, struct await *await);
 
 // Lets other actors run, and goes on. False: it could not, and nothing has run.
 bool hark__await_yield(hark_ctx *ctx);

@@ -136,8 +136,6 @@ void hark__futures_end_turn(hark_ctx *ctx);
 // A handler of ctx's owner goes on later: starts the clocks of what it has asked, which
 // moves to `made`, and sees to the timer.
 void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
-// NULL: it is not one of ctx's.
-struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
 // An open future is about to fail: its time is over, or it is cancelled. Tells what stands
 // behind it, and returns how far it has got.
 hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
@@ -354,6 +352,15 @@ ctx_futures(const hark_ctx *ctx)
 {
     return ctx->slot != NULL && ctx->slot->extra != NULL ? ctx->slot->extra->futures
                                                          : NULL;
+}
+
+// NULL: it is not one of ctx's.
+static inline struct future *
+hark__ctx_future(const hark_ctx *ctx, hark_future name)
+{
+    return ctx != NULL && name.owner == ctx->self.actor && name.id != 0
+               ? hark__future_find(ctx_futures(ctx), name.id)
+               : NULL;
 }
 
 // True: a callback of a combinator runs, which must not wait.

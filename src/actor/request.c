@@ -45,10 +45,11 @@ static struct request **
 bucket_of(const struct requests *requests, struct request_name name)
 {
     // One asker's futures are counted up, and so stand side by side in the cache; askers
-    // are scattered.
+    // are scattered, and so are futures that have had the same place one after the other.
     uint64_t asker =
         (name.asker.actor ^ name.asker.node) * UINT64_C(0x9E3779B97F4A7C15);
-    uint32_t hash = (uint32_t)name.correlation + (uint32_t)(asker >> 32);
+    uint32_t generation = (uint32_t)(name.correlation >> 32) * UINT32_C(0x9E3779B1);
+    uint32_t hash = (uint32_t)name.correlation + generation + (uint32_t)(asker >> 32);
 
     return &requests->buckets[hash & (requests->capacity - 1)];
 }

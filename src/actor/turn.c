@@ -384,30 +384,32 @@ stop_if_due(hark_ctx *ctx)
     }
 }
 
-// What belongs to the end of a turn, and must be done before the actor can be found by
-// another worker.
 static __attribute__((noinline)) void
-end_turn(hark_ctx *ctx)
+settle_futures(hark_ctx *ctx)
 {
     ctx->chain_id = 0; // what runs now has one of its own, or none
-    while (has_futures_to_settle(ctx->slot->extra)) {
+    do {
         hark__futures_end_turn(ctx);
         if (ctx->scratch != NULL) {
             end_invocation(ctx); // may end futures: of streams that are closed with it
         }
         // A continuation that ran just now may have called hark_exit.
-        stop_if_due(ctx);
+        if (ctx->slot->heed & SLOT_EXITING) {
+            stop_if_due(ctx);
+        }
+    } while (has_futures_to_settle(ctx->slot->extra));
+}
+
+// What belongs to the end of a turn, and must be done before the actor can be found by
+// another worker.
+static inline void
+end_turn(hark_ctx *ctx)
+{
+    if (has_futures_to_settle(ctx->slot->extra)) {
+        settle_futures(ctx);
     }
     if (ctx->target_count > 0) {
         hark__ctx_flush(ctx);
-    }
-}
-
-static inline void
-end_turn_if_needed(hark_ctx *ctx)
-{
-    if (ctx->target_count > 0 || has_futures_to_settle(ctx->slot->extra)) {
-        end_turn(ctx);
     }
 }
 
@@ -670,22 +672,22 @@ take_aside(hark_ctx *ctx)
     return true;
 }
 
-// Goes on with a handler that is due, if one may go on: then does not return.
-static void
-go_on_if_due(hark_ctx *ctx, const struct budget *budget)
+// Goes on with a handler that is due, if one may go on. True: the slot is that one's.
+static bool
+go_on_if_due(hark_ctx *ctx)
 {
     if (hark__waits_due(ctx_waits(ctx)) == NULL) {
-        return;
+        return false;
     }
-    end_turn_if_needed(ctx); // may run continuations, which may wait themselves
+    end_turn(ctx); // may run continuations, which may wait themselves
     if (!(ctx->slot->heed & SLOT_WAITS)) {
-        return;
+        return false;
     }
     struct await *await = hark__waits_due(ctx_waits(ctx));
     if (await != NULL) {
-        hark__worker_did(ctx->worker, budget->used);
         hark__await_go_on(ctx, await);
     }
+    return await != NULL;
 }
 
 // Nobody waits, and nothing is set aside?
@@ -702,7 +704,7 @@ rest_waiting(hark_ctx *ctx)
 {
     struct slot *slot = ctx->slot;
 
-    end_turn_if_needed(ctx);
+    end_turn(ctx);
     if (!(slot->heed & SLOT_WAITS) || hark__waits_due(ctx_waits(ctx)) != NULL) {
         return false; // a continuation that ran just now has changed things
     }
@@ -731,7 +733,9 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
             return false;
         }
         if (!hark__list_is_empty(&waits->due)) {
-            go_on_if_due(ctx, budget);
+            if (go_on_if_due(ctx)) {
+                return true;
+            }
             if (!(slot->heed & SLOT_WAITS)) {
                 return false;
             }
@@ -741,7 +745,7 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
                 return true;
             }
         } else if (is_spent(ctx, budget)) {
-            end_turn_if_needed(ctx);
+            end_turn(ctx);
             hark__sched_yield(ctx->worker, &slot->task);
             return true;
         }
@@ -770,7 +774,7 @@ run_slot(hark_ctx *ctx)
         }
         struct hark_message *next = hark__mailbox_next(&slot->box, slot->current);
         if (next == NULL) {
-            end_turn_if_needed(ctx);
+            end_turn(ctx);
             if (sleep_slot(ctx)) {
                 return budget.used;
             }
@@ -782,7 +786,7 @@ run_slot(hark_ctx *ctx)
         dispatch(ctx, next, false);
         if (is_spent(ctx, &budget)) {
             look_at_system(ctx);
-            end_turn_if_needed(ctx);
+            end_turn(ctx);
             hark__sched_yield(ctx->worker, &slot->task);
             return budget.used;
         }

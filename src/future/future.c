@@ -362,7 +362,7 @@ wake(struct futures *futures, void *turn, struct future *future)
 }
 
 void
-hark__futures_tell_ready(struct futures *futures, void *turn)
+hark__futures_tell_them(struct futures *futures, void *turn)
 {
     while (!hark__list_is_empty(&futures->ready)) {
         struct future *future =
@@ -422,7 +422,7 @@ start(struct futures *futures, struct env *env, struct future *future)
 }
 
 // INT64_MAX: it is done, or was started before a pause.
-static int64_t
+static inline __attribute__((always_inline)) int64_t
 start_once(struct futures *futures, struct env *env, struct future *future)
 {
     return future->state == FUTURE_OPEN && hark__list_is_empty(&future->by_timeout)

@@ -65,36 +65,38 @@ struct futures_host {
 
 enum future_state { FUTURE_OPEN, FUTURE_DONE };
 
+// In an order in which two words that are set as one stand in one line of the cache: else
+// each block that crosses a page there is slow to open.
 struct future {
     struct list by_timeout; // in one of the lists of its table, or alone
     struct list by_turn;    // in futures->fresh or ->ready, in made, or alone
     struct list by_parent;  // among its parent's children, if it has one
-    struct list *made;      // of its maker's turn, which was paused; NULL: it was not
     void *parent;           // the room's above: whose child it is; NULL: nobody's
     uint64_t number;        // the room's above: its name on the wire; 0: none
     uint64_t chain_id;      // the room's above: what it descends from; 0: it begins one
     uint64_t id;
-    int64_t started_ns; // 0: not started yet
-    int64_t expires_ns; // INT64_MAX: never
-    int64_t ended_ns;
     struct hark_message *message; // DONE: the reply or the failure; NULL: see code
     struct waiter *waiter;        // NULL: nobody looks
-    const void *waiter_data;      // the waiter's own
-    void *waiter_arg;             // the waiter's own
-    struct computed *computed;    // who makes it from others; NULL: nobody
-    struct backing *backing;      // NULL: none
-    uint64_t blame;               // DONE, failed: whose error it is; 0: its own
-    uint64_t held;                // DONE: what its reply holds (holding.c); 0: nothing
-    hark_ref target;              // whom it asks; for errors
-    const hark_type *asked;       // with what
-    const char *site;             // from where
-    uint32_t timeout_ms;          // HARK_FOREVER: none
-    int32_t code;                 // DONE: HARK_OK or why it failed
-    uint16_t trace;               // the room's above: how it came about; 0: unknown
-    uint8_t stage;                // of a failure
-    uint8_t state;                // enum future_state
-    bool kept;                    // stays until it is dropped
-    bool looked_at;               // somebody has, or had, an interest in how it ends
+    struct list *made;       // of its maker's turn, which was paused; NULL: it was not
+    const void *waiter_data; // the waiter's own
+    void *waiter_arg;        // the waiter's own
+    struct computed *computed; // who makes it from others; NULL: nobody
+    struct backing *backing;   // NULL: none
+    uint64_t blame;            // DONE, failed: whose error it is; 0: its own
+    uint64_t held;             // DONE: what its reply holds (holding.c); 0: nothing
+    hark_ref target;           // whom it asks; for errors
+    const hark_type *asked;    // with what
+    const char *site;          // from where
+    int64_t started_ns;        // 0: not started yet
+    int64_t expires_ns;        // INT64_MAX: never
+    int64_t ended_ns;
+    uint32_t timeout_ms; // HARK_FOREVER: none
+    int32_t code;        // DONE: HARK_OK or why it failed
+    uint16_t trace;      // the room's above: how it came about; 0: unknown
+    uint8_t stage;       // of a failure
+    uint8_t state;       // enum future_state
+    bool kept;           // stays until it is dropped
+    bool looked_at;      // somebody has, or had, an interest in how it ends
     uint8_t size_class;
 };
 
@@ -236,8 +238,16 @@ void hark__futures_unpause(struct futures *futures, struct list *made);
 // hark__futures_tell_ready: it waits in held until then.
 void hark__future_hold(struct future *future, struct waiter *waiter, struct list *held);
 void hark__futures_unhold(struct futures *futures, struct list *held);
+// For hark__futures_tell_ready, when there are some.
+void hark__futures_tell_them(struct futures *futures, void *turn);
 // Tells the waiters of ready futures until there are none.
-void hark__futures_tell_ready(struct futures *futures, void *turn);
+static inline void
+hark__futures_tell_ready(struct futures *futures, void *turn)
+{
+    if (!hark__list_is_empty(&futures->ready)) {
+        hark__futures_tell_them(futures, turn);
+    }
+}
 // True: one of the two has something to do.
 static inline bool
 hark__futures_are_unsettled(const struct futures *futures)

@@ -285,24 +285,34 @@ find(struct worker *self)
 
 // ---- the workers ----
 
-static void
-run_first(struct stack *stack)
+// A turn of task, by the worker that the stack belongs to: another one afterwards, if the
+// turn was left and somebody else went on with it. Where a turn has another one go on, this
+// stack is left to that, until somebody needs a loop again.
+static inline void
+run(struct stack *stack, struct task *task, task_run *how)
 {
     struct worker *self = stack->worker;
-    struct task *task = stack->first;
+    struct stack *resumed;
 
-    if (task != NULL) {
-        stack->first = NULL;
-        stack->run_first(task, self, self->local);
+    how(task, self, self->local);
+    while ((resumed = (self = stack->worker)->resumed) != NULL) {
+        self->resumed = NULL;
+        self->stack = resumed;
+        resumed->worker = self;
+        stack->parked = true;
+        (void)hark__stack_switch(stack, resumed); // none is left to us for good
+        self = stack->worker;
+        stack->run_first(stack->first, self, self->local);
     }
 }
 
-// The loop of the worker that the stack belongs to: another one whenever a turn was left
-// and somebody else went on with it.
+// The loop of the worker that the stack belongs to.
 static void
 worker_loop(struct stack *stack)
 {
-    run_first(stack);
+    if (stack->first != NULL) {
+        run(stack, stack->first, stack->run_first);
+    }
     // relaxed: a worker that sees it late parks, and is woken by stop.
     while (
         !atomic_load_explicit(&stack->worker->sched->stopping, memory_order_relaxed)) {
@@ -315,7 +325,7 @@ worker_loop(struct stack *stack)
         if (task != NULL) {
             hark__worker_count(&self->turns);
             self->running = task;
-            task->run(task, self, self->local);
+            run(stack, task, task->run);
         }
     }
     hark__stack_resume(stack, &stack->worker->home);
@@ -337,35 +347,40 @@ worker_main(void *arg)
 
 // ---- turns that wait ----
 
-struct worker *
-hark__sched_suspend(struct worker *self, struct task *task, task_run *rest,
-                    struct stack **out_stack)
+struct stack *
+hark__sched_leave(struct worker *self, struct task *task, task_run *rest,
+                  struct stack **out_stack)
 {
-    struct stack *mine = self->stack;
-    struct stack *fresh = hark__stack_take(&self->sched->stacks, &self->stacks);
+    struct stack *other = hark__stack_take_parked(&self->sched->stacks, &self->stacks);
 
-    if (fresh == NULL) {
+    if (other == NULL) {
         return NULL;
     }
-    fresh->worker = self;
-    fresh->first = task;
-    fresh->run_first = rest;
-    self->stack = fresh;
-    *out_stack = mine;
-    struct stack *left = hark__stack_suspend(mine, fresh, worker_loop);
-    self = mine->worker;
-    hark__stack_give(&self->sched->stacks, &self->stacks, left);
+    if (!other->parked) {
+        hark__stack_prepare(other, worker_loop);
+    }
+    other->parked = false;
+    other->worker = self;
+    other->first = task;
+    other->run_first = rest;
+    *out_stack = self->stack;
+    self->stack = other;
+    return other;
+}
+
+struct worker *
+hark__sched_arrive(const struct stack *stack, struct stack *left)
+{
+    struct worker *self = stack->worker;
+
+    hark__stack_give_parked(&self->sched->stacks, &self->stacks, left);
     return self;
 }
 
-_Noreturn void
+void
 hark__sched_resume(struct worker *self, struct stack *stack)
 {
-    struct stack *left = self->stack;
-
-    stack->worker = self;
-    self->stack = stack;
-    hark__stack_resume(left, stack);
+    self->resumed = stack;
 }
 
 size_t

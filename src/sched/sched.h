@@ -34,11 +34,11 @@
 #include "base/env.h"
 #include "base/idler.h"
 #include "hark/base.h"
+#include "sched/stack.h"
 #include "sched/task.h"
 #include "sched/wheel.h"
 
 struct sched;
-struct stack;
 
 enum { SCHED_MAX_WORKERS = 64 };
 
@@ -83,16 +83,35 @@ void hark__sched_submit(struct sched *sched, struct worker *self, struct task *t
 // Runs task after all that waits on self.
 void hark__sched_yield(struct worker *self, struct task *task);
 
+// The two halves of hark__sched_suspend. Gives the stack that the worker goes on with.
+struct stack *hark__sched_leave(struct worker *self, struct task *task, task_run *rest,
+                                struct stack **out_stack);
+// On stack again, for which `left` was left: gives the worker.
+struct worker *hark__sched_arrive(const struct stack *stack, struct stack *left);
+
 // Leaves the turn of task, which calls it on self's thread, as it is. The worker goes on
 // with rest(task, self, local) on another stack, as with a turn. That, or a later turn of
-// task, sees to it that this one goes on: *out_stack is for hark__sched_resume. Returns then, and gives the worker that it goes on with, which may
-// be another. NULL, at once: no stack, by the limit or for lack of memory. What the
-// compiler knows of the thread (thread-locals, errno's address) is void afterwards.
-struct worker *hark__sched_suspend(struct worker *self, struct task *task,
-                                   task_run *rest, struct stack **out_stack);
-// Goes on with a suspended turn, within a turn of its task. The caller's own turn is gone
-// without a trace: it holds nothing any more.
-_Noreturn void hark__sched_resume(struct worker *self, struct stack *stack);
+// task, sees to it that this one goes on: *out_stack is for hark__sched_resume. Returns
+// then, and gives the worker that it goes on with, which may be another. NULL, at once: no
+// stack, by the limit or for lack of memory. What the compiler knows of the thread
+// (thread-locals, errno's address) is void afterwards. In its caller's frame; see
+// hark__stack_switch.
+static inline __attribute__((always_inline)) struct worker *
+hark__sched_suspend(struct worker *self, struct task *task, task_run *rest,
+                    struct stack **out_stack)
+{
+    struct stack *other = hark__sched_leave(self, task, rest, out_stack);
+
+    if (other == NULL) {
+        return NULL;
+    }
+    struct stack *mine = *out_stack;
+    return hark__sched_arrive(mine, hark__stack_switch(mine, other));
+}
+
+// Has self go on with a suspended turn as soon as the one that calls this, of the same
+// task, has returned; that holds nothing any more.
+void hark__sched_resume(struct worker *self, struct stack *stack);
 // The most that a turn has needed of its stack so far, in bytes, whole pages.
 size_t hark__sched_stack_deepest(struct sched *sched);
 

@@ -13,7 +13,6 @@ enum {
     PAGE = 4096, // at least; sizes are rounded up to the machine's
     GUARD_BYTES = 16 * 1024,
     STEP = 64,           // stacks that are opened at once
-    CACHE = 32,          // free stacks of a worker
     WARM = 1024,         // free stacks that keep their pages
     PROTECTED = 16000,   // guards by mappings: far enough from the kernel's limit
     LEAST_BYTES = 16384, // a signal's frame and printf fit
@@ -88,9 +87,22 @@ hark__stack_is_below(const struct stacks *stacks, const struct stack *stack,
     return (uintptr_t)address < bottom && (uintptr_t)address >= bottom - guard;
 }
 
+// Nobody goes on with a parked loop any more.
+static void
+forget_loop(struct stack *stack)
+{
+    if (stack->parked) {
+        stack->parked = false;
+        sanitize_end(&stack->sanitize);
+    }
+}
+
 void
 hark__stacks_fini(struct stacks *stacks)
 {
+    for (struct stack *stack = stacks->warm; stack != NULL; stack = stack->next) {
+        forget_loop(stack);
+    }
     for (uint32_t i = 0; i < stacks->made; i++) {
         sanitize_unregister(bottom_of(stacks, i), stacks->usable_bytes);
     }
@@ -197,9 +209,8 @@ hark__stack_take(struct stacks *stacks, struct stack_cache *cache)
         stack = take_shared(stacks);
         pthread_mutex_unlock(&stacks->lock);
     }
-    if (stack != NULL) {
+    if (stack != NULL && !stack->parked) {
         stack->context = NULL;
-        stack->next = NULL;
         sanitize_begin(&stack->sanitize, bottom_of(stacks, stack->index),
                        stacks->usable_bytes);
     }
@@ -268,6 +279,7 @@ give_shared(struct stacks *stacks, struct stack *stack)
         return;
     }
     uint32_t index = stack->index;
+    forget_loop(stack);
     measure(stacks, index);
     // Without it they stay: no harm.
     (void)madvise(bottom_of(stacks, index), stacks->usable_bytes, MADV_DONTNEED);
@@ -291,9 +303,11 @@ give_some(struct stacks *stacks, struct stack_cache *cache, uint32_t count)
 void
 hark__stack_give(struct stacks *stacks, struct stack_cache *cache, struct stack *stack)
 {
-    sanitize_end(&stack->sanitize);
-    if (cache->count >= CACHE) {
-        give_some(stacks, cache, CACHE / 2);
+    if (!stack->parked) {
+        sanitize_end(&stack->sanitize);
+    }
+    if (cache->count >= STACK_CACHE) {
+        give_some(stacks, cache, STACK_CACHE / 2);
     }
     stack->next = cache->first;
     cache->first = stack;
@@ -318,13 +332,14 @@ begin(struct transfer transfer)
     abort(); // an entry leaves its stack, and never returns
 }
 
-void *
-hark__stack_prepare(struct stack *stack)
+void
+hark__stack_prepare(struct stack *stack, void (*entry)(struct stack *stack))
 {
     // 64: what the calling convention may want above the first frame.
     uintptr_t top = (uintptr_t)stack - 64;
 
-    return make_fcontext((void *)(top & ~(uintptr_t)63), LEAST_BYTES, begin);
+    stack->entry = entry;
+    stack->context = make_fcontext((void *)(top & ~(uintptr_t)63), LEAST_BYTES, begin);
 }
 
 void
@@ -333,7 +348,8 @@ hark__stack_enter(struct stack *home, struct stack *stack,
 {
     *home = (struct stack){.context = NULL};
     sanitize_begin_home(&home->sanitize);
-    (void)hark__stack_suspend(home, stack, entry);
+    hark__stack_prepare(stack, entry);
+    (void)hark__stack_switch(home, stack);
 }
 
 _Noreturn void

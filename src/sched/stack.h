@@ -2,11 +2,13 @@
 //
 // A worker's loop runs on a pooled stack. A turn that waits leaves the stack as it is,
 // and the worker goes on with its loop on another one; later a worker, perhaps another
-// one, leaves its own stack for good to go on there. So a turn that does not wait pays
-// nothing.
+// one, leaves its own stack to go on there. So a turn that does not wait pays nothing.
 //
 //   loop, turn ---suspend---> left ---resume (by a loop on another stack)---> turn, loop
-//                 `-> a fresh stack: first turn, loop       `-> that stack: free
+//                 `-> a free stack: first turn, loop        `-> that stack: free, parked
+//
+// A free stack keeps the loop that it was left by, between two turns: the next to take
+// it goes on with that, which costs less than to begin anew.
 //
 // One range of addresses for all, which grows in steps. Each stack has pages below it
 // that no one may touch. `struct stack` stands at the stack's own upper end, so a stack
@@ -28,12 +30,13 @@
 struct worker;
 
 struct stack {
-    void *context;                      // where it goes on; NULL: it is running
-    struct worker *worker;              // whose loop runs on it; that worker writes
-    struct task *first;                 // whom its loop begins with; NULL: nobody
-    task_run *run_first;                // and how
-    struct stack *next;                 // in a list of free ones
-    struct stack *from;                 // which was left for it last
+    void *context;         // where it goes on; NULL: it is running, or begins anew
+    bool parked;           // a loop left it that goes on for whoever takes the stack
+    struct worker *worker; // whose loop runs on it; that worker writes
+    struct task *first;    // whom its loop begins with; NULL: nobody
+    task_run *run_first;   // and how
+    struct stack *next;    // in a list of free ones
+    struct stack *from;    // which was left for it last
     void (*entry)(struct stack *stack); // what a fresh one runs; does not return
     uint32_t index;
     struct sanitize sanitize;
@@ -69,16 +72,44 @@ struct stack_cache {
     uint32_t count;
 };
 
+enum { STACK_CACHE = 32 }; // free stacks of a worker
+
 // size_bytes: usable bytes of each, rounded up to pages. False: no addresses left.
 bool hark__stacks_init(struct stacks *stacks, size_t size_bytes, uint32_t limit);
 // No stack is in use.
 void hark__stacks_fini(struct stacks *stacks);
 
-// Gives a stack that nobody runs on. NULL: the limit, or no memory.
+// Gives a stack that nobody runs on: parked, or to be prepared. NULL: the limit, or no
+// memory.
 struct stack *hark__stack_take(struct stacks *stacks, struct stack_cache *cache);
-// Takes a stack that nobody runs on.
+// Takes a stack that nobody runs on, and that was left for good or is parked.
 void hark__stack_give(struct stacks *stacks, struct stack_cache *cache,
                       struct stack *stack);
+// The same two, where a parked stack is the rule.
+static inline struct stack *
+hark__stack_take_parked(struct stacks *stacks, struct stack_cache *cache)
+{
+    struct stack *stack = cache->first;
+
+    if (stack == NULL || !stack->parked) {
+        return hark__stack_take(stacks, cache);
+    }
+    cache->first = stack->next;
+    cache->count--;
+    return stack;
+}
+static inline void
+hark__stack_give_parked(struct stacks *stacks, struct stack_cache *cache,
+                        struct stack *stack)
+{
+    if (cache->count >= STACK_CACHE) {
+        hark__stack_give(stacks, cache, stack);
+        return;
+    }
+    stack->next = cache->first;
+    cache->first = stack;
+    cache->count++;
+}
 // Hands back a whole cache, whose owner is going.
 void hark__stacks_return(struct stacks *stacks, struct stack_cache *cache);
 
@@ -102,8 +133,8 @@ struct transfer {
     void *data;
 };
 struct transfer jump_fcontext(void *to, void *data);
-// A context in which a stack begins with its entry.
-void *hark__stack_prepare(struct stack *stack);
+// Has it begin with entry(stack), which does not return.
+void hark__stack_prepare(struct stack *stack, void (*entry)(struct stack *stack));
 
 // After a switch, on the stack that is arrived at: the one that was left learns where it
 // stands.
@@ -118,16 +149,17 @@ hark__stack_arrive(struct transfer transfer)
     return from;
 }
 
-// Leaves `from` as it is for `to`, on which entry(to) runs. Returns when somebody goes on
-// with `from`: gives the stack that was left for good for that. In its caller's frame: each
-// return on another stack than the call was on is a jump that the processor cannot foresee.
+// Leaves `from` as it is, and goes on with `to`, which was left or prepared. Returns when
+// somebody goes on with `from`: gives the stack that was left for that. In its caller's
+// frame: each return on another stack than the call was on is a jump that the processor
+// cannot foresee.
 static inline __attribute__((always_inline)) struct stack *
-hark__stack_suspend(struct stack *from, struct stack *to,
-                    void (*entry)(struct stack *stack))
+hark__stack_switch(struct stack *from, struct stack *to)
 {
+    void *context = to->context;
+
+    to->context = NULL;
     to->from = from;
-    to->entry = entry;
-    void *context = hark__stack_prepare(to);
     sanitize_leave(&from->sanitize, &to->sanitize, false);
     return hark__stack_arrive(jump_fcontext(context, to));
 }

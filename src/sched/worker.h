@@ -51,6 +51,7 @@ struct worker {
     struct thread *thread;
     struct task *running;      // the last one that its loop has begun; for overflow.h
     struct stack *stack;       // that its loop runs on
+    struct stack *resumed;     // that it goes on with after this turn; NULL: none
     struct stack home;         // its thread's own
     struct stack_cache stacks; // free ones
     _Atomic(uint64_t) steals, parks; // owner counts; statistics read

@@ -97,6 +97,34 @@ requests_are_found_by_name_until_they_are_let_go(void **state)
     }
 }
 
+// Of a future's id, the upper half says how often its place was used, and who drops each
+// before the next one uses only one place.
+static void
+requests_of_futures_that_had_one_place_do_not_pile_up(void **state)
+{
+    enum { MANY = 1000, FEW = 8 };
+    struct fixture *f = *state;
+    static struct request *requests[MANY];
+    uint32_t longest = 0;
+
+    for (uint64_t i = 0; i < MANY; i++) {
+        requests[i] = hark__request_new(f->pool, name(i << 32 | 3), 0);
+        assert_true(hark__requests_add(f->requests, requests[i]));
+    }
+    for (uint32_t i = 0; i < f->requests->capacity; i++) {
+        uint32_t length = 0;
+
+        for (struct request *r = f->requests->buckets[i]; r != NULL; r = r->next) {
+            length++;
+        }
+        longest = length > longest ? length : longest;
+    }
+    assert_in_range(longest, 1, FEW);
+    for (int i = 0; i < MANY; i++) {
+        hark__request_release(f->requests, f->pool, requests[i]);
+    }
+}
+
 static void
 missing_ask_is_met_once(void **state)
 {
@@ -209,6 +237,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(requests_are_found_by_name_until_they_are_let_go),
+        TEST(requests_of_futures_that_had_one_place_do_not_pile_up),
         TEST(missing_ask_is_met_once),
         TEST(marked_message_itself_may_be_the_missing_one),
         TEST(what_has_not_come_when_the_mark_is_passed_is_forgotten),

@@ -116,7 +116,8 @@ leave_and_return(struct stack *stack)
     memset((char *)frame, 42, sizeof frame);
     note(1);
     running->other = stack;
-    struct stack *left = hark__stack_suspend(stack, second, go_back);
+    hark__stack_prepare(second, go_back);
+    struct stack *left = hark__stack_switch(stack, second);
     note(3);
     for (size_t i = 0; i < sizeof frame; i++) {
         if (frame[i] != 42) {
@@ -138,6 +139,91 @@ a_stack_that_was_left_is_as_it_was(void **state)
 
     hark__stack_enter(&f->home, stack, leave_and_return);
     check_steps(f, (const int[]){1, 2, 3}, 3);
+    give(f, stack);
+}
+
+// A loop: goes back each time, and is there for whoever takes the stack.
+static void
+go_back_parked(struct stack *stack)
+{
+    for (int i = 0;; i++) {
+        note(10 + i);
+        stack->parked = true;
+        (void)hark__stack_switch(stack, running->other);
+    }
+}
+
+static void
+leave_twice(struct stack *stack)
+{
+    running->other = stack;
+    for (int i = 0; i < 2; i++) {
+        struct stack *second = take(running);
+
+        note(second->parked);
+        if (!second->parked) {
+            hark__stack_prepare(second, go_back_parked);
+        }
+        second->parked = false;
+        give(running, hark__stack_switch(stack, second));
+    }
+    hark__stack_resume(stack, &running->home);
+}
+
+static void
+a_parked_loop_goes_on_when_its_stack_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct stack *stack = take(f);
+
+    hark__stack_enter(&f->home, stack, leave_twice);
+    check_steps(f, (const int[]){0, 10, 1, 11}, 4);
+    give(f, stack);
+}
+
+static void
+park(struct stack *stack)
+{
+    for (;;) {
+        stack->parked = true;
+        (void)hark__stack_switch(stack, running->other);
+    }
+}
+
+// Has all that there are parked, and given back; notes how many loops were there.
+static void
+park_all(struct stack *stack)
+{
+    int loops = 0;
+
+    running->other = stack;
+    for (int i = 0; i < LIMIT - 1; i++) {
+        running->all[i] = take(running);
+        loops += running->all[i]->parked;
+        if (!running->all[i]->parked) {
+            hark__stack_prepare(running->all[i], park);
+        }
+        running->all[i]->parked = false;
+        (void)hark__stack_switch(stack, running->all[i]);
+    }
+    for (int i = 0; i < LIMIT - 1; i++) {
+        give(running, running->all[i]);
+    }
+    note(loops);
+    hark__stack_resume(stack, &running->home);
+}
+
+static void
+a_stack_whose_pages_are_dropped_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct stack *stack = take(f);
+
+    hark__stack_enter(&f->home, stack, park_all);
+    assert_int_equal(f->steps[0], 0);
+    hark__stack_enter(&f->home, stack, park_all);
+    assert_true(f->steps[1] > 0); // they have kept theirs
+    assert_true(f->steps[1] < LIMIT - 1);
     give(f, stack);
 }
 
@@ -257,6 +343,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_stack_is_entered_and_left),
         TEST(a_stack_that_was_left_is_as_it_was),
+        TEST(a_parked_loop_goes_on_when_its_stack_is_taken),
+        TEST(a_stack_whose_pages_are_dropped_begins_anew),
         TEST(stacks_are_used_again),
         TEST(there_are_as_many_as_the_limit_says),
         TEST(the_deepest_is_found),
