@@ -44,11 +44,13 @@ hark__requests_free(struct requests *requests, struct pool *pool)
 static struct request **
 bucket_of(const struct requests *requests, struct request_name name)
 {
-    // One asker's futures are counted up, and so stand side by side in the cache; askers
-    // are scattered.
+    // The lower half of one asker's numbers is counted up, and so stands side by side in
+    // the cache. The upper half counts how often a place was used, and the same few
+    // places may be used all the time; so it is scattered, as askers are.
     uint64_t asker =
         (name.asker.actor ^ name.asker.node) * UINT64_C(0x9E3779B97F4A7C15);
-    uint32_t hash = (uint32_t)name.correlation + (uint32_t)(asker >> 32);
+    uint64_t use = (asker ^ name.correlation >> 32) * UINT64_C(0x9E3779B97F4A7C15);
+    uint32_t hash = (uint32_t)name.correlation + (uint32_t)(use >> 32);
 
     return &requests->buckets[hash & (requests->capacity - 1)];
 }

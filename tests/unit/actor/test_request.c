@@ -97,6 +97,50 @@ requests_are_found_by_name_until_they_are_let_go(void **state)
     }
 }
 
+static int
+longest_bucket(const struct requests *requests)
+{
+    int longest = 0;
+
+    for (uint32_t i = 0; i < requests->capacity; i++) {
+        int length = 0;
+
+        for (const struct request *r = requests->buckets[i]; r != NULL; r = r->next) {
+            length++;
+        }
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+// Who drops what he has asked uses the same few places of his table again and again; and
+// many askers have the same numbers.
+static void
+names_of_a_few_places_used_often_are_spread(void **state)
+{
+    enum { PLACES = 8, USES = 2000, ASKERS = 4, ALL = PLACES * USES * ASKERS };
+    struct fixture *f = *state;
+    struct request **requests = test_calloc(ALL, sizeof(struct request *));
+    int count = 0;
+
+    for (uint64_t asker = 1; asker <= ASKERS; asker++) {
+        for (uint64_t use = 1; use <= USES; use++) {
+            for (uint64_t place = 0; place < PLACES; place++) {
+                const struct request_name of = {{1, asker << 32 | 1},
+                                                use << 32 | place};
+
+                requests[count] = hark__request_new(f->pool, of, INT64_MAX);
+                assert_true(hark__requests_add(f->requests, requests[count++]));
+            }
+        }
+    }
+    assert_in_range(longest_bucket(f->requests), 1, 3 * PLACES);
+    while (count > 0) {
+        hark__request_release(f->requests, f->pool, requests[--count]);
+    }
+    test_free(requests);
+}
+
 static void
 missing_ask_is_met_once(void **state)
 {
@@ -209,6 +253,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(requests_are_found_by_name_until_they_are_let_go),
+        TEST(names_of_a_few_places_used_often_are_spread),
         TEST(missing_ask_is_met_once),
         TEST(marked_message_itself_may_be_the_missing_one),
         TEST(what_has_not_come_when_the_mark_is_passed_is_forgotten),
