@@ -491,6 +491,7 @@ items_come_in_order_and_the_end_behind_them(void **state)
     }
     assert_ends(f, s, HARK_EEND, "end of the stream");
     assert_ends(f, s, HARK_EEND, "end of the stream"); // as often as one asks
+    wait_until(&ended, 1);
     assert_int_equal(atomic_load(&last_code), HARK_OK);
     assert_int_equal(hark_stream_close(f->w->here, s), HARK_OK);
     assert_no_dead_letters(f);
