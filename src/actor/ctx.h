@@ -58,7 +58,9 @@ struct extra {
     struct list scopes;        // those of its handlers that are open
     uint64_t scope_count;      // ever opened
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
-    bool expired;     // that timer has come, and none is armed
+    int64_t due_ns;   // when it had us look last
+    const struct hark_message *newest; // in the mailbox then, and still; NULL: none
+    bool expired; // what was due then is to fail, for none of what was there answers it
 };
 
 // Codes of MESSAGE_SYSTEM.
@@ -137,8 +139,14 @@ struct future *hark__ctx_future(const hark_ctx *ctx, hark_future name);
 // An open future is about to fail: its time is over, or it is cancelled. Tells what stands
 // behind it, and returns how far it has got.
 hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
-// Fails every future of ctx's owner whose time is over.
-void hark__futures_expire(hark_ctx *ctx);
+// Fails every future of ctx's owner whose time was over at due_ns. What had come by then
+// was taken before.
+void hark__futures_expire(hark_ctx *ctx, int64_t due_ns);
+// SYSTEM_TIMEOUTS: what is due fails as soon as all has been looked at that is in the
+// mailbox now; it may be its answer.
+void hark__timer_came(hark_ctx *ctx);
+// A message with MESSAGE_MARKED is looked at: was it the last of those?
+void hark__timer_see(hark_ctx *ctx, const struct hark_message *message);
 // The table of ctx's owner; NULL: no memory, or nobody's.
 struct futures *hark__own_futures(hark_ctx *ctx);
 // NULL: it is not one of ctx's.

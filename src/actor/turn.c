@@ -244,6 +244,7 @@ hark__heed_flags(hark_ctx *ctx, const struct hark_message *message)
     }
     if (message->flags & MESSAGE_MARKED) {
         hark__see_mark(ctx, message);
+        hark__timer_see(ctx, message);
     }
 }
 
@@ -302,9 +303,8 @@ heed(hark_ctx *ctx, const struct hark_message *message)
             hark__promise_end(ctx, message->from, message->correlation);
         }
         break;
-    case SYSTEM_TIMEOUTS: // the end of the turn sees to them
-        slot->extra->armed_ns = INT64_MAX;
-        slot->extra->expired = true;
+    case SYSTEM_TIMEOUTS: // the end of a turn sees to them
+        hark__timer_came(ctx);
         break;
     case SYSTEM_CANCEL:
         hark__cancel_came(ctx, message->from, message->correlation);
@@ -594,6 +594,9 @@ take_next(hark_ctx *ctx)
     next->flags |= MESSAGE_CHAINED;
     if (is_for_handlers(slot, next) && !admits_messages(slot)) {
         next->flags |= MESSAGE_ASIDE;
+        if (next->flags & MESSAGE_MARKED) {
+            hark__timer_see(ctx, next); // it is no answer
+        }
     } else {
         dispatch_meanwhile(ctx, next);
     }
