@@ -4,6 +4,10 @@
 
 #include "actor/deadlock.h"
 
+// A cancel looks through so many that were set aside; what is behind them is found when its
+// turn comes.
+enum { LOOK_ASIDE = 256 };
+
 // ---- records ----
 
 static struct waits *
@@ -379,14 +383,19 @@ is_named(const struct hark_message *message, struct request_name name)
 }
 
 struct hark_message *
-hark__waits_take_out(hark_ctx *ctx, struct request_name name)
+hark__waits_take_out(hark_ctx *ctx, struct request_name name, bool *out_is_all)
 {
     struct waits *waits = ctx_waits(ctx);
     struct hark_message *current = ctx->slot->current;
     struct hark_message *before = NULL;
     struct hark_message *message = waits->first_aside;
+    int left = LOOK_ASIDE;
 
     while (message != NULL && !is_named(message, name)) {
+        if (--left == 0) {
+            *out_is_all = false;
+            return NULL;
+        }
         before = message;
         // relaxed: ours alone.
         message = atomic_load_explicit(&message->next, memory_order_relaxed);
@@ -409,6 +418,7 @@ hark__waits_take_out(hark_ctx *ctx, struct request_name name)
         current->flags &= (uint8_t)~MESSAGE_ASIDE; // it leaves with the chain
         message = current;
     }
+    *out_is_all = true;
     return message;
 }
 

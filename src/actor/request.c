@@ -184,6 +184,20 @@ mark(struct requests *requests, struct hark_message *newest)
     requests->mark = newest;
 }
 
+void
+hark__requests_see(struct requests *requests, const struct hark_message *message,
+                   struct hark_message *older)
+{
+    if (requests == NULL || message != requests->mark) {
+        return;
+    }
+    if (older != NULL) {
+        mark(requests, older);
+    } else {
+        requests->has_passed = true;
+    }
+}
+
 // What was missing before the mark has not come. The rest waits for a new one.
 static void
 pass(struct requests *requests, struct pool *pool, struct hark_message *newest)

@@ -64,7 +64,7 @@ look_at(struct fixture *f, int which, int newest)
     struct hark_message *message = &f->messages[which];
 
     if (message->flags & MESSAGE_MARKED) {
-        hark__requests_see(f->requests, message);
+        hark__requests_see(f->requests, message, NULL);
     }
     return hark__requests_are_missing(f->requests)
            && hark__requests_meet(f->requests, f->pool, message,
@@ -199,11 +199,25 @@ mark_that_no_ask_shows_is_noticed_with_the_next_cancel(void **state)
     struct fixture *f = *state;
 
     assert_true(miss(f, 77, 0));
-    hark__requests_see(f->requests, &f->messages[0]); // it was a TELL, say
+    hark__requests_see(f->requests, &f->messages[0], NULL); // it was a TELL, say
     assert_true(miss(f, 2, 3));
     assert_null(hark__requests_find(f->requests, name(77)));
     assert_false(look_at(f, 1, 3));
     assert_true(look_at(f, 2, 3));
+}
+
+static void
+mark_that_passes_what_is_set_aside_is_put_there(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(miss(f, 0, 3));
+    hark__requests_see(f->requests, &f->messages[3], &f->messages[1]);
+    assert_true(miss(f, 9, 2)); // forgets nothing
+    assert_true(look_at(f, 0, 2));
+    assert_false(look_at(f, 1, 2));
+    assert_false(look_at(f, 2, -1)); // now 9 may be forgotten
+    assert_null(hark__requests_find(f->requests, name(9)));
 }
 
 static void
@@ -259,6 +273,7 @@ main(void)
         TEST(what_has_not_come_when_the_mark_is_passed_is_forgotten),
         TEST(cancels_that_come_while_a_mark_is_out_wait_for_the_next),
         TEST(mark_that_no_ask_shows_is_noticed_with_the_next_cancel),
+        TEST(mark_that_passes_what_is_set_aside_is_put_there),
         TEST(mark_of_somebody_who_lived_here_before_is_none),
         TEST(flood_of_unknown_cancels_is_gone_after_one_pass),
         TEST(newest_message_of_a_mailbox_is_not_the_one_in_hand),
