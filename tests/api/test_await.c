@@ -666,7 +666,8 @@ asks_that_were_set_aside_are_not_run_when_they_are_cancelled(void **state)
         assert_int_equal(a->n, 1000 + i);
     }
     hark_future last = hark_ask(w->here, who, question, .n = 1);
-    assert_non_null(hark_await(w->here, last, answer)); // so all before it was looked at
+    assert_non_null(
+        hark_await(w->here, last, answer)); // so all before it was looked at
     hark_stats_read(w->here_system, &stats);
     assert_int_equal(stats.cancelled, ASKS / 3 * 2);
     world_close(w);

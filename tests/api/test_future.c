@@ -180,7 +180,8 @@ HARK_ON(busy, begin) {
     assert_int_equal(hark_then(ctx, f, busy, came, NULL), HARK_OK);
 }
 HARK_ON(busy, wait_in_vain) {
-    const answer *a = hark_await(ctx, hark_ask_within(ctx, 20, msg->whom, stall), answer);
+    const answer *a =
+        hark_await(ctx, hark_ask_within(ctx, 20, msg->whom, stall), answer);
 
     hark_reply(ctx, ran, .code = a != NULL ? 0 : hark_error_of(ctx)->code);
 }

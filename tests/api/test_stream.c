@@ -952,8 +952,7 @@ stream_has_no_more_time_than_the_request_it_is_for(void **state)
         hark_future asked = hark_ask_within(f->w->here, time_ms, r, forget);
         const code_was *reply = hark_await(f->w->here, asked, code_was);
         // The handler hears of it when its asker does, and may be the quicker one.
-        assert_int_equal(reply != NULL ? reply->code
-                                       : hark_error_of(f->w->here)->code,
+        assert_int_equal(reply != NULL ? reply->code : hark_error_of(f->w->here)->code,
                          HARK_ETIMEOUT);
     } while (atomic_load(&written) == 0);
     wait_until_at_least(&ended, 1); // the one before may have been begun, too
