@@ -610,8 +610,10 @@ hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
     struct future *future = hark__ctx_future(ctx, name);
 
     if (future == NULL || type == NULL) {
-        hark__ctx_error(ctx, type == NULL ? HARK_EINVAL : HARK_ESTALE,
-                        "the future has ended, or is not of this actor or thread");
+        if (type == NULL || !hark__ctx_error_tells(ctx, name.id)) {
+            hark__ctx_error(ctx, type == NULL ? HARK_EINVAL : HARK_ESTALE,
+                            "the future has ended, or is not of this actor or thread");
+        }
         return NULL;
     }
     future->looked_at = true;

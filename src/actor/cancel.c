@@ -284,15 +284,22 @@ leave(void *turn, struct future *future)
 }
 
 // An ask that nobody waits for any more.
-static void
+static bool
 unwanted(void *turn, struct future *future)
 {
-    if (future->computed == NULL && !hark_ref_is_null(future->target)) {
-        hark__send_cancel(turn, future->target, future->id, future->number);
-    }
+    return future->computed != NULL || hark_ref_is_null(future->target)
+           || hark__send_cancel(turn, future->target, future->id, future->number);
 }
 
-const struct futures_hooks hark__ask_hooks = {unwanted, leave};
+// A cancel must not be lost for want of memory: it may be that of a hold (hark/future.h),
+// which no deadline ends.
+static void
+last_word(void *turn, struct future *future)
+{
+    hark__send_cancel_in(turn, future);
+}
+
+const struct futures_hooks hark__ask_hooks = {unwanted, last_word, leave};
 
 // ---- cancels that come ----
 
@@ -499,9 +506,9 @@ bool
 hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
 {
     struct requests *requests = requests_of(ctx);
-    bool is_cancelled = requests != NULL && hark__requests_are_missing(requests)
-                        && hark__requests_meet(requests, ctx_pool(ctx), message,
-                                               newest_of(ctx));
+    bool is_cancelled =
+        requests != NULL && hark__requests_are_missing(requests)
+        && hark__requests_meet(requests, ctx_pool(ctx), message, newest_of(ctx));
 
     if (is_cancelled || is_lost(ctx, message->from.node)) {
         hark__seat_count(&ctx->seat->cancelled);

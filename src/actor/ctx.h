@@ -80,6 +80,11 @@ struct extra *hark__ctx_extra(hark_ctx *ctx);
 // Appends to text like snprintf; *used, its length so far, counts on beyond size.
 void hark__append(char *out, size_t size, size_t *used, const char *format, ...)
     HARK_PRINTF(4, 5);
+// Where the error of ctx is written. NULL: no memory, and the error of ctx is that.
+struct last_error *hark__ctx_last_error(hark_ctx *ctx);
+// True: a future, stream or sink of that id could not even be made, and the error of ctx
+// says why already.
+bool hark__ctx_error_tells(hark_ctx *ctx, uint64_t id);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
 // Sets hark_error_of to why `call` could make no message of value, and returns the code.
@@ -104,9 +109,12 @@ bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
 bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
                         uint16_t credits);
 // Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
-// wire it is named number (0: it never got there).
-void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
+// wire it is named number (0: it never got there). False: no memory, or no such actor here.
+bool hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
                        uint64_t number);
+// The same for an ask on this node whose future is closed but for its memory: takes that for
+// the message.
+void hark__send_cancel_in(hark_ctx *ctx, struct future *future);
 // The same for a stop of an actor of this node. Takes message, an empty one. When the actor
 // has ended, ctx's future `ended` (0: none) fails with HARK_ESTOPPED.
 void hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,

@@ -343,18 +343,40 @@ hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
     push_system(ctx, find_slot(ctx, to), to, message, SYSTEM_STOP);
 }
 
-void
+bool
 hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation, uint64_t number)
 {
-    // An actor that has ended has answered already; other errors leave it to the
+    // An actor that has ended has answered already; a link's errors leave it to the
     // deadline.
     if (hark__is_here(ctx, to)) {
-        (void)hark__send_system_about(ctx, to, SYSTEM_CANCEL, ctx->self, correlation);
-    } else if (number != 0) {
+        return hark__send_system_about(ctx, to, SYSTEM_CANCEL, ctx->self, correlation);
+    }
+    if (number != 0) {
         (void)send_away(ctx, to,
                         &(struct outgoing){.from = ctx->self,
                                            .correlation = number,
                                            .kind = MESSAGE_SYSTEM});
+    }
+    return true;
+}
+
+void
+hark__send_cancel_in(hark_ctx *ctx, struct future *future)
+{
+    _Static_assert(sizeof(struct future) >= sizeof(struct hark_message),
+                   "a future makes a message without payload");
+    hark_ref to = future->target;
+    uint64_t correlation = future->id;
+    uint8_t size_class = future->size_class;
+    struct slot *slot = find_slot(ctx, to);
+    struct hark_message *message = (struct hark_message *)(void *)future;
+
+    *message = (struct hark_message){
+        .from = ctx->self, .correlation = correlation, .size_class = size_class};
+    if (slot != NULL) {
+        push_system(ctx, slot, to, message, SYSTEM_CANCEL);
+    } else {
+        hark__message_free(ctx_pool(ctx), message);
     }
 }
 

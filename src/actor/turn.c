@@ -482,6 +482,9 @@ take_system(hark_ctx *ctx)
 {
     hark__take_news(ctx);
     stop_if_due(ctx);
+    if (ctx->scratch != NULL) {
+        end_invocation(ctx); // of an error on the way
+    }
 }
 
 static inline void
