@@ -6,65 +6,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "hark/hark.h"
-
-struct pool;
+#include "unit/scarce.h"
 
 HARK_MESSAGE(get, (i64, n))
 HARK_MESSAGE(got, (i64, n))
-
-// ---- memory that runs out (see tests/CMakeLists.txt) ----
-
-static _Thread_local long left = -1; // allocations until one fails; -1: none does
-static _Thread_local bool has_failed;
-
-static bool
-is_out_of_memory(void)
-{
-    if (left < 0 || left-- > 0) {
-        return false;
-    }
-    has_failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
-
-void *
-__wrap_malloc(size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_calloc(count, size);
-}
-
-void *
-__wrap_realloc(void *memory, size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_realloc(memory, size);
-}
-
-void *
-__wrap_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
-{
-    return is_out_of_memory() ? NULL
-                              : __real_hark__pool_alloc_slow(pool, size, out_class);
-}
 
 // ---- one run ----
 
@@ -113,7 +62,7 @@ use_scopes(hark_ctx *ctx, struct run *run)
         assert_non_null(g);
         assert_int_equal(g->n, 1);
     } else {
-        assert_true(has_failed);
+        assert_true(atomic_load(&scarce_has_failed));
     }
     (void)hark_scope_close(ctx, outer);
 }
@@ -127,10 +76,9 @@ fail_after(long count)
     hark_ctx *ctx = hark_attach(system);
 
     assert_non_null(ctx);
-    has_failed = false;
-    left = count;
+    scarce_begin(count, SCARCE_HERE);
     use_scopes(ctx, &run);
-    left = -1;
+    bool has_failed = scarce_end();
     for (int i = 0; i < 2; i++) { // stopped, even without memory
         while (hark_is_alive(ctx, run.children[i])) {
             hark_message_free(ctx, hark_receive(ctx, 1));

@@ -11,61 +11,13 @@
 
 #include "future/combine.h"
 #include "message/failure.h"
+#include "unit/scarce.h"
 
 HARK_MESSAGE(number, (i64, n))
 
 #define MS INT64_C(1000000)
 
 enum { LIMIT = 3000000, INPUTS = 8 };
-
-// ---- memory that runs out (see tests/CMakeLists.txt) ----
-
-static long left = -1; // allocations until one fails; -1: none does
-static bool has_failed;
-
-static bool
-is_out_of_memory(void)
-{
-    if (left < 0 || left-- > 0) {
-        return false;
-    }
-    has_failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
-
-void *
-__wrap_malloc(size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_calloc(count, size);
-}
-
-void *
-__wrap_realloc(void *memory, size_t size)
-{
-    return is_out_of_memory() ? NULL : __real_realloc(memory, size);
-}
-
-void *
-__wrap_hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
-{
-    return is_out_of_memory() ? NULL
-                              : __real_hark__pool_alloc_slow(pool, size, out_class);
-}
 
 // ---- fixture ----
 
@@ -594,15 +546,14 @@ run_short_of_memory(const struct kind *kind, enum weather weather, long count)
 {
     struct fixture *f = begin();
 
-    has_failed = false;
-    left = count;
+    scarce_begin(count, SCARCE_HERE);
     struct future *future = kind->make(f);
     if (future == NULL && kind->has_arg) {
         assert_int_equal(f->drops, 0); // it is the caller's still
         f->drops = 1;
     }
     let_it_happen(f, weather);
-    left = -1;
+    (void)scarce_end();
     return finish(f);
 }
 
@@ -621,7 +572,7 @@ each_allocation_may_fail_and_nothing_is_lost(void **state)
                     fail_msg("%s, weather %d: %d drops when %ld failed", kinds[k].name,
                              (int)weather, drops, count - 1);
                 }
-            } while (has_failed);
+            } while (atomic_load(&scarce_has_failed));
             assert_true(count > 1);
         }
     }
