@@ -112,13 +112,11 @@ bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t corr
 // wire it is named number (0: it never got there). False: no memory, or no such actor here.
 bool hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
                        uint64_t number);
-// The same for an ask on this node whose future is closed but for its memory: takes that for
-// the message.
-void hark__send_cancel_in(hark_ctx *ctx, struct future *future);
-// The same for a stop of an actor of this node. Takes message, an empty one. When the actor
-// has ended, ctx's future `ended` (0: none) fails with HARK_ESTOPPED.
-void hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
-                     uint64_t ended);
+// Sends a system message about ctx's owner to an actor of this node. Takes message, an empty
+// one. Of SYSTEM_STOP, correlation is the future (0: none) that fails with HARK_ESTOPPED when
+// the actor has ended.
+void hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                          enum system_code code, uint64_t correlation);
 // Tells `to` that ctx's owner takes more items for the ask `correlation`, as above. False:
 // it is not sent.
 bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,

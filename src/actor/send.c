@@ -100,7 +100,7 @@ hark__send_own(hark_ctx *ctx, struct hark_message *message)
 enum { CHAIN_MOST = 64 }; // messages; the actor may run while the next are read
 
 // One by one: each has to be counted against a limit, or goes astray by itself.
-static __attribute__((noinline)) void
+static void
 send_each(hark_ctx *ctx, const struct chain *chain)
 {
     struct hark_message *message = chain->first;
@@ -335,12 +335,18 @@ hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlati
 }
 
 void
-hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
-                uint64_t ended)
+hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                     enum system_code code, uint64_t correlation)
 {
+    struct slot *slot = find_slot(ctx, to);
+
     message->from = ctx->self;
-    message->correlation = ended;
-    push_system(ctx, find_slot(ctx, to), to, message, SYSTEM_STOP);
+    message->correlation = correlation;
+    if (slot != NULL) {
+        push_system(ctx, slot, to, message, code);
+    } else {
+        hark__message_free(ctx_pool(ctx), message);
+    }
 }
 
 bool
@@ -358,26 +364,6 @@ hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation, uint64_t num
                                            .kind = MESSAGE_SYSTEM});
     }
     return true;
-}
-
-void
-hark__send_cancel_in(hark_ctx *ctx, struct future *future)
-{
-    _Static_assert(sizeof(struct future) >= sizeof(struct hark_message),
-                   "a future makes a message without payload");
-    hark_ref to = future->target;
-    uint64_t correlation = future->id;
-    uint8_t size_class = future->size_class;
-    struct slot *slot = find_slot(ctx, to);
-    struct hark_message *message = (struct hark_message *)(void *)future;
-
-    *message = (struct hark_message){
-        .from = ctx->self, .correlation = correlation, .size_class = size_class};
-    if (slot != NULL) {
-        push_system(ctx, slot, to, message, SYSTEM_CANCEL);
-    } else {
-        hark__message_free(ctx_pool(ctx), message);
-    }
 }
 
 bool
