@@ -115,8 +115,10 @@ hark__gate_hold(hark_ctx *ctx, struct gate *gate)
     uint32_t index = gate->free;
     struct visit *visit = &gate->visits[index];
     hark_promise hold = hark_defer(ctx);
-    if (hold.id == 0) {
-        return; // it was told, or there is no memory: the ask has ended by that
+    if (hold.id == 0) { // it was told, or there is no memory
+        (void)hark_refuse(ctx, HARK_ENOMEM, "%s \"%s\": no memory", gate->kind,
+                          gate->name);
+        return;
     }
     if (hark_promise_watch(ctx, hold, gate_gone, .index = index,
                            .generation = visit->generation)

@@ -244,11 +244,12 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // ---- the asking side: waiting ----
 
-// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx)
-// is the ask's own error, or HARK_ETYPE (the reply is of another type), HARK_ESTALE
-// (not a future of ctx, continued, or dropped meanwhile), HARK_ESTOPPED (the system
-// stops, or another has stopped this actor), HARK_ECANCELLED (the request in hand, or
-// the scope that it waits in, is cancelled: hark/cancel.h, hark/scope.h).
+// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx) is
+// the ask's own error (of a {0} that could not be made, HARK_ENOMEM or HARK_ELIMIT), or
+// HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a future of ctx, continued, or
+// dropped meanwhile), HARK_ESTOPPED (the system stops, or
+// another has stopped this actor), HARK_ECANCELLED (the request in hand, or the scope that
+// it waits in, is cancelled: hark/cancel.h, hark/scope.h).
 //
 // In an attached thread it blocks; continuations of the thread's futures run meanwhile.
 // The reply is borrowed until the future is dropped or the thread detaches.

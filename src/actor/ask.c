@@ -338,7 +338,7 @@ hark__ask_give_up(const hark_ctx *ctx, const struct future *future)
 }
 
 void
-hark__futures_expire(hark_ctx *ctx)
+hark__futures_expire(hark_ctx *ctx, int64_t due_ns)
 {
     struct futures *futures = ctx_futures(ctx);
     struct future *future;
@@ -347,7 +347,7 @@ hark__futures_expire(hark_ctx *ctx)
         return;
     }
     int64_t now_ns = hark__env_now(ctx->node->env);
-    while ((future = hark__futures_overdue(futures, now_ns)) != NULL) {
+    while ((future = hark__futures_overdue(futures, due_ns)) != NULL) {
         hark__future_complete(futures, ctx, future, NULL, HARK_ETIMEOUT,
                               hark__ask_give_up(ctx, future), now_ns);
     }
@@ -407,6 +407,44 @@ arm(hark_ctx *ctx, struct extra *extra, int64_t next_ns)
     }
 }
 
+static void
+let_expire(struct extra *extra)
+{
+    extra->newest = NULL;
+    extra->expired = true;
+    extra->armed_ns = INT64_MAX;
+}
+
+void
+hark__timer_came(hark_ctx *ctx)
+{
+    struct slot *slot = ctx->slot;
+    struct extra *extra = slot->extra;
+
+    if (extra->newest != NULL) {
+        return; // when that is passed, the next is armed, or comes at once
+    }
+    struct hark_message *newest = hark__mailbox_newest(&slot->box, slot->current);
+    extra->due_ns = hark__env_now(ctx->node->env);
+    if (newest == NULL) {
+        let_expire(extra);
+    } else {
+        newest->flags |= MESSAGE_MARKED;
+        extra->newest = newest;
+        extra->armed_ns = INT64_MIN; // so that none is armed meanwhile
+    }
+}
+
+void
+hark__timer_see(hark_ctx *ctx, const struct hark_message *message)
+{
+    struct extra *extra = ctx->slot->extra;
+
+    if (extra != NULL && extra->newest == message) {
+        let_expire(extra);
+    }
+}
+
 void
 hark__futures_end_turn(hark_ctx *ctx)
 {
@@ -414,8 +452,8 @@ hark__futures_end_turn(hark_ctx *ctx)
     struct futures *futures = extra->futures;
     int64_t next_ns = INT64_MAX;
 
-    if (extra->expired) { // what came in time was taken before
-        hark__futures_expire(ctx);
+    if (extra->expired) {
+        hark__futures_expire(ctx, extra->due_ns);
         next_ns = hark__futures_next_ns(futures);
         extra->expired = false;
     }
@@ -612,8 +650,10 @@ hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
     struct future *future = hark__ctx_future(ctx, name);
 
     if (future == NULL || type == NULL) {
-        hark__ctx_error(ctx, type == NULL ? HARK_EINVAL : HARK_ESTALE,
-                        "the future has ended, or is not of this actor or thread");
+        if (type == NULL || !hark__ctx_error_tells(ctx, name.id)) {
+            hark__ctx_error(ctx, type == NULL ? HARK_EINVAL : HARK_ESTALE,
+                            "the future has ended, or is not of this actor or thread");
+        }
         return NULL;
     }
     future->looked_at = true;

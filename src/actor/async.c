@@ -140,12 +140,15 @@ find_all(hark_ctx *ctx, const hark_future *futures, size_t count, const char *ca
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
-        if (hark__own_find(ctx, futures[i]) == NULL) {
+        if (hark__own_find(ctx, futures[i]) != NULL) {
+            continue;
+        }
+        if (!hark__ctx_error_tells(ctx, futures[i].id)) {
             hark__ctx_error(
                 ctx, HARK_ESTALE,
                 "%s: future %zu has ended, or is not of this actor or thread", call, i);
-            return NULL;
         }
+        return NULL;
     }
     struct futures *table = hark__own_futures(ctx);
     if (table == NULL) {

@@ -6,6 +6,10 @@
 
 enum { MANY_ASIDE = 64 }; // more are counted by their chains
 
+// A cancel looks through so many that were set aside; what is behind them is found when its
+// turn comes.
+enum { LOOK_ASIDE = 256 };
+
 // ---- records ----
 
 static __attribute__((noinline)) struct waits *
@@ -473,14 +477,19 @@ hark__waits_sift(struct waits *waits)
 }
 
 struct hark_message *
-hark__waits_take_out(hark_ctx *ctx, struct request_name name)
+hark__waits_take_out(hark_ctx *ctx, struct request_name name, bool *out_is_all)
 {
     struct waits *waits = ctx_waits(ctx);
     struct hark_message *current = ctx->slot->current;
     struct hark_message *before = NULL;
     struct hark_message *message = waits->first_aside;
+    int left = LOOK_ASIDE;
 
     while (message != NULL && !is_named(message, name)) {
+        if (--left == 0) {
+            *out_is_all = false;
+            return NULL;
+        }
         before = message;
         message = next_of(message);
     }
@@ -491,6 +500,7 @@ hark__waits_take_out(hark_ctx *ctx, struct request_name name)
         current->flags &= (uint8_t)~MESSAGE_ASIDE; // it leaves with the chain
         message = current;
     }
+    *out_is_all = true;
     return message;
 }
 

@@ -84,8 +84,10 @@ bool hark__await_yield(hark_ctx *ctx);
 // The handlers that wait for that request's sake go on with HARK_ECANCELLED, but in a
 // shield.
 void hark__waits_cancel(struct waits *waits, const struct request *request);
-// Gives an ask that was set aside; NULL: there is none of that name.
-struct hark_message *hark__waits_take_out(hark_ctx *ctx, struct request_name name);
+// Gives an ask that was set aside. NULL: none of that name is among the first so many, which
+// may be all.
+struct hark_message *hark__waits_take_out(hark_ctx *ctx, struct request_name name,
+                                          bool *out_is_all);
 
 // Who may go on now; NULL: nobody.
 struct await *hark__waits_due(const struct waits *waits);

@@ -41,12 +41,25 @@ hark__request_cancel(hark_ctx *ctx, struct request *request)
     hark__scopes_cancel(ctx, request);
 }
 
-// An ask that is in nobody's hands: in the mailbox, or answered.
-static void
-miss(hark_ctx *ctx, struct request_name name)
+// The newest message that has not been looked at, in the mailbox or set aside. NULL: none.
+static struct hark_message *
+newest_of(const hark_ctx *ctx)
 {
-    struct slot *slot = ctx->slot;
+    const struct slot *slot = ctx->slot;
     struct hark_message *newest = hark__mailbox_newest(&slot->box, slot->current);
+
+    if (newest != NULL || !(slot->heed & SLOT_WAITS)) {
+        return newest;
+    }
+    return slot->current != NULL && (slot->current->flags & MESSAGE_ASIDE)
+               ? slot->current
+               : ctx_waits(ctx)->last_aside;
+}
+
+// An ask that is in nobody's hands: before newest, or answered.
+static void
+miss(hark_ctx *ctx, struct request_name name, struct hark_message *newest)
+{
     struct requests *requests = newest != NULL ? make_requests(ctx) : NULL;
 
     // Without memory, or when somebody floods us, the ask is handled in vain.
@@ -55,21 +68,32 @@ miss(hark_ctx *ctx, struct request_name name)
     }
 }
 
-// An ask that was set aside while a handler waits. False: it is not there.
-static bool
+void
+hark__pass_mark(hark_ctx *ctx, struct hark_message *message)
+{
+    if (message->flags & MESSAGE_MARKED) {
+        hark__requests_see(requests_of(ctx), message, ctx_waits(ctx)->last_aside);
+        message->flags &= (uint8_t)~MESSAGE_MARKED;
+    }
+}
+
+// An ask that was set aside while a handler waits leaves at once, if it is found soon.
+static void
 cancel_aside(hark_ctx *ctx, struct request_name name)
 {
-    if (!(ctx->slot->heed & SLOT_WAITS)) {
-        return false;
-    }
-    struct hark_message *message = hark__waits_take_out(ctx, name);
+    bool is_all;
+    struct hark_message *message = hark__waits_take_out(ctx, name, &is_all);
+
     if (message == NULL) {
-        return false;
+        miss(ctx, name,
+             is_all ? hark__mailbox_newest(&ctx->slot->box, ctx->slot->current)
+                    : newest_of(ctx));
+        return;
     }
     hark__seat_count(&ctx->seat->cancelled);
+    hark__pass_mark(ctx, message);
     hark__heed_flags(ctx, message);
     hark__message_drop(ctx_pool(ctx), message);
-    return true;
 }
 
 void
@@ -85,8 +109,12 @@ hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
 
     if (request != NULL) {
         hark__request_cancel(ctx, request);
-    } else if (!is_in_hand && !cancel_aside(ctx, name)) {
-        miss(ctx, name);
+    } else if (is_in_hand) {
+        return;
+    } else if (ctx->slot->heed & SLOT_WAITS) {
+        cancel_aside(ctx, name);
+    } else {
+        miss(ctx, name, newest_of(ctx));
     }
 }
 
@@ -175,10 +203,9 @@ bool
 hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
 {
     struct requests *requests = requests_of(ctx);
-    bool is_cancelled = requests != NULL && hark__requests_are_missing(requests)
-                        && hark__requests_meet(
-                            requests, ctx_pool(ctx), message,
-                            hark__mailbox_newest(&ctx->slot->box, ctx->slot->current));
+    bool is_cancelled =
+        requests != NULL && hark__requests_are_missing(requests)
+        && hark__requests_meet(requests, ctx_pool(ctx), message, newest_of(ctx));
 
     if (is_cancelled || is_lost(ctx, message->from.node)) {
         hark__seat_count(&ctx->seat->cancelled);
@@ -196,11 +223,12 @@ hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
 void
 hark__see_mark(hark_ctx *ctx, const struct hark_message *message)
 {
-    struct requests *requests = requests_of(ctx);
+    const struct slot *slot = ctx->slot;
+    // What is looked at at once, as an answer is, passes what is set aside.
+    bool is_passing = message == slot->current && (slot->heed & SLOT_WAITS);
 
-    if (requests != NULL) {
-        hark__requests_see(requests, message);
-    }
+    hark__requests_see(requests_of(ctx), message,
+                       is_passing ? ctx_waits(ctx)->last_aside : NULL);
 }
 
 // ---- the loss of a node ----

@@ -143,11 +143,21 @@ hark_format(hark_ctx *ctx, const char *format, ...)
 
 // ---- errors ----
 
-static struct last_error *
-last_error_of(hark_ctx *ctx)
+// Without memory for an error, it is that. Never written.
+static const struct last_error no_room = {
+    .error = {.code = HARK_ENOMEM, .text = "no memory to say what has failed"}};
+
+struct last_error *
+hark__ctx_last_error(hark_ctx *ctx)
 {
-    if (ctx->last_error == NULL) {
-        ctx->last_error = hark_alloc(ctx, sizeof *ctx->last_error);
+    if (ctx->last_error == NULL || ctx->last_error == &no_room) {
+        struct last_error *last = hark_alloc(ctx, sizeof *last);
+
+        if (last == NULL) {
+            ctx->last_error = (struct last_error *)&no_room;
+            return NULL;
+        }
+        ctx->last_error = last;
     }
     return ctx->last_error;
 }
@@ -155,7 +165,7 @@ last_error_of(hark_ctx *ctx)
 hark_err
 hark__ctx_error(hark_ctx *ctx, int code, const char *format, ...)
 {
-    struct last_error *last = ctx != NULL ? last_error_of(ctx) : NULL;
+    struct last_error *last = ctx != NULL ? hark__ctx_last_error(ctx) : NULL;
     va_list args;
 
     if (last != NULL) {
@@ -174,7 +184,7 @@ hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
     va_list args;
 
     if (ctx != NULL && format != NULL && code > 0) {
-        last = last_error_of(ctx);
+        last = hark__ctx_last_error(ctx);
     }
     if (last != NULL) {
         last->error = (hark_error){.code = code, .text = last->text};
@@ -183,6 +193,14 @@ hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
         va_end(args);
     }
     return (hark_err)code;
+}
+
+bool
+hark__ctx_error_tells(hark_ctx *ctx, uint64_t id)
+{
+    int code = ctx != NULL ? hark_error_of(ctx)->code : HARK_OK;
+
+    return id == 0 && (code == HARK_ENOMEM || code == HARK_ELIMIT);
 }
 
 hark_err
@@ -214,7 +232,7 @@ void
 hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                    const struct future *future)
 {
-    struct last_error *last = last_error_of(ctx);
+    struct last_error *last = hark__ctx_last_error(ctx);
     hark_error error = hark__future_error(futures, future);
 
     if (last != NULL) {

@@ -59,7 +59,9 @@ struct extra {
     struct list scopes;        // those of its handlers that are open
     uint64_t scope_count;      // ever opened
     int64_t armed_ns; // when a wheel timer will have us look at the clock; or INT64_MAX
-    bool expired;     // that timer has come, and none is armed
+    int64_t due_ns;   // when it had us look last
+    const struct hark_message *newest; // in the mailbox then, and still; NULL: none
+    bool expired; // what was due then is to fail, for none of what was there answers it
 };
 
 // Codes of MESSAGE_SYSTEM.
@@ -82,6 +84,11 @@ void hark__append(char *out, size_t size, size_t *used, const char *format, ...)
 // Writes an error as one line, with the place of its ask or without.
 size_t hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site,
                         char *out, size_t size);
+// Where the error of ctx is written. NULL: no memory, and the error of ctx is that.
+struct last_error *hark__ctx_last_error(hark_ctx *ctx);
+// True: a future, stream or sink of that id could not even be made, and the error of ctx
+// says why already.
+bool hark__ctx_error_tells(hark_ctx *ctx, uint64_t id);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
 // Sets hark_error_of to why `call` could make no message of value, and returns the code.
@@ -106,13 +113,14 @@ bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
 bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
                         uint16_t credits);
 // Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
-// wire it is named number (0: it never got there).
-void hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
+// wire it is named number (0: it never got there). False: no memory, or no such actor here.
+bool hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
                        uint64_t number);
-// The same for a stop of an actor of this node. Takes message, an empty one. When the actor
-// has ended, ctx's future `ended` (0: none) fails with HARK_ESTOPPED.
-void hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
-                     uint64_t ended);
+// Sends a system message about ctx's owner to an actor of this node. Takes message, an empty
+// one. Of SYSTEM_STOP, correlation is the future (0: none) that fails with HARK_ESTOPPED when
+// the actor has ended.
+void hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                          enum system_code code, uint64_t correlation);
 // Tells `to` that ctx's owner takes more items for the ask `correlation`, as above. False:
 // it is not sent.
 bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
@@ -139,8 +147,14 @@ void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
 // An open future is about to fail: its time is over, or it is cancelled. Tells what stands
 // behind it, and returns how far it has got.
 hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
-// Fails every future of ctx's owner whose time is over.
-void hark__futures_expire(hark_ctx *ctx);
+// Fails every future of ctx's owner whose time was over at due_ns. What had come by then
+// was taken before.
+void hark__futures_expire(hark_ctx *ctx, int64_t due_ns);
+// SYSTEM_TIMEOUTS: what is due fails as soon as all has been looked at that is in the
+// mailbox now; it may be its answer.
+void hark__timer_came(hark_ctx *ctx);
+// A message with MESSAGE_MARKED is looked at: was it the last of those?
+void hark__timer_see(hark_ctx *ctx, const struct hark_message *message);
 // Tells whether it is an answer, or something continued, that its owner still waits for.
 bool hark__future_is_missed(const struct future *future);
 // The table of ctx's owner; NULL: no memory, or nobody's.
@@ -204,6 +218,9 @@ void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
+// A message leaves what is set aside out of turn: if it is marked, that goes on to the newest
+// one there.
+void hark__pass_mark(hark_ctx *ctx, struct hark_message *message);
 
 // dump.c
 

@@ -464,7 +464,7 @@ end_ask(hark_ctx *ctx, struct future *future, const struct hark_message *message
     struct hark_message *failure = hark__failure_new(
         ctx_pool(ctx), future->id, HARK_EDEADLK, HARK_STAGE_QUEUED, text, size);
 
-    futures->hooks->unwanted(ctx, future);
+    hark__future_unwant(futures->hooks, ctx, future);
     hark__future_complete(futures, ctx, future, failure, HARK_EDEADLK,
                           HARK_STAGE_QUEUED, hark__env_now(ctx->node->env));
 }

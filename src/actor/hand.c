@@ -213,15 +213,30 @@ leave(void *turn, struct future *future)
 }
 
 // An ask that nobody waits for any more.
-static void
+static bool
 unwanted(void *turn, struct future *future)
 {
-    if (future->computed == NULL && !hark_ref_is_null(future->target)) {
-        hark__send_cancel(turn, future->target, future->id, future->number);
-    }
+    return future->computed != NULL || hark_ref_is_null(future->target)
+           || hark__send_cancel(turn, future->target, future->id, future->number);
 }
 
-const struct futures_hooks hark__ask_hooks = {unwanted, leave};
+// A cancel must not be lost for want of memory: it may be that of a hold (hark/future.h),
+// which no deadline ends.
+static void
+last_word(void *turn, struct future *future)
+{
+    _Static_assert(sizeof(struct future) >= sizeof(struct hark_message),
+                   "a future makes a message without payload");
+    hark_ref to = future->target;
+    uint64_t correlation = future->id;
+    uint8_t size_class = future->size_class;
+    struct hark_message *message = (struct hark_message *)(void *)future;
+
+    *message = (struct hark_message){.size_class = size_class};
+    hark__send_system_in(turn, to, message, SYSTEM_CANCEL, correlation);
+}
+
+const struct futures_hooks hark__ask_hooks = {unwanted, last_word, leave};
 
 // ---- shields ----
 

@@ -44,12 +44,13 @@ hark__requests_free(struct requests *requests, struct pool *pool)
 static struct request **
 bucket_of(const struct requests *requests, struct request_name name)
 {
-    // One asker's futures are counted up, and so stand side by side in the cache; askers
-    // are scattered, and so are futures that have had the same place one after the other.
+    // The lower half of one asker's numbers is counted up, and so stands side by side in
+    // the cache. The upper half counts how often a place was used, and the same few
+    // places may be used all the time; so it is scattered, as askers are.
     uint64_t asker =
         (name.asker.actor ^ name.asker.node) * UINT64_C(0x9E3779B97F4A7C15);
-    uint32_t generation = (uint32_t)(name.correlation >> 32) * UINT32_C(0x9E3779B1);
-    uint32_t hash = (uint32_t)name.correlation + generation + (uint32_t)(asker >> 32);
+    uint64_t use = (asker ^ name.correlation >> 32) * UINT64_C(0x9E3779B97F4A7C15);
+    uint32_t hash = (uint32_t)name.correlation + (uint32_t)(use >> 32);
 
     return &requests->buckets[hash & (requests->capacity - 1)];
 }
@@ -181,6 +182,20 @@ mark(struct requests *requests, struct hark_message *newest)
 {
     newest->flags |= MESSAGE_MARKED;
     requests->mark = newest;
+}
+
+void
+hark__requests_see(struct requests *requests, const struct hark_message *message,
+                   struct hark_message *older)
+{
+    if (requests == NULL || message != requests->mark) {
+        return;
+    }
+    if (older != NULL) {
+        mark(requests, older);
+    } else {
+        requests->has_passed = true;
+    }
 }
 
 // What was missing before the mark has not come. The rest waits for a new one.

@@ -16,8 +16,8 @@
 // A request lives while something holds it: the turn that has it in hand, its children,
 // its promise.
 //
-// Missing: cancels of asks that still wait in the mailbox. A cancel comes after its ask, so
-// the ask is before what is the newest message then. That one is marked; once it has
+// Missing: cancels of asks that still wait, in the mailbox or set aside (await.h). A cancel
+// comes after its ask, so the ask is before what is the newest message then. That one is marked; once it has
 // been looked at, what was missing cannot come any more and is forgotten. Cancels that
 // come while a mark is out wait for the next one. So there are never more than the cancels
 // of one pass through the mailbox.
@@ -101,12 +101,10 @@ hark__requests_are_missing(const struct requests *requests)
            || !hark__list_is_empty(&requests->missing[1]);
 }
 
-// A marked message is looked at.
-static inline void
-hark__requests_see(struct requests *requests, const struct hark_message *message)
-{
-    requests->has_passed = requests->has_passed || message == requests->mark;
-}
+// A marked message is looked at, or gone. older is the newest before it that waits on; NULL:
+// none. requests may be NULL.
+void hark__requests_see(struct requests *requests, const struct hark_message *message,
+                        struct hark_message *older);
 
 // A cancel came of an ask that is nowhere but in the mailbox, whose newest message is
 // newest. Nobody has that name yet. False: no memory.

@@ -425,7 +425,7 @@ why(const struct scope *scope)
 static void
 tell_count(hark_ctx *ctx, const struct scope *scope)
 {
-    struct last_error *last = ctx->last_error;
+    struct last_error *last = hark__ctx_last_error(ctx);
     char text[ERROR_TEXT];
 
     if (last != NULL && scope->failed > 1) {

@@ -100,7 +100,7 @@ hark__send_own(hark_ctx *ctx, struct hark_message *message)
 enum { CHAIN_MOST = 64 }; // messages; the actor may run while the next are read
 
 // One by one: each has to be counted against a limit, or goes astray by itself.
-static __attribute__((noinline)) void
+static void
 send_each(hark_ctx *ctx, const struct chain *chain)
 {
     struct hark_message *message = chain->first;
@@ -352,27 +352,35 @@ hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlati
 }
 
 void
-hark__send_stop(hark_ctx *ctx, hark_ref to, struct hark_message *message,
-                uint64_t ended)
+hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                     enum system_code code, uint64_t correlation)
 {
+    struct slot *slot = find_slot(ctx, to);
+
     message->from = ctx->self;
-    message->correlation = ended;
-    push_system(ctx, find_slot(ctx, to), to, message, SYSTEM_STOP);
+    message->correlation = correlation;
+    if (slot != NULL) {
+        push_system(ctx, slot, to, message, code);
+    } else {
+        hark__message_free(ctx_pool(ctx), message);
+    }
 }
 
-void
+bool
 hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation, uint64_t number)
 {
-    // An actor that has ended has answered already; other errors leave it to the
+    // An actor that has ended has answered already; a link's errors leave it to the
     // deadline.
     if (hark__is_here(ctx, to)) {
-        (void)hark__send_system_about(ctx, to, SYSTEM_CANCEL, ctx->self, correlation);
-    } else if (number != 0) {
+        return hark__send_system_about(ctx, to, SYSTEM_CANCEL, ctx->self, correlation);
+    }
+    if (number != 0) {
         (void)send_away(ctx, to,
                         &(struct outgoing){.from = ctx->self,
                                            .correlation = number,
                                            .kind = MESSAGE_SYSTEM});
     }
+    return true;
 }
 
 bool

@@ -141,6 +141,7 @@ hark_stream_begin(hark_ctx *ctx)
         if (producer != NULL) {
             hark__pool_free(ctx_pool(ctx), producer, size_class);
         }
+        (void)hark_refuse(ctx, HARK_ENOMEM, "no memory for a stream");
         hark__ctx_error(ctx, HARK_ENOMEM, "hark_stream_begin: no memory");
         return (hark_sink){0, 0};
     }

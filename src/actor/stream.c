@@ -97,9 +97,12 @@ find(hark_ctx *ctx, hark_stream name, const char *call)
     struct future *future = hark__ctx_future(ctx, (hark_future){name.owner, name.id});
 
     if (stream_of(future) == NULL) {
-        hark__ctx_error(ctx, HARK_ESTALE,
-                        "%s: the stream is closed, or is not of this actor or thread",
-                        call);
+        if (!hark__ctx_error_tells(ctx, name.id)) {
+            hark__ctx_error(ctx, HARK_ESTALE,
+                            "%s: the stream is closed, or is not of this actor or "
+                            "thread",
+                            call);
+        }
         return NULL;
     }
     return future;
@@ -232,7 +235,8 @@ stream_complete(struct waiter *waiter, void *turn, struct future *future)
     } else if (future->code == HARK_ETIMEOUT
                || future->stage == HARK_STAGE_REPLY_LOST) {
         // It was this side that ended it.
-        hark__send_cancel(ctx, future->target, future->id, future->number);
+        future->owes_word =
+            !hark__send_cancel(ctx, future->target, future->id, future->number);
     }
     future->looked_at = future->code == HARK_EEND || future->code == HARK_ECANCELLED;
     while ((next = first_waiting(ctx, stream)) != NULL) {
@@ -442,6 +446,7 @@ serve(hark_ctx *ctx, struct future *next, struct future *future)
         return;
     }
     tidy_nexts(ctx, stream);
+    grant(ctx, future, stream); // if the last items' could not be sent
     if (!hark__queue_push(&stream->nexts, (union queued){.id = next->id})) {
         hark__future_settle(ctx_futures(ctx), next, NULL, HARK_ENOMEM,
                             HARK_STAGE_RUNNING, hark__env_now(ctx->node->env));
@@ -455,7 +460,7 @@ hark_stream_next(hark_ctx *ctx, hark_stream name)
     struct request *parent = NULL;
 
     if (future == NULL) {
-        return hark_future_failed_at(ctx, NULL, HARK_ESTALE, "%s",
+        return hark_future_failed_at(ctx, NULL, hark_error_of(ctx)->code, "%s",
                                      hark_error_of(ctx)->text);
     }
     uint32_t limit_ms = stream_of(future)->item_ms;

@@ -187,7 +187,10 @@ pump(struct attached *attached)
     }
     struct futures *futures = ctx_futures(&attached->ctx);
     if (futures != NULL) {
-        hark__futures_expire(&attached->ctx);
+        if (hark__mailbox_newest(&slot->box, slot->current) == NULL) {
+            hark__futures_expire(&attached->ctx,
+                                 hark__env_now(attached->ctx.node->env));
+        } // else a sender is about to link a message, and answers may be behind it
         hark__futures_tell_ready(futures, &attached->ctx);
         // Those that were opened meanwhile.
         (void)hark__futures_start(futures, attached->ctx.node->env, NULL);

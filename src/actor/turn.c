@@ -254,6 +254,7 @@ hark__heed_flags(hark_ctx *ctx, const struct hark_message *message)
     }
     if (message->flags & MESSAGE_MARKED) {
         hark__see_mark(ctx, message);
+        hark__timer_see(ctx, message);
     }
 }
 
@@ -314,9 +315,8 @@ heed(hark_ctx *ctx, const struct hark_message *message)
             hark__promise_end(ctx, message->from, message->correlation);
         }
         break;
-    case SYSTEM_TIMEOUTS: // the end of the turn sees to them
-        slot->extra->armed_ns = INT64_MAX;
-        slot->extra->expired = true;
+    case SYSTEM_TIMEOUTS: // the end of a turn sees to them
+        hark__timer_came(ctx);
         break;
     case SYSTEM_CANCEL:
         hark__cancel_came(ctx, message->from, message->correlation);
@@ -522,6 +522,9 @@ take_system(hark_ctx *ctx)
 {
     hark__take_news(ctx);
     stop_if_due(ctx);
+    if (ctx->scratch != NULL) {
+        end_invocation(ctx); // of an error on the way
+    }
 }
 
 static inline void
@@ -646,6 +649,9 @@ take_next(hark_ctx *ctx)
     if (is_for_handlers(slot, next) && !admits(ctx, next)) {
         next->flags |= MESSAGE_ASIDE;
         hark__deadlock_aside(ctx, next);
+        if (next->flags & MESSAGE_MARKED) {
+            hark__timer_see(ctx, next); // it is no answer
+        }
     } else {
         dispatch_meanwhile(ctx, next);
     }
@@ -663,6 +669,9 @@ take_aside(hark_ctx *ctx)
         message = hark__waits_take_aside(waits);
     } else if (!(ctx->slot->heed & SLOT_EXITING)) {
         message = hark__waits_sift(waits);
+        if (message != NULL) {
+            hark__pass_mark(ctx, message);
+        }
     }
     if (message == NULL) {
         return false;

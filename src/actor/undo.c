@@ -61,7 +61,7 @@ stop_actor(hark_ctx *ctx, struct undo *undo)
         return;
     }
     undo->ended = open_end(ctx);
-    hark__send_stop(ctx, undo->actor, undo->stop, undo->ended);
+    hark__send_system_in(ctx, undo->actor, undo->stop, SYSTEM_STOP, undo->ended);
 }
 
 static void

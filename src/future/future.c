@@ -88,6 +88,7 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->state = FUTURE_OPEN;
     future->kept = false;
     future->looked_at = false;
+    future->owes_word = false;
     future->held = 0;
     future->size_class = size_class;
 }
@@ -155,12 +156,19 @@ hark__future_complete(struct futures *futures, void *turn, struct future *future
     }
 }
 
+void
+hark__future_unwant(const struct futures_hooks *hooks, void *turn,
+                    struct future *future)
+{
+    future->owes_word = !hooks->unwanted(turn, future);
+}
+
 // Of a future that is being closed.
 static void
 tell_hooks(const struct futures_hooks *hooks, void *turn, struct future *future)
 {
     if (future->state == FUTURE_OPEN) {
-        hooks->unwanted(turn, future);
+        hark__future_unwant(hooks, turn, future);
     }
     if (future->parent != NULL) {
         hooks->leave(turn, future);
@@ -259,7 +267,11 @@ dispose(struct futures *futures, struct pool *pool, void *turn, struct future *f
     if (future->message != NULL) {
         hark__message_drop(pool, future->message);
     }
-    hark__pool_free(pool, future, future->size_class);
+    if (future->owes_word) {
+        futures->hooks->last_word(turn, future);
+    } else {
+        hark__pool_free(pool, future, future->size_class);
+    }
     if (backing != NULL) {
         backing->close(backing);
     }
@@ -394,7 +406,7 @@ hark__future_cancel(struct futures *futures, void *turn, struct future *future,
                     hark_stage stage, int64_t now_ns)
 {
     if (futures->hooks != NULL) {
-        futures->hooks->unwanted(turn, future);
+        hark__future_unwant(futures->hooks, turn, future);
     }
     future->looked_at = true; // it was meant to fail
     if (future->computed != NULL && future->computed != &hark__self_made) {

@@ -97,6 +97,7 @@ struct future {
     uint8_t state;       // enum future_state
     bool kept;           // stays until it is dropped
     bool looked_at;      // somebody has, or had, an interest in how it ends
+    bool owes_word;      // nobody could be told that it is unwanted: no memory
     uint8_t size_class;
 };
 
@@ -107,8 +108,11 @@ enum {
 
 // The seam to the room above: what it does about a future's end. turn is the closer's.
 struct futures_hooks {
-    // It is closed, or cancelled, while it is open: nobody wants the answer any more.
-    void (*unwanted)(void *turn, struct future *future);
+    // It is closed, or cancelled, while it is open: nobody wants the answer any more. False:
+    // there was no memory to tell that.
+    bool (*unwanted)(void *turn, struct future *future);
+    // Takes the future, closed but for its memory, and tells it with that.
+    void (*last_word)(void *turn, struct future *future);
     // It is closed, and has a parent.
     void (*leave)(void *turn, struct future *future);
 };
@@ -189,6 +193,10 @@ void hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 // hark__futures_tell_ready, so this may be called while a handler runs.
 void hark__future_cancel(struct futures *futures, void *turn, struct future *future,
                          hark_stage stage, int64_t now_ns);
+// Has the room above tell that nobody wants the answer of an open future any more, now or
+// when that is closed.
+void hark__future_unwant(const struct futures_hooks *hooks, void *turn,
+                         struct future *future);
 // Sets the waiter of a future that has none. If it is done already, its waiter is told
 // by the next hark__futures_tell_ready.
 void hark__future_watch(struct futures *futures, struct future *future,

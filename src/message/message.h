@@ -33,7 +33,7 @@ enum message_flag {
     MESSAGE_CHAINED = 2, // in hand, but its header still serves the mailbox's chain
     MESSAGE_HELD = 4,    // in hand, and somebody keeps it beyond that
     MESSAGE_ASIDE = 8,   // a handler waits: it is looked at later (actor/await.h)
-    MESSAGE_MARKED = 16, // the last before some ASKs' cancels came; actor/request.h
+    MESSAGE_MARKED = 16, // the last when some cancels (actor/request.h) or a timer came
     MESSAGE_LINKED = 32, // an ASK whose chain id stands behind its payload
     MESSAGE_ROOMY = 64,  // there is room for one
 };

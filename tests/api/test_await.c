@@ -635,6 +635,44 @@ a_cancel_ends_the_wait_and_what_it_waits_for(void **state)
     everywhere(a_cancel_ends_waits);
 }
 
+// In whatever order: also those that are not found at once among the others.
+static void
+asks_that_were_set_aside_are_not_run_when_they_are_cancelled(void **state)
+{
+    enum { ASKS = 3000 };
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    hark_ref whom = hark_spawn(w->here, server);
+    hark_ref who = hark_spawn(w->here, waiter);
+    hark_future f = give(w, who, whom, ASK_HELD, 7);
+    static hark_future asks[ASKS];
+    hark_stats stats;
+
+    (void)state;
+    until_held(w, whom, 1);
+    for (int i = 0; i < ASKS; i++) {
+        asks[i] = hark_ask_within(w->here, HARK_FOREVER, who, question, .n = i);
+    }
+    // A third from behind, and one as they come; the rest is to be answered.
+    for (int i = 0; i < ASKS / 3; i++) {
+        hark_future_drop(w->here, asks[ASKS - 1 - i]);
+        hark_future_drop(w->here, asks[i]);
+    }
+    hark_tell(w->here, whom, let_go);
+    assert_int_equal(take(w, f).code, 0);
+    for (int i = ASKS / 3; i < ASKS - ASKS / 3; i++) {
+        const answer *a = hark_await(w->here, asks[i], answer);
+
+        assert_non_null(a);
+        assert_int_equal(a->n, 1000 + i);
+    }
+    hark_future last = hark_ask(w->here, who, question, .n = 1);
+    assert_non_null(
+        hark_await(w->here, last, answer)); // so all before it was looked at
+    hark_stats_read(w->here_system, &stats);
+    assert_int_equal(stats.cancelled, ASKS / 3 * 2);
+    world_close(w);
+}
+
 static void
 a_shield_waits_on(void **state)
 {
@@ -1057,6 +1095,7 @@ main(void)
         TEST(futures_made_of_futures_end_while_a_handler_waits),
         TEST(a_future_that_is_not_there_is_refused),
         TEST(a_cancel_ends_the_wait_and_what_it_waits_for),
+        TEST(asks_that_were_set_aside_are_not_run_when_they_are_cancelled),
         TEST(a_shield_waits_on),
         TEST(a_wait_for_no_ask_ends_too),
         TEST(a_checkpoint_lets_others_run),

@@ -1,5 +1,9 @@
 // Futures inside actors: continuations, what outlives a turn, what ends with its owner.
 
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+
 #include "api/world.h"
 
 HARK_MESSAGE(question, (i64, n))
@@ -145,6 +149,54 @@ HARK_ON(client, run) {
     }
 }
 HARK_ACTOR(client, run)
+
+// ---- an actor with much to do ----
+
+HARK_MESSAGE(begin, (ref, whom), (u32, time_ms))
+HARK_MESSAGE(wait_in_vain, (ref, whom))
+HARK_MESSAGE(hog)
+HARK_MESSAGE(note, (bool, again))
+
+static _Atomic(int) hogging; // 1: the handler runs; 2: it may end
+
+typedef struct {
+    hark_promise promise;
+    bool rests;
+} busy;
+
+HARK_THEN(busy, came, answer) {
+    hark_fulfil(ctx, self->promise, ran, .n = msg->n);
+}
+HARK_ELSE(busy, came) {
+    self->rests = true;
+    hark_fulfil(ctx, self->promise, ran, .code = error->code);
+}
+HARK_CONTINUATION(busy, came, answer)
+
+HARK_ON(busy, begin) {
+    hark_future f = hark_ask_within(ctx, msg->time_ms, msg->whom, stall);
+
+    self->promise = hark_defer(ctx);
+    assert_int_equal(hark_then(ctx, f, busy, came, NULL), HARK_OK);
+}
+HARK_ON(busy, wait_in_vain) {
+    const answer *a =
+        hark_await(ctx, hark_ask_within(ctx, 20, msg->whom, stall), answer);
+
+    hark_reply(ctx, ran, .code = a != NULL ? 0 : hark_error_of(ctx)->code);
+}
+HARK_ON(busy, hog) {
+    atomic_store(&hogging, 1);
+    while (atomic_load(&hogging) != 2) {
+        sched_yield();
+    }
+}
+HARK_ON(busy, note) {
+    if (msg->again && !self->rests) {
+        hark_tell(ctx, hark_self(ctx), note, .again = true);
+    }
+}
+HARK_ACTOR(busy, begin, wait_in_vain, hog, note)
 
 struct fixture {
     struct world *w;
@@ -319,6 +371,94 @@ timeouts_of_many_lengths_fire_in_their_order(void **state)
     }
 }
 
+static int64_t
+now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+tell_notes(hark_ctx *me, hark_ref whom, int count, bool again)
+{
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(hark_tell(me, whom, note, .again = again), HARK_OK);
+    }
+}
+
+// How an ask ends whose answer waits, from before its time is over, in the mailbox of a busy
+// actor, behind others. -1: the answer was not there in time.
+static int
+code_of_a_late_look(struct fixture *f, uint32_t time_ms)
+{
+    hark_ctx *me = f->w->here;
+    hark_ref asker = hark_spawn(me, busy);
+    int64_t over_ms = now_ms() + time_ms;
+    hark_future r = hark_ask(me, asker, begin, .whom = f->server, .time_ms = time_ms);
+
+    atomic_store(&hogging, 0);
+    assert_int_equal(hark_tell(me, asker, hog), HARK_OK);
+    while (atomic_load(&hogging) != 1) {
+        sched_yield();
+    }
+    tell_notes(me, asker, 20000, false); // more than a turn takes
+    hark_future given = hark_ask(me, f->server, unstall);
+    assert_non_null(hark_await(me, given, answer));
+    bool is_in_time = now_ms() < over_ms;
+    while (now_ms() < over_ms + 20) {
+        sched_yield();
+    }
+    atomic_store(&hogging, 2);
+    const ran *result = hark_await(me, r, ran);
+    assert_non_null(result);
+    return is_in_time ? result->code : -1;
+}
+
+static void
+answer_that_has_come_is_not_late_because_its_asker_was_busy(void **state)
+{
+    uint32_t time_ms = 20;
+    int code;
+
+    while ((code = code_of_a_late_look(*state, time_ms)) == -1) {
+        time_ms *= 2; // the machine is busy, too
+    }
+    assert_int_equal(code, HARK_OK);
+}
+
+static void
+ask_of_an_actor_whose_mailbox_is_never_empty_times_out(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_ref asker = hark_spawn(me, busy);
+
+    tell_notes(me, asker, 100, true);
+    hark_future r = hark_ask(me, asker, begin, .whom = f->server, .time_ms = 20);
+    const ran *result = hark_await(me, r, ran);
+    assert_non_null(result);
+    assert_int_equal(result->code, HARK_ETIMEOUT);
+}
+
+static void
+wait_of_a_handler_times_out_whatever_was_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_ref asker = hark_spawn(me, busy);
+    hark_future r = hark_ask(me, asker, wait_in_vain, .whom = f->server);
+
+    while (!hark_future_done(me, r)) { // some of them just when the time is over
+        tell_notes(me, asker, 10, false);
+        hark_message_free(me, hark_receive(me, 0));
+    }
+    const ran *result = hark_await(me, r, ran);
+    assert_non_null(result);
+    assert_int_equal(result->code, HARK_ETIMEOUT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -334,6 +474,9 @@ main(void)
         TEST(all_of_nothing_is_done_and_of_stale_ones_is_refused),
         TEST(all_over_many_ends_once),
         TEST(timeouts_of_many_lengths_fire_in_their_order),
+        TEST(answer_that_has_come_is_not_late_because_its_asker_was_busy),
+        TEST(ask_of_an_actor_whose_mailbox_is_never_empty_times_out),
+        TEST(wait_of_a_handler_times_out_whatever_was_set_aside),
     };
     return cmocka_run_group_tests_name("api/future", tests, NULL, NULL);
 }

@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,49 +16,11 @@
 #include "actor/node.h"
 #include "hark/future.h"
 #include "message/registry.h"
-#include "sched/sanitize.h"
+#include "unit/scarce.h"
 
 HARK_MESSAGE(answer, (i64, n))
 
 enum { WAIT_MS = 50 };
-
-// ---- memory that runs out ----
-
-static _Atomic(int) allocations_left = -1; // below 0: as many as you like
-
-// Sanitizers have their own allocator, which is not to be replaced.
-#if SANITIZE_ADDRESS || SANITIZE_THREAD
-enum { CAN_FAIL = 0 };
-#else
-enum { CAN_FAIL = 1 };
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-
-static bool
-may_allocate(void)
-{
-    int left = atomic_load(&allocations_left);
-
-    while (left > 0
-           && !atomic_compare_exchange_weak(&allocations_left, &left, left - 1)) {
-    }
-    errno = left == 0 ? ENOMEM : errno;
-    return left != 0;
-}
-
-void *
-malloc(size_t size)
-{
-    return may_allocate() ? __libc_malloc(size) : NULL;
-}
-
-void *
-calloc(size_t count, size_t size)
-{
-    return may_allocate() ? __libc_calloc(count, size) : NULL;
-}
-#endif
 
 // ---- threads that run out ----
 
@@ -148,7 +109,7 @@ call(struct fixture *f, uint32_t timeout_ms, int64_t n)
     if (done) {
         assert_int_equal(a->n, n);
     }
-    atomic_store(&allocations_left, -1);
+    (void)scarce_end();
     hark_future_drop(f->ctx, future);
     while (atomic_load(&drops) == before) { // it may still run, and use n
         sched_yield();
@@ -168,11 +129,8 @@ without_memory_each_future_ends_and_each_argument_is_dropped_once(void **state)
     struct fixture *f = *state;
     int allowed = 0;
 
-    if (!CAN_FAIL) {
-        skip();
-    }
     for (;; allowed++) {
-        atomic_store(&allocations_left, allowed);
+        scarce_begin(allowed, SCARCE_LAST);
         if (call(f, WAIT_MS, allowed)) {
             break;
         }
@@ -206,13 +164,10 @@ without_memory_there_is_no_executor(void **state)
     hark_executor_options options = {
         .name = "e", .threads = 1, .queue = 1, .idle_ms = 1};
 
-    if (!CAN_FAIL) {
-        skip();
-    }
     for (int allowed = 0; allowed < 2; allowed++) { // of an executor, and its pool
-        atomic_store(&allocations_left, allowed);
+        scarce_begin(allowed, SCARCE_LAST);
         hark_executor *executor = hark__executor_new(f->node, &options);
-        atomic_store(&allocations_left, -1);
+        (void)scarce_end();
         assert_null(executor);
     }
     hark_executor *executor = hark__executor_new(f->node, &options);

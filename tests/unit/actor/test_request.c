@@ -64,7 +64,7 @@ look_at(struct fixture *f, int which, int newest)
     struct hark_message *message = &f->messages[which];
 
     if (message->flags & MESSAGE_MARKED) {
-        hark__requests_see(f->requests, message);
+        hark__requests_see(f->requests, message, NULL);
     }
     return hark__requests_are_missing(f->requests)
            && hark__requests_meet(f->requests, f->pool, message,
@@ -97,32 +97,48 @@ requests_are_found_by_name_until_they_are_let_go(void **state)
     }
 }
 
-// Of a future's id, the upper half says how often its place was used, and who drops each
-// before the next one uses only one place.
-static void
-requests_of_futures_that_had_one_place_do_not_pile_up(void **state)
+static int
+longest_bucket(const struct requests *requests)
 {
-    enum { MANY = 1000, FEW = 8 };
-    struct fixture *f = *state;
-    static struct request *requests[MANY];
-    uint32_t longest = 0;
+    int longest = 0;
 
-    for (uint64_t i = 0; i < MANY; i++) {
-        requests[i] = hark__request_new(f->pool, name(i << 32 | 3), 0);
-        assert_true(hark__requests_add(f->requests, requests[i]));
-    }
-    for (uint32_t i = 0; i < f->requests->capacity; i++) {
-        uint32_t length = 0;
+    for (uint32_t i = 0; i < requests->capacity; i++) {
+        int length = 0;
 
-        for (struct request *r = f->requests->buckets[i]; r != NULL; r = r->next) {
+        for (const struct request *r = requests->buckets[i]; r != NULL; r = r->next) {
             length++;
         }
         longest = length > longest ? length : longest;
     }
-    assert_in_range(longest, 1, FEW);
-    for (int i = 0; i < MANY; i++) {
-        hark__request_release(f->requests, f->pool, requests[i]);
+    return longest;
+}
+
+// Who drops what he has asked uses the same few places of his table again and again; and
+// many askers have the same numbers.
+static void
+names_of_a_few_places_used_often_are_spread(void **state)
+{
+    enum { PLACES = 8, USES = 2000, ASKERS = 4, ALL = PLACES * USES * ASKERS };
+    struct fixture *f = *state;
+    struct request **requests = test_calloc(ALL, sizeof(struct request *));
+    int count = 0;
+
+    for (uint64_t asker = 1; asker <= ASKERS; asker++) {
+        for (uint64_t use = 1; use <= USES; use++) {
+            for (uint64_t place = 0; place < PLACES; place++) {
+                const struct request_name of = {{1, asker << 32 | 1},
+                                                use << 32 | place};
+
+                requests[count] = hark__request_new(f->pool, of, INT64_MAX);
+                assert_true(hark__requests_add(f->requests, requests[count++]));
+            }
+        }
     }
+    assert_in_range(longest_bucket(f->requests), 1, 3 * PLACES);
+    while (count > 0) {
+        hark__request_release(f->requests, f->pool, requests[--count]);
+    }
+    test_free(requests);
 }
 
 static void
@@ -183,11 +199,25 @@ mark_that_no_ask_shows_is_noticed_with_the_next_cancel(void **state)
     struct fixture *f = *state;
 
     assert_true(miss(f, 77, 0));
-    hark__requests_see(f->requests, &f->messages[0]); // it was a TELL, say
+    hark__requests_see(f->requests, &f->messages[0], NULL); // it was a TELL, say
     assert_true(miss(f, 2, 3));
     assert_null(hark__requests_find(f->requests, name(77)));
     assert_false(look_at(f, 1, 3));
     assert_true(look_at(f, 2, 3));
+}
+
+static void
+mark_that_passes_what_is_set_aside_is_put_there(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(miss(f, 0, 3));
+    hark__requests_see(f->requests, &f->messages[3], &f->messages[1]);
+    assert_true(miss(f, 9, 2)); // forgets nothing
+    assert_true(look_at(f, 0, 2));
+    assert_false(look_at(f, 1, 2));
+    assert_false(look_at(f, 2, -1)); // now 9 may be forgotten
+    assert_null(hark__requests_find(f->requests, name(9)));
 }
 
 static void
@@ -237,12 +267,13 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(requests_are_found_by_name_until_they_are_let_go),
-        TEST(requests_of_futures_that_had_one_place_do_not_pile_up),
+        TEST(names_of_a_few_places_used_often_are_spread),
         TEST(missing_ask_is_met_once),
         TEST(marked_message_itself_may_be_the_missing_one),
         TEST(what_has_not_come_when_the_mark_is_passed_is_forgotten),
         TEST(cancels_that_come_while_a_mark_is_out_wait_for_the_next),
         TEST(mark_that_no_ask_shows_is_noticed_with_the_next_cancel),
+        TEST(mark_that_passes_what_is_set_aside_is_put_there),
         TEST(mark_of_somebody_who_lived_here_before_is_none),
         TEST(flood_of_unknown_cancels_is_gone_after_one_pass),
         TEST(newest_message_of_a_mailbox_is_not_the_one_in_hand),

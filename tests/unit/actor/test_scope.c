@@ -7,13 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "hark/hark.h"
-
-#include "unit/shortage.h"
+#include "unit/scarce.h"
 
 HARK_MESSAGE(get, (i64, n))
 HARK_MESSAGE(got, (i64, n))
@@ -65,7 +63,7 @@ use_scopes(hark_ctx *ctx, struct run *run)
         assert_non_null(g);
         assert_int_equal(g->n, 1);
     } else {
-        assert_true(shortage_came);
+        assert_true(atomic_load(&scarce_has_failed));
     }
     (void)hark_scope_close(ctx, outer);
 }
@@ -79,9 +77,9 @@ fail_after(long count)
     hark_ctx *ctx = hark_attach(system);
 
     assert_non_null(ctx);
-    shortage_begin(count);
+    scarce_begin(count, SCARCE_HERE);
     use_scopes(ctx, &run);
-    bool came = shortage_end();
+    bool has_failed = scarce_end();
     for (int i = 0; i < 2; i++) { // stopped, even without memory
         while (hark_is_alive(ctx, run.children[i])) {
             hark_message_free(ctx, hark_receive(ctx, 1));
@@ -90,7 +88,7 @@ fail_after(long count)
     hark_detach(ctx);
     assert_int_equal(run.cleaned, run.promised);
     assert_int_equal(hark_stop(system, HARK_SECONDS(10)), HARK_OK);
-    return came;
+    return has_failed;
 }
 
 static void

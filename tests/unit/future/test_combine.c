@@ -11,8 +11,8 @@
 
 #include "future/combine.h"
 #include "message/failure.h"
+#include "unit/scarce.h"
 
-#include "unit/shortage.h"
 
 HARK_MESSAGE(number, (i64, n))
 
@@ -547,14 +547,14 @@ run_short_of_memory(const struct kind *kind, enum weather weather, long count)
 {
     struct fixture *f = begin();
 
-    shortage_begin(count);
+    scarce_begin(count, SCARCE_HERE);
     struct future *future = kind->make(f);
     if (future == NULL && kind->has_arg) {
         assert_int_equal(f->drops, 0); // it is the caller's still
         f->drops = 1;
     }
     let_it_happen(f, weather);
-    (void)shortage_end();
+    (void)scarce_end();
     return finish(f);
 }
 
@@ -573,7 +573,7 @@ each_allocation_may_fail_and_nothing_is_lost(void **state)
                     fail_msg("%s, weather %d: %d drops when %ld failed", kinds[k].name,
                              (int)weather, drops, count - 1);
                 }
-            } while (shortage_came);
+            } while (atomic_load(&scarce_has_failed));
             assert_true(count > 1);
         }
     }

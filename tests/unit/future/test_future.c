@@ -649,14 +649,26 @@ the_end_of_the_table_drops_the_waiter_of_all_and_tells_it_nothing(void **state)
 
 // ---- cancelling ----
 
-static int unwanted_count, left_count;
+static int unwanted_count, left_count, last_words;
 
-static void
+static bool is_dumb; // what is unwanted cannot be told
+
+static bool
 on_unwanted(void *turn, struct future *future)
 {
     assert_non_null(turn);
     assert_int_equal(future->state, FUTURE_OPEN);
     unwanted_count++;
+    return !is_dumb;
+}
+
+static void
+on_last_word(void *turn, struct future *future)
+{
+    struct fixture *f = turn;
+
+    hark__pool_free(f->pool, future, future->size_class);
+    last_words++;
 }
 
 static void
@@ -667,12 +679,13 @@ on_leave(void *turn, struct future *future)
     left_count++;
 }
 
-static const struct futures_hooks hooks = {on_unwanted, on_leave};
+static const struct futures_hooks hooks = {on_unwanted, on_last_word, on_leave};
 
 static void
 hook(struct fixture *f)
 {
-    unwanted_count = left_count = 0;
+    unwanted_count = left_count = last_words = 0;
+    is_dumb = false;
     f->futures->hooks = &hooks;
 }
 
@@ -713,6 +726,24 @@ only_an_open_future_is_unwanted_when_it_is_closed(void **state)
     open_future(f, 100);
     hark__futures_free(f->futures, f->pool, f);
     f->futures = NULL;
+    assert_int_equal(unwanted_count, 2);
+}
+
+static void
+what_could_not_be_told_is_told_with_the_memory_of_what_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct future *open = open_future(f, 100), *cancelled = open_future(f, 100);
+
+    hook(f);
+    is_dumb = true;
+    hark__future_close(f->futures, f->pool, f, open);
+    assert_int_equal(last_words, 1);
+    hark__future_cancel(f->futures, f, cancelled, HARK_STAGE_SENT, 2 * MS);
+    assert_int_equal(last_words, 1);
+    is_dumb = false;
+    hark__future_close(f->futures, f->pool, f, cancelled);
+    assert_int_equal(last_words, 2);
     assert_int_equal(unwanted_count, 2);
 }
 
@@ -783,6 +814,7 @@ main(void)
         TEST(the_end_of_the_table_drops_the_waiter_of_all_and_tells_it_nothing),
         TEST(a_cancelled_future_fails_at_once_and_its_waiter_is_told_later),
         TEST(only_an_open_future_is_unwanted_when_it_is_closed),
+        TEST(what_could_not_be_told_is_told_with_the_memory_of_what_is_closed),
         TEST(a_child_leaves_its_parent_when_it_is_closed),
         TEST(a_future_may_count_from_before_the_end_of_its_turn),
     };
