@@ -145,7 +145,7 @@ struct futures *hark__own_futures(hark_ctx *ctx);
 // NULL: it is not one of ctx's.
 struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
 // What the user gets of a future that was just made, and of those made with it.
-hark_future hark__own_name(hark_ctx *ctx, const struct future *future);
+hark_future hark__own_name(hark_ctx *ctx, struct future *future);
 
 // cancel.c
 

@@ -46,12 +46,14 @@ HARK_ACTOR(gate, hold, let_go, question)
 // How one of a path waits for the next: its mode, and by what.
 enum {
     BY_AWAIT = 0,
-    BY_ALL = 16,      // two at once
-    BY_MAP = 32,      // what a function makes of it
-    BY_THEN = 48,     // it does not wait at all
-    BY_BLOCKING = 64, // a thread beside the workers asks
-    BY_REQUEST = 80,  // with a message made before
-    BY_SECOND = 96,   // it is not the first that this handler asks
+    BY_ALL = 16,       // two at once
+    BY_MAP = 32,       // what a function makes of it
+    BY_THEN = 48,      // it does not wait at all
+    BY_BLOCKING = 64,  // a thread beside the workers asks
+    BY_REQUEST = 80,   // with a message made before
+    BY_SECOND = 96,    // it is not the first that this handler asks
+    BY_FOLLOWED = 112, // a function that makes it of another asks
+    BY_EACH = 128,     // for each of one
     MODES = 15,
 };
 
@@ -132,6 +134,28 @@ request_next(hark_ctx *ctx, const walk *msg)
                     result));
 }
 
+HARK_MAP(ask_on, answer)
+{
+    hark_result_future(ctx, ask_next(ctx, arg));
+}
+
+HARK_JOB(ask_each)
+{
+    hark_result_future(ctx, ask_next(ctx, arg));
+}
+
+static void
+wait_for_each(hark_ctx *ctx, const walk *msg)
+{
+    hark_future each = hark_map_each(ctx, 1, ask_each, (void *)(uintptr_t)msg, NULL);
+
+    if (hark_await(ctx, each, hark_each_done) == NULL) {
+        report_error(ctx);
+    } else {
+        report(ctx, hark_future_get(ctx, hark_future_member(ctx, each, 0), result));
+    }
+}
+
 static void
 go_on(hark_ctx *ctx, walker *self, const walk *msg, int by)
 {
@@ -156,6 +180,14 @@ go_on(hark_ctx *ctx, walker *self, const walk *msg, int by)
         break;
     case BY_REQUEST:
         request_next(ctx, msg);
+        break;
+    case BY_FOLLOWED:
+        f = hark_ask(ctx, msg->path.items[msg->at + 1], question);
+        f = hark_map(ctx, f, ask_on, (void *)(uintptr_t)msg);
+        report(ctx, hark_await(ctx, f, result));
+        break;
+    case BY_EACH:
+        wait_for_each(ctx, msg);
         break;
     case BY_SECOND:
         f = hark_ask(ctx, msg->path.items[msg->at + 1], question);
@@ -476,8 +508,9 @@ static void
 request_comes_back_as_often_as_it_likes(void **state)
 {
     static const size_t turns[] = {0, 1, 0, 1, 2, 1, 0, 0, 2, 0};
-    static const int32_t by[] = {BY_AWAIT,    BY_ALL,     BY_MAP,   BY_THEN,
-                                 BY_BLOCKING, BY_REQUEST, BY_SECOND};
+    static const int32_t by[] = {BY_AWAIT,  BY_ALL,      BY_MAP,
+                                 BY_THEN,   BY_BLOCKING, BY_REQUEST,
+                                 BY_SECOND, BY_FOLLOWED, BY_EACH};
     int32_t how[10];
 
     (void)state;
