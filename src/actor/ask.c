@@ -341,7 +341,7 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     }
     if (future == NULL || future->state == FUTURE_DONE) {
         if (message->kind == MESSAGE_SYSTEM) {
-            hark__deadlock_probe(ctx, message);
+            hark__probe_came(ctx, message);
             return;
         }
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTALE,

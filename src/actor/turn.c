@@ -717,7 +717,7 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         }
         struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
-            hark__deadlock_tidy(ctx, waits);
+            hark__probes_tidy(ctx, waits);
             hark__chains_end(&waits->aside);
             slot->heed &= (uint8_t)~SLOT_WAITS;
             // relaxed: see hark_dump.

@@ -287,6 +287,30 @@ HARK_ON(nester, favour) {
 }
 HARK_ACTOR(nester, favour)
 
+// Owes an answer while it waits for another.
+typedef struct {
+    hark_promise held;
+    int64_t count;
+} debtor;
+HARK_ON(debtor, hold) {
+    self->held = hark_defer(ctx);
+    self->count++;
+}
+HARK_ON(debtor, meet) {
+    const answer *a = hark_await(ctx, hark_ask(ctx, msg->other, question), answer);
+
+    if (a != NULL) {
+        hark_reply(ctx, result, .n = a->n);
+    } else {
+        report_error(ctx);
+    }
+    hark_fulfil(ctx, self->held, answer, .n = 1);
+}
+HARK_ON(debtor, question) {
+    hark_reply(ctx, answer, .n = self->count);
+}
+HARK_ACTOR(debtor, hold, meet, question)
+
 // ---- the tests' side ----
 
 static struct world *w;
@@ -502,6 +526,20 @@ circle_of_two_requests_ends(void **state)
     }
 }
 
+static void
+circle_through_a_deferred_answer_ends(void **state)
+{
+    (void)state;
+    hark_ref a = PLACE(walker), b = PLACE(debtor);
+    hark_future f = hark_ask(w->here, a, meet, .gate = b, .other = b);
+    until_held(b, 1);
+    hark_future g = hark_ask(w->here, b, meet, .other = a);
+    result r = take(f), s = take(g);
+    assert_true(r.code == HARK_EDEADLK || s.code == HARK_EDEADLK);
+    assert_true(r.code == HARK_OK || r.code == HARK_EDEADLK);
+    assert_true(s.code == HARK_OK || s.code == HARK_EDEADLK);
+}
+
 // ---- the mode chain ----
 
 static void
@@ -620,6 +658,7 @@ main(void)
         TEST(circle_of_futures_made_of_others_ends),
         TEST(circle_through_one_who_lets_others_in_ends),
         TEST(circle_of_two_requests_ends),
+        TEST(circle_through_a_deferred_answer_ends),
         TEST(request_comes_back_as_often_as_it_likes),
         TEST(own_request_is_let_in_and_others_wait),
         TEST(exclusive_wait_lets_not_even_the_own_request_in),
