@@ -603,6 +603,22 @@ is_for_handlers(const struct slot *slot, const struct hark_message *message)
                   == atomic_load_explicit(&slot->generation, memory_order_relaxed);
 }
 
+// It is in hand, and is to be handled later; unless it is an ask whose cancel has come
+// before: by then that may be forgotten, since the message it waits for may pass this one.
+static void
+set_aside(hark_ctx *ctx, struct hark_message *message)
+{
+    const struct requests *requests = ctx->slot->extra->requests;
+
+    if (message->kind == MESSAGE_ASK && requests != NULL
+        && hark__requests_are_missing(requests) && !hark__ask_is_wanted(ctx, message)) {
+        hark__heed_flags(ctx, message);
+        return;
+    }
+    message->flags |= MESSAGE_ASIDE;
+    hark__deadlock_aside(ctx, message);
+}
+
 // Handles the message in hand if it was to be set aside, and now may be handled. False: it
 // is none such.
 static bool
@@ -636,8 +652,7 @@ take_next(hark_ctx *ctx)
     slot->current = next;
     next->flags |= MESSAGE_CHAINED;
     if (is_for_handlers(slot, next) && !admits(ctx, next)) {
-        next->flags |= MESSAGE_ASIDE;
-        hark__deadlock_aside(ctx, next);
+        set_aside(ctx, next);
     } else {
         dispatch_meanwhile(ctx, next);
     }

@@ -3,6 +3,8 @@
 
 #include "api/world.h"
 
+#include <stdatomic.h>
+
 enum { LONGEST = 24 };
 
 HARK_MESSAGE(question, (i64, n))
@@ -310,6 +312,47 @@ HARK_ON(debtor, question) {
     hark_reply(ctx, answer, .n = self->count);
 }
 HARK_ACTOR(debtor, hold, meet, question)
+
+// ---- a host that is busy until its guest has spoken ----
+
+static _Atomic(bool) is_inside, may_speak, has_spoken;
+
+typedef guest talker;
+HARK_ON(talker, favour) {
+    while (!atomic_load(&may_speak)) {
+    }
+    hark_tell(ctx, hark_sender(ctx), note, .n = 1);
+    hark_tell(ctx, hark_sender(ctx), note, .n = 2);
+    atomic_store(&has_spoken, true);
+    hark_reply(ctx, answer, .n = 1);
+}
+HARK_ACTOR(talker, favour)
+
+typedef struct {
+    int64_t held, noted;
+} busy;
+HARK_ON(busy, visit) {
+    hark_future f = hark_ask(ctx, msg->host, favour, .gate = msg->gate);
+
+    assert_int_equal(hark_wait_mode(ctx, (hark_wait)msg->mode), HARK_OK);
+    atomic_store(&is_inside, true);
+    while (!atomic_load(&has_spoken)) {
+    }
+    assert_non_null(hark_await(ctx, hark_ask(ctx, msg->gate, hold), answer));
+    assert_non_null(hark_await(ctx, f, answer));
+    hark_reply(ctx, result, .n = self->noted);
+}
+HARK_ON(busy, note) {
+    self->noted++;
+}
+HARK_ON(busy, hold) {
+    self->held++;
+    hark_reply(ctx, answer, .n = 1);
+}
+HARK_ON(busy, question) {
+    hark_reply(ctx, answer, .n = self->held);
+}
+HARK_ACTOR_WITH(busy, (chain), visit, note, hold, question)
 
 // ---- the tests' side ----
 
@@ -646,6 +689,37 @@ wait_without_a_chain_lets_nobody_in(void **state)
     until_held(who, 2);
 }
 
+static void
+check_cancelled_ask(int32_t mode)
+{
+    atomic_store(&is_inside, false);
+    atomic_store(&may_speak, false);
+    atomic_store(&has_spoken, false);
+    hark_ref host = PLACE(busy), other = PLACE(talker), door = PLACE(gate);
+    hark_future f =
+        hark_ask(w->here, host, visit, .gate = door, .host = other, .mode = mode);
+    while (!atomic_load(&is_inside)) {
+    }
+    hark_future e = hark_ask(w->here, host, hold);
+    hark_future_drop(w->here, e); // the host has not looked at it
+    atomic_store(&may_speak, true);
+    until_held(door, 1);
+    hark_tell(w->here, door, let_go);
+    assert_int_equal(take(f).n, mode == HARK_WAIT_CHAIN ? 2 : 0);
+    const answer *a = hark_await(w->here, hark_ask(w->here, host, question), answer);
+    assert_non_null(a);
+    assert_int_equal(a->n, 0);
+}
+
+static void
+cancelled_ask_is_not_run_though_others_have_passed_it(void **state)
+{
+    (void)state;
+    check_cancelled_ask(HARK_WAIT_CHAIN);
+    PLACE(gate); // so that the next host is here
+    check_cancelled_ask(HARK_WAIT_EXCLUSIVE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -664,6 +738,7 @@ main(void)
         TEST(exclusive_wait_lets_not_even_the_own_request_in),
         TEST(what_an_exclusive_wait_inside_holds_up_comes_after_it),
         TEST(wait_without_a_chain_lets_nobody_in),
+        TEST(cancelled_ask_is_not_run_though_others_have_passed_it),
     };
     static const char *const names[] = {"chain/local", "chain/memory", "chain/tcp"};
     int failed = 0;
