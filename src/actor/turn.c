@@ -453,8 +453,11 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
     uint8_t flags = last->flags;
 
-    if ((flags & MESSAGE_ASIDE) && admits(ctx, last)) {
-        return false; // a handler that kept it from being handled has gone on
+    if (flags & MESSAGE_ASIDE) {
+        assert(waits != NULL); // who marked it
+        if (admits(ctx, last)) {
+            return false; // the handler that kept it from being handled has gone on
+        }
     }
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
