@@ -20,7 +20,7 @@ SAVED = {"r12": 0x08, "r13": 0x10, "r14": 0x18, "r15": 0x20, "rbx": 0x28, "rbp":
 SIZE = 0x40
 
 AWAITS = ("suspended", "due")
-EXCLUSIVE = 0
+MODES = ("exclusively", "interleaving", "letting its chain in")
 
 
 class FrameId:
@@ -112,7 +112,7 @@ def describe(slot, await_):
     name = text_of(behavior["name"], "actor") if int(behavior) != 0 else "actor"
     who = "%s<%04x.%d.%d>" % (name, int(ref["node"]) >> 48, int(ref["actor"]) & 0xFFFFFFFF,
                               int(ref["actor"]) >> 32)
-    mode = "exclusively" if int(await_["mode"]) == EXCLUSIVE else "interleaving"
+    mode = MODES[int(await_["mode"])]
     future = future_of(slot, await_)
     if future is None:
         what = "for a future that has ended"

@@ -8,6 +8,7 @@
 
 #include "actor/request.h"
 #include "actor/stream.h"
+#include "future/computed.h"
 
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
@@ -81,6 +82,49 @@ start_clock(hark_ctx *ctx, struct futures *futures)
     }
 }
 
+// The future for which a callback of a combinator runs, with ctx in no chain; NULL: none
+// does, or it is closed.
+static struct future *
+called_for(const hark_ctx *ctx)
+{
+    const struct futures *futures = ctx_futures(ctx);
+
+    return futures->outcome != NULL ? futures->outcome->computed->future : NULL;
+}
+
+// The chain of what is asked with ctx in none.
+static __attribute__((noinline)) uint64_t
+other_chain(const hark_ctx *ctx)
+{
+    const struct future *made = called_for(ctx);
+
+    return made != NULL ? made->chain_id : 0;
+}
+
+// What was sent for future begins a chain, or a callback goes on in one.
+static __attribute__((noinline)) void
+enter_other_chain(hark_ctx *ctx, const struct future *future)
+{
+    struct future *made = called_for(ctx);
+    uint64_t chain_id = hark__chain_of_future(ctx->self, future);
+
+    if (ctx_is_in_callback(ctx)) {
+        if (made != NULL) {
+            made->chain_id = chain_id;
+        }
+    } else if (!ctx->is_thread) { // a thread's asks have nothing to do with each other
+        ctx->chain_id = chain_id;
+    }
+}
+
+static inline void
+enter_chain(hark_ctx *ctx, const struct future *future)
+{
+    if (ctx->chain_id == 0) {
+        enter_other_chain(ctx, future);
+    }
+}
+
 static struct future *
 open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout_ms,
             const char *site)
@@ -107,7 +151,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     future->asked = asked;
     future->site = site;
     future->trace = hark__trace_of(ctx, site, TRACE_ASKED);
-    future->chain_id = ctx->chain_id;
+    future->chain_id = ctx->chain_id != 0 ? ctx->chain_id : other_chain(ctx);
     hark__future_count_from(future,
                             hark__futures_now(ctx->node->env, future->timeout_ms));
     if (parent != NULL) {
@@ -115,16 +159,6 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     }
     start_clock(ctx, futures);
     return future;
-}
-
-// What was sent for future begins a chain if ctx is in none; a thread's asks have nothing
-// to do with each other.
-static inline void
-enter_chain(hark_ctx *ctx, const struct future *future)
-{
-    if (ctx->chain_id == 0 && !ctx->is_thread) {
-        ctx->chain_id = hark__chain_of_future(ctx->self, future);
-    }
 }
 
 hark_future
@@ -309,7 +343,7 @@ hark__complete(hark_ctx *ctx, struct hark_message *message)
     }
     if (future == NULL || future->state == FUTURE_DONE) {
         if (message->kind == MESSAGE_SYSTEM) {
-            hark__deadlock_probe(ctx, message);
+            hark__probe_came(ctx, message);
             return;
         }
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTALE,
@@ -758,6 +792,11 @@ hark__own_name(hark_ctx *ctx, struct future *future)
 {
     if (future->trace == 0) { // what goes on with it, goes on for that sake
         future->trace = hark__trace_cause(ctx);
+    }
+    if (future->chain_id == 0) {
+        future->chain_id = ctx->chain_id;
+    } else if (ctx->chain_id == 0 && !ctx->is_thread && !ctx_is_in_callback(ctx)) {
+        ctx->chain_id = future->chain_id; // its callback has begun one
     }
     start_clock(ctx, ctx_futures(ctx));
     return name_of(ctx, future);

@@ -513,7 +513,7 @@ hark__waits_free(hark_ctx *ctx, struct waits *waits)
         hark__refuse_late(ctx, message);
         hark__message_free(ctx_pool(ctx), message);
     }
-    hark__deadlock_fini(ctx, waits);
+    hark__probes_fini(ctx, waits);
     hark__chains_end(&waits->aside);
     free(waits);
 }

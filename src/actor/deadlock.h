@@ -57,11 +57,30 @@ hark__deadlock_forget(hark_ctx *ctx, const struct waits *waits)
 
 // A message was set aside.
 void hark__deadlock_aside(hark_ctx *ctx, const struct hark_message *message);
+// ---- probe.c ----
+
+// Sees an open ask that something waits for. False: no more is wanted.
+typedef bool see_ask(void *arg, const struct future *future);
+
+static inline bool
+hark__future_is_ask(const struct future *future)
+{
+    return future->computed == NULL && future->asked != NULL;
+}
+
+// Calls see for each ask that must end before what await waits for can succeed. False: see
+// wanted no more.
+bool hark__await_each_ask(const hark_ctx *ctx, const struct await *await, see_ask *see,
+                          void *arg);
+// Sends the one probe of each wait that keeps others from running, if it is not sent yet.
+void hark__probes_begin(hark_ctx *ctx, const struct waits *waits);
 // A probe came to ctx's actor, and all that was sent before it has been looked at.
-void hark__deadlock_probe(hark_ctx *ctx, struct hark_message *message);
-// No probe is kept any more.
-void hark__deadlock_fini(hark_ctx *ctx, struct waits *waits);
-// Lets go of probes that are of no use any more.
-void hark__deadlock_tidy(hark_ctx *ctx, struct waits *waits);
+void hark__probe_came(hark_ctx *ctx, struct hark_message *message);
+// Passes those that are kept on along a wait that has begun.
+void hark__probes_pass_on(hark_ctx *ctx, struct waits *waits,
+                          const struct await *begun);
+// Lets go of those that are of no use any more; or of all.
+void hark__probes_tidy(hark_ctx *ctx, struct waits *waits);
+void hark__probes_fini(hark_ctx *ctx, struct waits *waits);
 
 #endif // ACTOR_DEADLOCK_H

@@ -24,7 +24,7 @@ struct probe {
 
 // A probe for `to` came from another node, which waits for the answer to what asker has
 // asked. Copies the path.
-void hark__deadlock_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
-                         const struct probe *probe, hark_str path);
+void hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
+                      const struct probe *probe, hark_str path);
 
 #endif // ACTOR_PROBE_H

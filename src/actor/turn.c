@@ -461,8 +461,11 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
     struct hark_message *before = waits != NULL ? waits->last_aside : NULL;
     uint8_t flags = last->flags;
 
-    if ((flags & MESSAGE_ASIDE) && admits(ctx, last)) {
-        return false; // a handler that kept it from being handled has gone on
+    if (flags & MESSAGE_ASIDE) {
+        assert(waits != NULL); // who marked it
+        if (admits(ctx, last)) {
+            return false; // the handler that kept it from being handled has gone on
+        }
     }
     slot->current = NULL;
     last->flags &= (uint8_t) ~(MESSAGE_CHAINED | MESSAGE_HELD | MESSAGE_ASIDE);
@@ -614,6 +617,25 @@ is_for_handlers(const struct slot *slot, const struct hark_message *message)
                   == atomic_load_explicit(&slot->generation, memory_order_relaxed);
 }
 
+// It is in hand, and is to be handled later; unless it is an ask whose cancel has come
+// before: by then that may be forgotten, since the message it waits for may pass this one.
+static void
+set_aside(hark_ctx *ctx, struct hark_message *message)
+{
+    const struct requests *requests = ctx->slot->extra->requests;
+
+    if (message->kind == MESSAGE_ASK && requests != NULL
+        && hark__requests_are_missing(requests) && !hark__ask_is_wanted(ctx, message)) {
+        hark__heed_flags(ctx, message);
+        return;
+    }
+    message->flags |= MESSAGE_ASIDE;
+    hark__deadlock_aside(ctx, message);
+    if (message->flags & MESSAGE_MARKED) {
+        hark__timer_see(ctx, message); // it is no answer
+    }
+}
+
 // Handles the message in hand if it was to be set aside, and now may be handled. False: it
 // is none such.
 static bool
@@ -647,11 +669,7 @@ take_next(hark_ctx *ctx)
     slot->current = next;
     next->flags |= MESSAGE_CHAINED;
     if (is_for_handlers(slot, next) && !admits(ctx, next)) {
-        next->flags |= MESSAGE_ASIDE;
-        hark__deadlock_aside(ctx, next);
-        if (next->flags & MESSAGE_MARKED) {
-            hark__timer_see(ctx, next); // it is no answer
-        }
+        set_aside(ctx, next);
     } else {
         dispatch_meanwhile(ctx, next);
     }
@@ -734,7 +752,7 @@ run_waiting(hark_ctx *ctx, struct budget *budget)
         }
         struct waits *waits = ctx_waits(ctx);
         if (is_over(slot, waits)) {
-            hark__deadlock_tidy(ctx, waits);
+            hark__probes_tidy(ctx, waits);
             hark__chains_end(&waits->aside);
             slot->heed &= (uint8_t)~SLOT_WAITS;
             // relaxed: see hark_dump.

@@ -68,6 +68,7 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     hark__list_init(&future->by_timeout);
     future->parent = NULL;
     future->number = 0;
+    future->chain_id = 0;
     future->id = id;
     future->started_ns = 0;
     future->expires_ns = INT64_MAX;

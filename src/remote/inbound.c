@@ -288,8 +288,8 @@ take_probe(struct link *link, const struct envelope *envelope)
         .hops = envelope->hops,
     };
 
-    hark__deadlock_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
-                        asker_of(link, envelope), &probe, envelope->text);
+    hark__probe_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                     asker_of(link, envelope), &probe, envelope->text);
 }
 
 // Makes message, which was read, the TELL or ASK that it is.

@@ -3,6 +3,8 @@
 
 #include "api/world.h"
 
+#include <stdatomic.h>
+
 enum { LONGEST = 24 };
 
 HARK_MESSAGE(question, (i64, n))
@@ -46,12 +48,14 @@ HARK_ACTOR(gate, hold, let_go, question)
 // How one of a path waits for the next: its mode, and by what.
 enum {
     BY_AWAIT = 0,
-    BY_ALL = 16,      // two at once
-    BY_MAP = 32,      // what a function makes of it
-    BY_THEN = 48,     // it does not wait at all
-    BY_BLOCKING = 64, // a thread beside the workers asks
-    BY_REQUEST = 80,  // with a message made before
-    BY_SECOND = 96,   // it is not the first that this handler asks
+    BY_ALL = 16,       // two at once
+    BY_MAP = 32,       // what a function makes of it
+    BY_THEN = 48,      // it does not wait at all
+    BY_BLOCKING = 64,  // a thread beside the workers asks
+    BY_REQUEST = 80,   // with a message made before
+    BY_SECOND = 96,    // it is not the first that this handler asks
+    BY_FOLLOWED = 112, // a function that makes it of another asks
+    BY_EACH = 128,     // for each of one
     MODES = 15,
 };
 
@@ -132,6 +136,28 @@ request_next(hark_ctx *ctx, const walk *msg)
                     result));
 }
 
+HARK_MAP(ask_on, answer)
+{
+    hark_result_future(ctx, ask_next(ctx, arg));
+}
+
+HARK_JOB(ask_each)
+{
+    hark_result_future(ctx, ask_next(ctx, arg));
+}
+
+static void
+wait_for_each(hark_ctx *ctx, const walk *msg)
+{
+    hark_future each = hark_map_each(ctx, 1, ask_each, (void *)(uintptr_t)msg, NULL);
+
+    if (hark_await(ctx, each, hark_each_done) == NULL) {
+        report_error(ctx);
+    } else {
+        report(ctx, hark_future_get(ctx, hark_future_member(ctx, each, 0), result));
+    }
+}
+
 static void
 go_on(hark_ctx *ctx, walker *self, const walk *msg, int by)
 {
@@ -156,6 +182,14 @@ go_on(hark_ctx *ctx, walker *self, const walk *msg, int by)
         break;
     case BY_REQUEST:
         request_next(ctx, msg);
+        break;
+    case BY_FOLLOWED:
+        f = hark_ask(ctx, msg->path.items[msg->at + 1], question);
+        f = hark_map(ctx, f, ask_on, (void *)(uintptr_t)msg);
+        report(ctx, hark_await(ctx, f, result));
+        break;
+    case BY_EACH:
+        wait_for_each(ctx, msg);
         break;
     case BY_SECOND:
         f = hark_ask(ctx, msg->path.items[msg->at + 1], question);
@@ -254,6 +288,71 @@ HARK_ON(nester, favour) {
     hark_reply(ctx, answer, .n = seen != NULL ? (int64_t)seen->seen.count : -1);
 }
 HARK_ACTOR(nester, favour)
+
+// Owes an answer while it waits for another.
+typedef struct {
+    hark_promise held;
+    int64_t count;
+} debtor;
+HARK_ON(debtor, hold) {
+    self->held = hark_defer(ctx);
+    self->count++;
+}
+HARK_ON(debtor, meet) {
+    const answer *a = hark_await(ctx, hark_ask(ctx, msg->other, question), answer);
+
+    if (a != NULL) {
+        hark_reply(ctx, result, .n = a->n);
+    } else {
+        report_error(ctx);
+    }
+    hark_fulfil(ctx, self->held, answer, .n = 1);
+}
+HARK_ON(debtor, question) {
+    hark_reply(ctx, answer, .n = self->count);
+}
+HARK_ACTOR(debtor, hold, meet, question)
+
+// ---- a host that is busy until its guest has spoken ----
+
+static _Atomic(bool) is_inside, may_speak, has_spoken;
+
+typedef guest talker;
+HARK_ON(talker, favour) {
+    while (!atomic_load(&may_speak)) {
+    }
+    hark_tell(ctx, hark_sender(ctx), note, .n = 1);
+    hark_tell(ctx, hark_sender(ctx), note, .n = 2);
+    atomic_store(&has_spoken, true);
+    hark_reply(ctx, answer, .n = 1);
+}
+HARK_ACTOR(talker, favour)
+
+typedef struct {
+    int64_t held, noted;
+} busy;
+HARK_ON(busy, visit) {
+    hark_future f = hark_ask(ctx, msg->host, favour, .gate = msg->gate);
+
+    assert_int_equal(hark_wait_mode(ctx, (hark_wait)msg->mode), HARK_OK);
+    atomic_store(&is_inside, true);
+    while (!atomic_load(&has_spoken)) {
+    }
+    assert_non_null(hark_await(ctx, hark_ask(ctx, msg->gate, hold), answer));
+    assert_non_null(hark_await(ctx, f, answer));
+    hark_reply(ctx, result, .n = self->noted);
+}
+HARK_ON(busy, note) {
+    self->noted++;
+}
+HARK_ON(busy, hold) {
+    self->held++;
+    hark_reply(ctx, answer, .n = 1);
+}
+HARK_ON(busy, question) {
+    hark_reply(ctx, answer, .n = self->held);
+}
+HARK_ACTOR_WITH(busy, (chain), visit, note, hold, question)
 
 // ---- the tests' side ----
 
@@ -470,14 +569,29 @@ circle_of_two_requests_ends(void **state)
     }
 }
 
+static void
+circle_through_a_deferred_answer_ends(void **state)
+{
+    (void)state;
+    hark_ref a = PLACE(walker), b = PLACE(debtor);
+    hark_future f = hark_ask(w->here, a, meet, .gate = b, .other = b);
+    until_held(b, 1);
+    hark_future g = hark_ask(w->here, b, meet, .other = a);
+    result r = take(f), s = take(g);
+    assert_true(r.code == HARK_EDEADLK || s.code == HARK_EDEADLK);
+    assert_true(r.code == HARK_OK || r.code == HARK_EDEADLK);
+    assert_true(s.code == HARK_OK || s.code == HARK_EDEADLK);
+}
+
 // ---- the mode chain ----
 
 static void
 request_comes_back_as_often_as_it_likes(void **state)
 {
     static const size_t turns[] = {0, 1, 0, 1, 2, 1, 0, 0, 2, 0};
-    static const int32_t by[] = {BY_AWAIT,    BY_ALL,     BY_MAP,   BY_THEN,
-                                 BY_BLOCKING, BY_REQUEST, BY_SECOND};
+    static const int32_t by[] = {BY_AWAIT,  BY_ALL,      BY_MAP,
+                                 BY_THEN,   BY_BLOCKING, BY_REQUEST,
+                                 BY_SECOND, BY_FOLLOWED, BY_EACH};
     int32_t how[10];
 
     (void)state;
@@ -575,6 +689,37 @@ wait_without_a_chain_lets_nobody_in(void **state)
     until_held(who, 2);
 }
 
+static void
+check_cancelled_ask(int32_t mode)
+{
+    atomic_store(&is_inside, false);
+    atomic_store(&may_speak, false);
+    atomic_store(&has_spoken, false);
+    hark_ref host = PLACE(busy), other = PLACE(talker), door = PLACE(gate);
+    hark_future f =
+        hark_ask(w->here, host, visit, .gate = door, .host = other, .mode = mode);
+    while (!atomic_load(&is_inside)) {
+    }
+    hark_future e = hark_ask(w->here, host, hold);
+    hark_future_drop(w->here, e); // the host has not looked at it
+    atomic_store(&may_speak, true);
+    until_held(door, 1);
+    hark_tell(w->here, door, let_go);
+    assert_int_equal(take(f).n, mode == HARK_WAIT_CHAIN ? 2 : 0);
+    const answer *a = hark_await(w->here, hark_ask(w->here, host, question), answer);
+    assert_non_null(a);
+    assert_int_equal(a->n, 0);
+}
+
+static void
+cancelled_ask_is_not_run_though_others_have_passed_it(void **state)
+{
+    (void)state;
+    check_cancelled_ask(HARK_WAIT_CHAIN);
+    PLACE(gate); // so that the next host is here
+    check_cancelled_ask(HARK_WAIT_EXCLUSIVE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -587,11 +732,13 @@ main(void)
         TEST(circle_of_futures_made_of_others_ends),
         TEST(circle_through_one_who_lets_others_in_ends),
         TEST(circle_of_two_requests_ends),
+        TEST(circle_through_a_deferred_answer_ends),
         TEST(request_comes_back_as_often_as_it_likes),
         TEST(own_request_is_let_in_and_others_wait),
         TEST(exclusive_wait_lets_not_even_the_own_request_in),
         TEST(what_an_exclusive_wait_inside_holds_up_comes_after_it),
         TEST(wait_without_a_chain_lets_nobody_in),
+        TEST(cancelled_ask_is_not_run_though_others_have_passed_it),
     };
     static const char *const names[] = {"chain/local", "chain/memory", "chain/tcp"};
     int failed = 0;

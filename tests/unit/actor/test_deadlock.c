@@ -65,13 +65,13 @@ static void
 lie(hark_ctx *peer, hark_ref to, hark_ref asker, uint64_t asked)
 {
     for (uint64_t i = 0; i < LIES; i++) {
-        hark__deadlock_from(peer, to, asker,
-                            &(struct probe){.origin = i % 2 == 0 ? to : asker,
-                                            .wait = (i % 7 + 1) << 32 | i % 5,
-                                            .nonce = i * i,
-                                            .asked = asked,
-                                            .hops = (uint32_t)(i % 3 == 0 ? i : 1)},
-                            i % 4 == 0 ? HARK_STR("") : HARK_STR("x waits for "));
+        hark__probe_from(peer, to, asker,
+                         &(struct probe){.origin = i % 2 == 0 ? to : asker,
+                                         .wait = (i % 7 + 1) << 32 | i % 5,
+                                         .nonce = i * i,
+                                         .asked = asked,
+                                         .hops = (uint32_t)(i % 3 == 0 ? i : 1)},
+                         i % 4 == 0 ? HARK_STR("") : HARK_STR("x waits for "));
     }
 }
 
@@ -122,10 +122,9 @@ a_long_path_is_cut(void **state)
     hark_future f = hark_ask(me, who, work, .whom = whom);
     until(me, whom, 1);
     for (uint32_t size = 0; size < sizeof text; size += 7) {
-        hark__deadlock_from(
-            peer, who, hark_self(me),
-            &(struct probe){.origin = {1, 2}, .asked = f.id, .wait = size},
-            (hark_str){text, size});
+        hark__probe_from(peer, who, hark_self(me),
+                         &(struct probe){.origin = {1, 2}, .asked = f.id, .wait = size},
+                         (hark_str){text, size});
     }
     hark_tell(me, whom, let_go);
     assert_int_equal(take(me, f), 1);
