@@ -24,8 +24,8 @@ struct outgoing {
     // enum message_kind; SYSTEM: a probe (deadlock.h) if there is a value, else a CREDIT, or
     // without any a CANCEL
     uint8_t kind;
-    uint16_t credits; // of an ASK or CREDIT
-    uint16_t trace;   // TELL: as in a message. An ASK's is its future's
+    uint16_t credits;      // of an ASK or CREDIT
+    uint16_t trace;        // TELL: as in a message. An ASK's is its future's
     struct future *future; // ASK: the asker's, for the answer; else NULL
     const char *call;      // the API's function that sends it, for errors; NULL: none
 };

@@ -13,7 +13,6 @@
 #include "message/failure.h"
 #include "unit/scarce.h"
 
-
 HARK_MESSAGE(number, (i64, n))
 
 #define MS INT64_C(1000000)
