@@ -80,7 +80,8 @@ main(int argc, char **argv)
               stderr);
         return 2;
     }
-    hark_system *system = hark_start(NULL);
+    hark_system *system =
+        hark_start(&(hark_options){.name = serves ? "server" : "client"});
     hark_ctx *me = hark_attach(system);
 
     if (me == NULL) {

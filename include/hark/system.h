@@ -28,7 +28,8 @@ typedef void hark_unseen_failure(hark_ctx *ctx, const hark_error *error, void *a
 // How a system is set up. All zero is a good default.
 typedef struct hark_options {
     uint32_t workers;        // threads that run actors; 0: one a processor; at most 64
-    const char *name;        // of this node, in errors; NULL: "node"
+    const char *name;        // of this node, in errors; NULL: as node-70c4, by its
+                             // incarnation, as refs are printed
     uint32_t actor_limit;    // actors and attached threads alive at once; above 1,024
                              // a thread may hold back 0.2 %. 0: 16 million
     uint32_t mailbox_limit;  // default of each actor; 0: no limit

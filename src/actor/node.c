@@ -1,5 +1,7 @@
 #include "actor/node.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "actor/blocking.h"
@@ -170,6 +172,11 @@ hark__node_open(const struct node_options *options, struct node **out_node)
     node->env = options->env;
     node->id = new_id(options->env);
     node->name = options->name;
+    if (node->name == NULL) {
+        snprintf(node->own_name, sizeof node->own_name, "node-%04" PRIx64,
+                 node->id >> 48);
+        node->name = node->own_name;
+    }
     node->system = options->system;
     node->registry = options->registry;
     node->limits = options->limits;

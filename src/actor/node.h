@@ -59,6 +59,7 @@ struct node {
     struct env *env;
     uint64_t id; // this node's incarnation; never 0
     const char *name;
+    char own_name[16];     // the name of who was given none
     hark_system *system;   // for hark_system_of
     struct remote *remote; // for the remote room's public functions
     struct depot *depot;
@@ -92,7 +93,7 @@ struct node_options {
     struct env *env;
     hark_system *system;
     struct registry *registry; // borrowed
-    const char *name;          // borrowed
+    const char *name;          // borrowed; NULL: one by its id
     uint32_t workers;
     uint32_t actor_limit;
     struct node_limits limits;

@@ -185,8 +185,8 @@ hark_start_with(const hark_options *options, const hark_type *const *types_begin
         .queue = or_default(options->blocking_queue_limit, DEFAULT_BLOCKING_QUEUE),
         .idle_ms = or_default(options->blocking_idle_ms, DEFAULT_BLOCKING_IDLE_MS),
     };
-    system->name = strdup(options->name != NULL ? options->name : "node");
-    hark_err err = system->name == NULL
+    system->name = options->name != NULL ? strdup(options->name) : NULL;
+    hark_err err = system->name == NULL && options->name != NULL
                        ? HARK_ENOMEM
                        : open_registry(system, options, types_begin, types_end);
     if (err == HARK_OK) {
