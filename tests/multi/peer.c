@@ -39,7 +39,7 @@ HARK_MESSAGE(mirror, (bool, yes), (i8, small), (u64, large), (f32, half), (str, 
              (bytes, data), (ref, whom), (message, spot, at), (list, i16, numbers),
              (list, message, spot, others))
 
-enum { HEARTBEAT_MS = 500, CONNECT_MS = 1000, STOP_MS = 10000 };
+enum { HEARTBEAT_MS = 500, CONNECT_MS = 10000, STOP_MS = 10000 };
 
 typedef struct {
     hark_promise last_hang; // never kept
