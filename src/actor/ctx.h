@@ -255,11 +255,6 @@ void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
 // turn.c
 
-// A message for an actor that has ended: a failure to its asker, or a dead letter.
-void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
-// Handles the system messages that have come, in the middle of a handler: nothing else
-// runs, and a stop waits.
-void hark__take_news(hark_ctx *ctx);
 // A message leaves the mailbox or what was set aside: its limit, and marks of cancels.
 void hark__heed_flags(hark_ctx *ctx, const struct hark_message *message);
 // The task of every actor's slot, and of free ones.
@@ -269,8 +264,19 @@ void hark__actor_run(struct task *task, struct worker *worker, void *local);
 void hark__actor_rest(struct task *task, struct worker *worker, void *local);
 // Writes whose task it is and what it has in hand, in that thread's turn of it.
 void hark__actor_print(const struct task *task, char *out, size_t size);
+
+// vacancy.c
+
+// A message for an actor that has ended: a failure to its asker, or a dead letter.
+void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
 void hark__slot_vacate(hark_ctx *ctx);
+
+// news.c
+
+// Handles the system messages that have come, in the middle of a handler: nothing else
+// runs, and a stop waits.
+void hark__take_news(hark_ctx *ctx);
 
 // thread.c
 
