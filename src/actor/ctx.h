@@ -138,6 +138,15 @@ void hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what,
                    struct future *future);
 // A REPLY, FAILURE or ITEM came, and is in hand.
 void hark__complete(hark_ctx *ctx, struct hark_message *message);
+// The table of ctx's owner; NULL: no memory, or nobody's.
+struct futures *hark__own_futures(hark_ctx *ctx);
+// NULL: it is not one of ctx's.
+struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
+// What the user gets of a future that was just made, and of those made with it.
+hark_future hark__own_name(hark_ctx *ctx, struct future *future);
+
+// clock.c
+
 // The end of an actor's turn that has opened futures: continues those that are done,
 // starts clocks, sees to the timer.
 void hark__futures_end_turn(hark_ctx *ctx);
@@ -155,14 +164,11 @@ void hark__futures_expire(hark_ctx *ctx, int64_t due_ns);
 void hark__timer_came(hark_ctx *ctx);
 // A message with MESSAGE_MARKED is looked at: was it the last of those?
 void hark__timer_see(hark_ctx *ctx, const struct hark_message *message);
+
+// continuation.c
+
 // Tells whether it is an answer, or something continued, that its owner still waits for.
 bool hark__future_is_missed(const struct future *future);
-// The table of ctx's owner; NULL: no memory, or nobody's.
-struct futures *hark__own_futures(hark_ctx *ctx);
-// NULL: it is not one of ctx's.
-struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
-// What the user gets of a future that was just made, and of those made with it.
-hark_future hark__own_name(hark_ctx *ctx, struct future *future);
 
 // hand.c
 
