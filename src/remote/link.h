@@ -233,6 +233,9 @@ int64_t hark__link_tick(struct link *link, int64_t now_ns, bool beats);
 // link's lock is held.
 hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                         struct remote_text *error);
+
+// ---- control_out.c ----
+
 // Adds a row that waits for the link, unless it is up already: *out_is_up.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);
