@@ -13,7 +13,7 @@
 // Takes an envelope of the runtime's own; kinds of a later version are passed by. Poller.
 void hark__control_take(struct link *link, const struct envelope *envelope);
 // Takes an entry that is no envelope. HARK_OK, or why the link must end. Poller.
-hark_err hark__control_declare(struct link *link, const struct entry *entry);
+hark_err hark__control_declare(struct link *link, struct entry *entry);
 
 // Puts what the runtime of an actor says to that of another one: what is a
 // MESSAGE_SYSTEM. As hark__link_put. The link's lock is held.

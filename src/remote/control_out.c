@@ -26,7 +26,7 @@ put_cancel(struct link *link, hark_ref to, const struct outgoing *what,
         .type = TYPE_NONE,
     };
     return hark__draft_put(link, &(struct draft){.plain = &cancel}, error->text,
-                     sizeof error->text);
+                           sizeof error->text);
 }
 
 // The asker of a stream takes more items, if it went this way.
@@ -47,7 +47,7 @@ put_credit(struct link *link, hark_ref to, const struct outgoing *what,
         .type = TYPE_NONE,
     };
     return hark__draft_put(link, &(struct draft){.plain = &credit}, error->text,
-                     sizeof error->text);
+                           sizeof error->text);
 }
 
 // A probe for the ask `asked`, if that went this way and is not answered.
@@ -75,12 +75,12 @@ put_probe(struct link *link, hark_ref to, const struct outgoing *what,
         .text = {probe->path, probe->size},
     };
     return hark__draft_put(link, &(struct draft){.plain = &envelope}, error->text,
-                     sizeof error->text);
+                           sizeof error->text);
 }
 
 hark_err
 hark__control_put(struct link *link, hark_ref to, const struct outgoing *what,
-           struct remote_text *error)
+                  struct remote_text *error)
 {
     if (what->value != NULL) {
         return put_probe(link, to, what, error);

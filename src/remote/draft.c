@@ -50,8 +50,9 @@ is_repeat(const struct link *link, const struct route *route)
     const struct route *last = &link->last;
 
     return link->may_repeat && route->target == last->target
-           && draft_is_same_ref(route->sender, last->sender) && route->type == last->type
-           && route->kind == last->kind && route->remaining_ms == last->remaining_ms
+           && draft_is_same_ref(route->sender, last->sender)
+           && route->type == last->type && route->kind == last->kind
+           && route->remaining_ms == last->remaining_ms
            && route->chain_id == last->chain_id && route->credits == last->credits
            && route->trace == last->trace;
 }
@@ -208,7 +209,8 @@ put_fitting(struct link *link, const struct draft *draft, struct mark *from)
 }
 
 hark_err
-hark__draft_put(struct link *link, const struct draft *draft, char *error, size_t error_size)
+hark__draft_put(struct link *link, const struct draft *draft, char *error,
+                size_t error_size)
 {
     struct mark from = mark(link);
     hark_err err = put_fitting(link, draft, &from);

@@ -263,13 +263,19 @@ void hark__peer_lose(struct peer *peer, struct link *link);
 // Ends all waits for room.
 void hark__peer_has_room(struct peer *peer);
 
-// ---- inbound.c ----
+// ---- session.c ----
 
 // The sink's frame function.
-void hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
+void hark__session_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
+
+// ---- inbound.c ----
+
 // Counts a frame that was no good, and makes a dead letter of it.
 void hark__inbound_reject(struct remote *remote, int code, const char *text);
+
+// ---- lookup.c ----
+
 // Answers a lookup of this node's own.
-void hark__inbound_found(hark_ctx *ctx, const struct pending *pending, hark_ref found);
+void hark__lookup_found(hark_ctx *ctx, const struct pending *pending, hark_ref found);
 
 #endif // REMOTE_LINK_H

@@ -149,7 +149,8 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
 {
     uint64_t correlation = what->kind != MESSAGE_TELL ? what->correlation : 0;
 
-    if (link->broken != NULL || (what->kind <= MESSAGE_ASK && hark__pressure_is_full(link))) {
+    if (link->broken != NULL
+        || (what->kind <= MESSAGE_ASK && hark__pressure_is_full(link))) {
         return refuse(link, error);
     }
     if (what->kind == MESSAGE_SYSTEM) {

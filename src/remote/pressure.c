@@ -23,7 +23,8 @@ hark__pressure_bound_answers(struct link *link)
 {
     size_t bytes = link->unacked_bytes + hark__link_batch_bytes(link);
 
-    if (link->state != LINK_UP || link->broken != NULL || !hark__pressure_is_full(link)) {
+    if (link->state != LINK_UP || link->broken != NULL
+        || !hark__pressure_is_full(link)) {
         return;
     }
     hark__pressure_want_ack(link);

@@ -183,7 +183,7 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
         return HARK_ENOMEM;
     }
     remote->node = options->node;
-    remote->sink = (struct sink){on_begin, hark__inbound_frame, on_gone, on_tick};
+    remote->sink = (struct sink){on_begin, hark__session_frame, on_gone, on_tick};
     remote->idler = (struct idler){idler_wait, idler_poll, idler_wake, idler_leave};
     remote->heartbeat_ms = options->heartbeat_ms;
     remote->tick_ms = tick_ms(options->heartbeat_ms);
