@@ -292,6 +292,15 @@ bool hark__wait(hark_ctx *ctx, hark_future future);
 // The task of an attached thread's slot; only its address counts (hark__schedule).
 void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
+// What an attached thread, which is just looking at its system messages, waits for.
+struct thread_wait {
+    uint64_t future;  // 0: a message
+    int64_t since_ns; // 0: it does not wait
+};
+struct thread_wait hark__thread_waits_for(const hark_ctx *ctx);
+
+// attached.c
+
 // Detaches the calling thread from node, as often as it is attached.
 void hark__thread_detach_own(struct node *node);
 // Gives a ctx for the calling thread, as an attached one's, with a seat that it has for
@@ -300,12 +309,6 @@ hark_ctx *hark__thread_sit(struct seat *seat, struct job *job);
 void hark__thread_rise(hark_ctx *ctx);
 // NULL: not such a ctx.
 struct job *hark__thread_job(const hark_ctx *ctx);
-// What an attached thread, which is just looking at its system messages, waits for.
-struct thread_wait {
-    uint64_t future;  // 0: a message
-    int64_t since_ns; // 0: it does not wait
-};
-struct thread_wait hark__thread_waits_for(const hark_ctx *ctx);
 // Gives what people call the thread that ctx speaks for: written to out, or a constant.
 const char *hark__thread_name(hark_ctx *ctx, char *out, size_t size);
 

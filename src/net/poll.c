@@ -9,7 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define NS_PER_MS INT64_C(1000000)
+#include "base/env.h"
+
 #define WATCH_NS (2 * NS_PER_MS)
 
 // A guest that had to wait only a short time looks again and again for a while before it
