@@ -77,8 +77,8 @@ start_clock(hark_ctx *ctx, struct futures *futures)
     }
 }
 
-// The future for which a callback of a combinator runs, with ctx in no chain; NULL: none
-// does, or it is closed.
+// The future for which a callback of a combinator runs, with ctx in no chain; NULL:
+// none does, or it is closed.
 static struct future *
 called_for(const hark_ctx *ctx)
 {

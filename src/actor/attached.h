@@ -36,7 +36,8 @@ attached_of(const hark_ctx *ctx)
 
 // thread.c
 
-// The message in hand (NULL: none) leaves the chain: what was told waits for hark_receive.
+// The message in hand (NULL: none) leaves the chain: what was told waits for
+// hark_receive.
 void hark__attached_let_go(struct attached *attached, struct hark_message *message);
 // Takes in all that is there; what is in hand leaves the chain, so that nothing told is
 // overlooked.

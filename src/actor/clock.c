@@ -1,5 +1,5 @@
-// The clock of an actor's futures: what is asked starts it when the turn ends, and what is
-// due then fails. An actor arms at most one wheel timer, for its earliest.
+// The clock of an actor's futures: what is asked starts it when the turn ends, and what
+// is due then fails. An actor arms at most one wheel timer, for its earliest.
 
 #include "actor/ctx.h"
 

@@ -1,5 +1,5 @@
-// Continuations: what runs when a future is done (hark_then), and who watches one that is
-// on its own (hark_future_detach).
+// Continuations: what runs when a future is done (hark_then), and who watches one that
+// is on its own (hark_future_detach).
 
 #include <stdio.h>
 
@@ -16,8 +16,8 @@ close_future(hark_ctx *ctx, struct future *future)
 
 // ---- of hark_then ----
 
-// A continuation is kept in its future: waiter_data is the hark_continuation, waiter_arg
-// its arg.
+// A continuation is kept in its future: waiter_data is the hark_continuation,
+// waiter_arg its arg.
 struct continuation {
     const hark_continuation *what;
     void *arg;

@@ -1,9 +1,9 @@
 // The turn: what a worker does with an actor that has something to do, as much as its
 // budget (budget.h) allows.
 //
-// The slot may have no actor (any more): then what it finds is undeliverable. The message
-// in hand stays in the mailbox's chain until the next one is there or the actor sleeps
-// (mailbox.h).
+// The slot may have no actor (any more): then what it finds is undeliverable. The
+// message in hand stays in the mailbox's chain until the next one is there or the actor
+// sleeps (mailbox.h).
 
 #include "actor/turn.h"
 

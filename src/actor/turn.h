@@ -1,7 +1,7 @@
 // Turn: the steps that it has in common with one in which handlers wait.
 //
-// turn.c runs an actor's turn while no handler of it waits, waiting.c while some do. The
-// steps that each turn takes are inline. All is for the thread that runs the turn.
+// turn.c runs an actor's turn while no handler of it waits, waiting.c while some do.
+// The steps that each turn takes are inline. All is for the thread that runs the turn.
 
 #ifndef ACTOR_TURN_H
 #define ACTOR_TURN_H
@@ -14,8 +14,8 @@
 // Continues what is settled, and ends the actor if that called hark_exit. There is
 // something to settle.
 void hark__turn_settle(hark_ctx *ctx);
-// A sender has swapped the tail and is about to link its message behind last, which is in
-// hand: the turn goes on soon, and the slot is not ctx's any more.
+// A sender has swapped the tail and is about to link its message behind last, which is
+// in hand: the turn goes on soon, and the slot is not ctx's any more.
 void hark__turn_come_back(hark_ctx *ctx, struct hark_message *last);
 // Handles the system messages, and ends the actor if it is to end.
 void hark__turn_take_system(hark_ctx *ctx);
@@ -27,8 +27,8 @@ void hark__turn_dispatch_meanwhile(hark_ctx *ctx, struct hark_message *message);
 // The turn of an actor with handlers that wait. True: the slot is not ours any more;
 // false: nobody waits any more.
 bool hark__waiting_run(hark_ctx *ctx, struct budget *budget);
-// As sleep_slot, with a message in hand that somebody keeps: it is theirs before another
-// reader can be there.
+// As sleep_slot, with a message in hand that somebody keeps: it is theirs before
+// another reader can be there.
 bool hark__waiting_sleep(hark_ctx *ctx, struct hark_message *last);
 
 static inline bool

@@ -1,5 +1,5 @@
-// The turn while handlers wait: it takes what may come in between, sets the other messages
-// aside, and goes on with handlers that are due (await.h).
+// The turn while handlers wait: it takes what may come in between, sets the other
+// messages aside, and goes on with handlers that are due (await.h).
 
 #include <assert.h>
 
@@ -86,7 +86,8 @@ is_for_handlers(const struct slot *slot, const struct hark_message *message)
 }
 
 // It is in hand, and is to be handled later; unless it is an ask whose cancel has come
-// before: by then that may be forgotten, since the message it waits for may pass this one.
+// before: by then that may be forgotten, since the message it waits for may pass this
+// one.
 static void
 set_aside(hark_ctx *ctx, struct hark_message *message)
 {
@@ -104,8 +105,8 @@ set_aside(hark_ctx *ctx, struct hark_message *message)
     }
 }
 
-// Handles the message in hand if it was to be set aside, and now may be handled. False: it
-// is none such.
+// Handles the message in hand if it was to be set aside, and now may be handled. False:
+// it is none such.
 static bool
 take_marked(hark_ctx *ctx)
 {
@@ -144,7 +145,8 @@ take_next(hark_ctx *ctx)
     return true;
 }
 
-// Handles the first message that was set aside and may be handled. False: there is none.
+// Handles the first message that was set aside and may be handled. False: there is
+// none.
 static bool
 take_aside(hark_ctx *ctx)
 {

@@ -2,8 +2,8 @@
 
 #include "message/buffer.h"
 
-// The buffer that keeps a part of the frame at hand in memory, of that size; 0: the frame
-// itself. NULL: it cannot be kept.
+// The buffer that keeps a part of the frame at hand in memory, of that size; 0: the
+// frame itself. NULL: it cannot be kept.
 static hark_buffer *
 share_part(struct remote *remote, uint32_t part, size_t size)
 {

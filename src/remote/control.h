@@ -1,8 +1,8 @@
 // Control: what the runtimes of two nodes say to each other.
 //
-// Cancels, credits and probes for asks on the way, lookups and what they find, failures,
-// and declarations of types, nodes and traces. control_in.c takes them from a batch that
-// came, on the poller; control_out.c puts them into an outbox.
+// Cancels, credits and probes for asks on the way, lookups and what they find,
+// failures, and declarations of types, nodes and traces. control_in.c takes them from a
+// batch that came, on the poller; control_out.c puts them into an outbox.
 
 #ifndef REMOTE_CONTROL_H
 #define REMOTE_CONTROL_H
@@ -10,7 +10,8 @@
 #include "remote/link.h"
 #include "wire/entry.h"
 
-// Takes an envelope of the runtime's own; kinds of a later version are passed by. Poller.
+// Takes an envelope of the runtime's own; kinds of a later version are passed by.
+// Poller.
 void hark__control_take(struct link *link, const struct envelope *envelope);
 // Takes an entry that is no envelope. HARK_OK, or why the link must end. Poller.
 hark_err hark__control_declare(struct link *link, struct entry *entry);

@@ -92,8 +92,8 @@ put_payload(struct link *link, const struct route *route, const struct draft *dr
                                 &watch);
 }
 
-// An envelope with a typed payload, behind what it needs to be understood. After an error
-// the caller goes back.
+// An envelope with a typed payload, behind what it needs to be understood. After an
+// error the caller goes back.
 static hark_err
 put_typed(struct link *link, struct route *route, const struct draft *draft)
 {

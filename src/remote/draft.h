@@ -1,8 +1,9 @@
 // Draft: an envelope in the making.
 //
-// It is encoded behind what is in the outbox, after what the peer needs to know first; or
-// all of it is taken back. If both do not fit into one frame, the outbox leaves first. An
-// envelope that goes the way of the one before it says only that. The link's lock is held.
+// It is encoded behind what is in the outbox, after what the peer needs to know first;
+// or all of it is taken back. If both do not fit into one frame, the outbox leaves
+// first. An envelope that goes the way of the one before it says only that. The link's
+// lock is held.
 
 #ifndef REMOTE_DRAFT_H
 #define REMOTE_DRAFT_H
@@ -29,8 +30,8 @@ struct draft {
 hark_err hark__draft_put(struct link *link, const struct draft *draft, char *error,
                          size_t error_size);
 
-// A message was put, and is counted: sends the frame if it is large, and sees to it that
-// somebody looks at the link.
+// A message was put, and is counted: sends the frame if it is large, and sees to it
+// that somebody looks at the link.
 static inline void
 hark__draft_done(struct link *link)
 {

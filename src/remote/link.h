@@ -189,8 +189,8 @@ struct hello hark__link_hello(struct remote *remote);
 
 // Begins a batch, with a head that is stamped when it leaves. Fails without memory.
 void hark__outbox_start(struct bytes *batch);
-// Gives back a large one's memory, if nothing is in it: it would be held for ever, and glibc
-// gives nothing back that lies below it. The link's lock is held.
+// Gives back a large one's memory, if nothing is in it: it would be held for ever, and
+// glibc gives nothing back that lies below it. The link's lock is held.
 void hark__outbox_shrink(struct link *link);
 // Lets all parts of the batch but the first `count` go. The link's lock is held.
 void hark__link_drop_parts(struct link *link, uint32_t count);

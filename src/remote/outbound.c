@@ -17,8 +17,8 @@ enum {
 
 // ---- the same way again ----
 
-// The message goes where the last one in the outbox goes, and is of its type. (A failure
-// has none.)
+// The message goes where the last one in the outbox goes, and is of its type. (A
+// failure has none.)
 static inline bool
 is_again(const struct link *link, hark_ref to, const struct outgoing *what)
 {
@@ -33,8 +33,8 @@ is_again(const struct link *link, hark_ref to, const struct outgoing *what)
            && draft_trace(what) == last->trace;
 }
 
-// What most messages of a turn need, and no more. False: nothing was put; hark__draft_put knows
-// what to do, or what is wrong.
+// What most messages of a turn need, and no more. False: nothing was put;
+// hark__draft_put knows what to do, or what is wrong.
 static inline bool
 put_again(struct link *link, const struct outgoing *what, uint64_t correlation)
 {
@@ -86,8 +86,8 @@ add_ask(struct link *link, const struct outgoing *what)
         });
 }
 
-// Declares what the peer needs to know of a trace, in front of the message, and gives its
-// number there. 0: there is no room for that now; then the message goes without.
+// Declares what the peer needs to know of a trace, in front of the message, and gives
+// its number there. 0: there is no room for that now; then the message goes without.
 static uint16_t
 introduce_trace(struct link *link, uint16_t number)
 {

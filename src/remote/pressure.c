@@ -16,8 +16,8 @@ hark__pressure_want_ack(struct link *link)
     }
 }
 
-// Answers go out over a full link, too. But who asks on and on, and acknowledges none of
-// them, must not fill our memory.
+// Answers go out over a full link, too. But who asks on and on, and acknowledges none
+// of them, must not fill our memory.
 void
 hark__pressure_bound_answers(struct link *link)
 {

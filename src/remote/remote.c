@@ -126,8 +126,9 @@ sweep(struct remote *remote, int64_t now_ns)
 }
 
 // Time since the last tick in which this node did not run, if this one is late: it was
-// stopped, or the machine was busy. Who sent meanwhile was not silent, even if it has not
-// come to us yet. Since when it did not run it cannot tell: all but tick_ms is forgiven.
+// stopped, or the machine was busy. Who sent meanwhile was not silent, even if it has
+// not come to us yet. Since when it did not run it cannot tell: all but tick_ms is
+// forgiven.
 static int64_t
 time_away_ns(struct remote *remote, int64_t now_ns)
 {

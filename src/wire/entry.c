@@ -221,8 +221,8 @@ fail(char *error, size_t error_size, const char *what)
     return HARK_EDECODE;
 }
 
-// Decodes an entry that is neither an envelope nor a repeat, and all of `in`: behind its
-// code.
+// Decodes an entry that is neither an envelope nor a repeat, and all of `in`: behind
+// its code.
 static hark_err
 decode_other(struct reader *in, uint32_t count, uint32_t code, struct entry *entry,
              char *error, size_t error_size)
