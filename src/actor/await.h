@@ -130,7 +130,7 @@ static inline void
 hark__waits_append_aside(struct waits *waits, struct hark_message *message)
 {
     // relaxed: ours alone, but for the last one's, which a sender may still write if it
-    // has not left the mailbox; see sleep_with_kept.
+    // has not left the mailbox; see hark__waiting_sleep.
     if (waits->last_aside != NULL) {
         atomic_store_explicit(&waits->last_aside->next, message, memory_order_relaxed);
     } else {
