@@ -1,9 +1,9 @@
 // Circuit breaker.
 //
-//     CLOSED ---- too many failures in the window ---> OPEN
-//     OPEN ------ open_ms over, and an ask comes ----> HALF_OPEN, with that ask as its probe
-//     HALF_OPEN - the probe has succeeded -----------> CLOSED
-//     HALF_OPEN - the probe has failed --------------> OPEN
+//   CLOSED ---- too many failures in the window ---> OPEN
+//   OPEN ------ open_ms over, and an ask comes ----> HALF_OPEN: that ask is its probe
+//   HALF_OPEN - the probe has succeeded -----------> CLOSED
+//   HALF_OPEN - the probe has failed --------------> OPEN
 //
 // A probe that ends neither way makes room for the next one.
 

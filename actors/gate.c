@@ -284,8 +284,8 @@ hark__gate_ask_hold(hark_ctx *ctx, const char *site, hark_ref object)
     const hark_hold hold = {0};
     hark_future none = {0, 0};
 
-    // What is held is let go of by its holder, not by the end of the request for whose sake
-    // it was asked for.
+    // What is held is let go of by its holder, not by the end of the request for whose
+    // sake it was asked for.
     if (hark_shield(ctx, HARK_FOREVER) != HARK_OK) {
         return none;
     }

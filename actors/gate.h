@@ -1,9 +1,10 @@
 // Gate: who is at an object of hark/control.h, and who stands in line there.
 //
-// Whoever comes sends two asks, one behind the other: a hark_hold, which stays open for as
-// long as he wants something, and what he wants (hark/control.h has the asking side). So his
-// cancel, drop, timeout, end, or the loss of his node is seen as the end of the hold, of which
-// a gate_gone tells (hark_promise_watch), also if the answer was on its way by then.
+// Whoever comes sends two asks, one behind the other: a hark_hold, which stays open for
+// as long as he wants something, and what he wants (hark/control.h has the asking
+// side). So his cancel, drop, timeout, end, or the loss of his node is seen as the end
+// of the hold, of which a gate_gone tells (hark_promise_watch), also if the answer was
+// on its way by then.
 //
 //               hold          an ask, in vain          admitted
 //     (none) ---------> HERE ----------------> LINE -------------> INSIDE
@@ -67,7 +68,8 @@ void hark__gate_fini(hark_ctx *ctx, struct gate *gate);
 void hark__gate_hold(hark_ctx *ctx, struct gate *gate);
 // Whose ask is in hand, HERE. NULL: nobody's; it is refused.
 struct visit *hark__gate_visit(hark_ctx *ctx, struct gate *gate);
-// Puts a visit that is HERE at the end of a line, and defers its ask. False: it is refused.
+// Puts a visit that is HERE at the end of a line, and defers its ask. False: it is
+// refused.
 bool hark__gate_wait(hark_ctx *ctx, struct gate *gate, struct visit *visit,
                      struct line *line);
 // Takes those out of a line whose holds are over, of which it will be told.

@@ -1,5 +1,5 @@
-// Rate: a token bucket. It looks at the clock when somebody comes, and sets a timer only
-// while somebody waits.
+// Rate: a token bucket. It looks at the clock when somebody comes, and sets a timer
+// only while somebody waits.
 
 #include "gate.h"
 

@@ -1,4 +1,5 @@
-// Semaphore, mutex, read-write lock and limit: permits, one line, first come first served.
+// Semaphore, mutex, read-write lock and limit: permits, one line, first come first
+// served.
 
 #include <stdlib.h>
 

@@ -221,11 +221,11 @@ typedef struct hark_timer {
 
 // Sends value after delay_ms (at least; the clock ticks in milliseconds). Gives a timer
 // for hark_timer_cancel; {0} if it could not be set (hark_error_of(ctx): HARK_EINVAL,
-// HARK_ETOOBIG, HARK_ENOMEM). It fires even if the caller has ended by then, or the request
-// in hand was answered, cancelled or is over: a message has no deadline (a cache's entry
-// expires, whoever asked for it). What must end with the request is a hark_delay, or a
-// hark_scope_timer. For one that repeats, the handler sets the next. hark_stop ends those
-// that are still to come.
+// HARK_ETOOBIG, HARK_ENOMEM). It fires even if the caller has ended by then, or the
+// request in hand was answered, cancelled or is over: a message has no deadline (a
+// cache's entry expires, whoever asked for it). What must end with the request is a
+// hark_delay, or a hark_scope_timer. For one that repeats, the handler sets the next.
+// hark_stop ends those that are still to come.
 HARK_API hark_timer hark_send_after_value(hark_ctx *ctx, uint32_t delay_ms, hark_ref to,
                                           const hark_type *type, const void *value);
 // The same, telling where: site is static, as HARK_HERE, or NULL. Errors of what the

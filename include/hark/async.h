@@ -265,8 +265,8 @@ HARK_CHECKED hark_future hark_race_at(hark_ctx *ctx, const char *site,
 HARK_MESSAGE(hark_unit)
 
 // Succeeds with a hark_unit after ms milliseconds at least, counted from the end of the
-// turn (in a thread: from now). HARK_FOREVER: never. For a request's sake it ends with that
-// (hark/cancel.h): HARK_ECANCELLED, HARK_ETIMEOUT.
+// turn (in a thread: from now). HARK_FOREVER: never. For a request's sake it ends with
+// that (hark/cancel.h): HARK_ECANCELLED, HARK_ETIMEOUT.
 HARK_CHECKED hark_future hark_delay_at(hark_ctx *ctx, const char *site, uint32_t ms);
 #define hark_delay(ctx, ms) hark_delay_at(ctx, HARK_HERE, ms)
 

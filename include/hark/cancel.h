@@ -7,12 +7,13 @@
 // hark_cancelled or hark_checkpoint, and what it has asked for the request's sake is
 // cancelled in turn, through any number of nodes. See docs/guide/cancellation.md.
 //
-// "The request" of a handler is the ask in hand until it is answered; of a continuation,
-// the one whose handler has asked. What is asked then gets the smaller of its own timeout
-// and what the request has left; so does a hark_delay, which is a future like others. A
-// message has no deadline and no cancel: what hark_send_after sends comes, whatever becomes
-// of the request in whose handler that was armed, and belongs to none (hark_scope_timer
-// ends with its scope). For the ctx of one turn or thread, as everything.
+// "The request" of a handler is the ask in hand until it is answered; of a
+// continuation, the one whose handler has asked. What is asked then gets the smaller of
+// its own timeout and what the request has left; so does a hark_delay, which is a
+// future like others. A message has no deadline and no cancel: what hark_send_after
+// sends comes, whatever becomes of the request in whose handler that was armed, and
+// belongs to none (hark_scope_timer ends with its scope). For the ctx of one turn or
+// thread, as everything.
 
 #ifndef HARK_CANCEL_H
 #define HARK_CANCEL_H

@@ -45,14 +45,15 @@ typedef struct hark_error {
 
 // Writes an error, and a line for each call that led to it, the last one first, through
 // any number of nodes:
-//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4>, stage:
-//   queued
+//   HARK_ETIMEOUT: timed out after 500 ms: ask get_balance to account<3f9a.17.4>,
+//   stage: queued
 //     asked by teller<3f9a.4.1> in transfer at bank.c:61
 //     asked by main at bank.c:102, node counter
-// and a NUL; returns the whole length. A call is an ask, "armed by" (a timer's message, a
-// hark_delay) or "spawned by" (asks of a start hook); tells have none. Its node is told if
-// it is another one; who called is the actor's behavior or the thread's name. For
-// people: see hark_error_line. ctx is of the node of the error's ask; NULL: a line only.
+// and a NUL; returns the whole length. A call is an ask, "armed by" (a timer's message,
+// a hark_delay) or "spawned by" (asks of a start hook); tells have none. Its node is
+// told if it is another one; who called is the actor's behavior or the thread's name.
+// For people: see hark_error_line. ctx is of the node of the error's ask; NULL: a line
+// only.
 HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *out,
                                  size_t size);
 
@@ -66,17 +67,17 @@ HARK_API size_t hark_error_line(hark_ctx *ctx, const hark_error *error, char *ou
 // Lines of an actor, for hark_dump.
 HARK_MESSAGE(hark_dumped, (str, text))
 
-// Writes who of this node waits now: who, in what, since when, for what, asked where, and
-// the calls that led to it, as hark_backtrace does; and a NUL. Those are handlers that
-// wait, futures that are continued or kept (without a handler; of one actor the first 16),
-// and attached threads, but the caller. Asks them, so it takes a second, and then less, for
-// those that have a handler that runs and does not return. Only in an attached thread:
-// HARK_ENOTSUP. Returns the whole length, as snprintf does.
+// Writes who of this node waits now: who, in what, since when, for what, asked where,
+// and the calls that led to it, as hark_backtrace does; and a NUL. Those are handlers
+// that wait, futures that are continued or kept (without a handler; of one actor the
+// first 16), and attached threads, but the caller. Asks them, so it takes a second, and
+// then less, for those that have a handler that runs and does not return. Only in an
+// attached thread: HARK_ENOTSUP. Returns the whole length, as snprintf does.
 HARK_API size_t hark_dump(hark_ctx *ctx, char *out, size_t size);
 
 // Writes who runs here and in what, and the calls that led to it, as hark_error_print
-// does: the asynchronous call stack; and by what call the actor was spawned. Returns the
-// whole length.
+// does: the asynchronous call stack; and by what call the actor was spawned. Returns
+// the whole length.
 HARK_API size_t hark_backtrace(hark_ctx *ctx, char *out, size_t size);
 
 // The error of the last call on ctx that failed and whose docstring points here. Never
@@ -244,12 +245,12 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // ---- the asking side: waiting ----
 
-// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx) is
-// the ask's own error (of a {0} that could not be made, HARK_ENOMEM or HARK_ELIMIT), or
-// HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a future of ctx, continued, or
-// dropped meanwhile), HARK_ESTOPPED (the system stops, or
-// another has stopped this actor), HARK_ECANCELLED (the request in hand, or the scope that
-// it waits in, is cancelled: hark/cancel.h, hark/scope.h).
+// Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx)
+// is the ask's own error (of a {0} that could not be made, HARK_ENOMEM or HARK_ELIMIT),
+// or HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a future of ctx,
+// continued, or dropped meanwhile), HARK_ESTOPPED (the system stops, or
+// another has stopped this actor), HARK_ECANCELLED (the request in hand, or the scope
+// that it waits in, is cancelled: hark/cancel.h, hark/scope.h).
 //
 // In an attached thread it blocks; continuations of the thread's futures run meanwhile.
 // The reply is borrowed until the future is dropped or the thread detaches.

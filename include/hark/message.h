@@ -45,8 +45,8 @@ HARK_API hark_buffer *hark_buffer_retain(hark_buffer *buffer);
 HARK_API void hark_buffer_release(hark_buffer *buffer);
 
 // Bytes; ptr may be NULL when len is 0. With a buffer the bytes are not copied when the
-// message is built: the message shares the buffer instead (meant for more than 64 KiB), and
-// from 32 KiB on a link sends them from there, too.
+// message is built: the message shares the buffer instead (meant for more than 64 KiB),
+// and from 32 KiB on a link sends them from there, too.
 // Large bytes of a message from another process may have a buffer too: then they can be
 // sent on, or kept with hark_buffer_retain, without a copy. Nobody writes to it.
 typedef struct hark_bytes {

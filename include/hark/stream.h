@@ -109,8 +109,8 @@ HARK_API hark_err hark_stream_close(hark_ctx *ctx, hark_stream stream);
 // Takes the ask in hand off the turn: this actor answers it with a stream, in this
 // handler or in later turns. If the actor ends first, the stream fails with
 // HARK_ESTOPPED. {0}: HARK_ENOASK (nothing was asked, or it is answered); HARK_ENOTSUP
-// (it was asked by hark_ask, which takes one reply: it is refused with that); HARK_ENOMEM
-// (the same).
+// (it was asked by hark_ask, which takes one reply: it is refused with that);
+// HARK_ENOMEM (the same).
 HARK_CHECKED hark_sink hark_stream_begin(hark_ctx *ctx);
 
 // Writes an item; value is copied. Without room it waits, as hark_await does (so it

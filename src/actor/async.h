@@ -10,8 +10,8 @@
 
 static const hark_future no_future = {0, 0};
 
-// Sets what hark_error_of gives: `call` failed with code. Gives no_future. Any ctx, NULL
-// too.
+// Sets what hark_error_of gives: `call` failed with code. Gives no_future. Any ctx,
+// NULL too.
 hark_future hark__async_refuse(hark_ctx *ctx, int code, const char *call,
                                const char *why);
 // The same for an argument that is NULL.

@@ -6,8 +6,8 @@
 
 enum { MANY_ASIDE = 64 }; // more are counted by their chains
 
-// A cancel looks through so many that were set aside; what is behind them is found when its
-// turn comes.
+// A cancel looks through so many that were set aside; what is behind them is found when
+// its turn comes.
 enum { LOOK_ASIDE = 256 };
 
 // ---- records ----
@@ -205,8 +205,8 @@ leave(struct waits *waits, struct await *await)
     hark__list_remove(&await->by_state);
 }
 
-// Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is no
-// other stack. In its caller's frame; see hark__stack_switch.
+// Leaves the handler's stack, and the worker goes on with rest. HARK_ELIMIT: there is
+// no other stack. In its caller's frame; see hark__stack_switch.
 static inline __attribute__((always_inline)) hark_err
 suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
 {
@@ -247,8 +247,8 @@ hark__must_stop(const hark_ctx *ctx)
     return (ctx->slot->heed & SLOT_TOLD) && !(ctx->slot->heed & SLOT_STOPPING);
 }
 
-// For whose sake the handler waits, so that a cancel finds it; without memory for that it
-// does not. NULL: nobody's.
+// For whose sake the handler waits, so that a cancel finds it; without memory for that
+// it does not. NULL: nobody's.
 static const struct request *
 make_known(hark_ctx *ctx)
 {

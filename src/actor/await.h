@@ -10,8 +10,9 @@
 // While a handler waits that is exclusive, the actor runs no other code of the user:
 // messages for handlers are set aside in the order they came, continuations are held.
 // What completes futures, and the system's own messages, it does take. Handlers that
-// interleave let others run. One that waits in the mode chain lets those run that are of its
-// own chain (chain_id.h); so handlers that wait so at one time are all of one chain.
+// interleave let others run. One that waits in the mode chain lets those run that are
+// of its own chain (chain_id.h); so handlers that wait so at one time are all of one
+// chain.
 //
 // Only the actor's own turn touches any of this.
 
@@ -69,14 +70,15 @@ struct waits *hark__waits_of(hark_ctx *ctx);
 
 // Suspends the handler until the future is done. Errors go to hark_error_of.
 const void *hark__await(hark_ctx *ctx, hark_future name, const hark_type *type);
-// Suspends the handler until a future that nobody watches is done. False: as hark__wait.
+// Suspends the handler until a future that nobody watches is done. False: as
+// hark__wait.
 bool hark__await_done(hark_ctx *ctx, hark_future name);
 // Its stop was asked for by others: then nothing waits any more, but in its stop hook.
 bool hark__must_stop(const hark_ctx *ctx);
 // The handler, hook or continuation that has waited is over.
 void hark__await_end(hark_ctx *ctx);
-// Has a handler that is due go on when ctx's own turn, which has nothing in hand, returns:
-// as its next step, and the slot is not its any more.
+// Has a handler that is due go on when ctx's own turn, which has nothing in hand,
+// returns: as its next step, and the slot is not its any more.
 void hark__await_go_on(hark_ctx *ctx, struct await *await);
 
 // Lets other actors run, and goes on. False: it could not, and nothing has run.
@@ -84,8 +86,8 @@ bool hark__await_yield(hark_ctx *ctx);
 // The handlers that wait for that request's sake go on with HARK_ECANCELLED, but in a
 // shield.
 void hark__waits_cancel(struct waits *waits, const struct request *request);
-// Gives an ask that was set aside. NULL: none of that name is among the first so many, which
-// may be all.
+// Gives an ask that was set aside. NULL: none of that name is among the first so many,
+// which may be all.
 struct hark_message *hark__waits_take_out(hark_ctx *ctx, struct request_name name,
                                           bool *out_is_all);
 
@@ -113,8 +115,8 @@ hark__waits_admit(const struct waits *waits, uint64_t chain_id)
            && (waits->chained == 0 || hark__chain_is_same(waits->chain_id, chain_id));
 }
 
-// What the chain ids say of what is asked by those who run while handlers of ctx's actor
-// wait; see chain_id.h.
+// What the chain ids say of what is asked by those who run while handlers of ctx's
+// actor wait; see chain_id.h.
 static inline uint64_t
 hark__waits_unseen(const hark_ctx *ctx)
 {
@@ -128,7 +130,7 @@ static inline void
 hark__waits_append_aside(struct waits *waits, struct hark_message *message)
 {
     // relaxed: ours alone, but for the last one's, which a sender may still write if it
-    // has not left the mailbox; see sleep_with_kept.
+    // has not left the mailbox; see hark__waiting_sleep.
     if (waits->last_aside != NULL) {
         atomic_store_explicit(&waits->last_aside->next, message, memory_order_relaxed);
     } else {
@@ -173,8 +175,8 @@ hark__waits_cut_aside(struct waits *waits, struct hark_message *last)
     }
 }
 
-// Gives the first that was set aside and may be handled, while handlers keep some from it.
-// NULL: none.
+// Gives the first that was set aside and may be handled, while handlers keep some from
+// it. NULL: none.
 struct hark_message *hark__waits_sift(struct waits *waits);
 
 // Gives the first that was set aside; NULL: none.

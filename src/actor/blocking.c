@@ -189,7 +189,7 @@ refuse(struct seat *seat, const struct job *job)
     struct node *node = seat->node;
     hark_ctx ctx = {.node = node, .seat = seat};
 
-    // seq_cst as in claim of thread.c, though any order would do.
+    // seq_cst as in claim of attached.c, though any order would do.
     if (atomic_load_explicit(&node->stopping, memory_order_seq_cst)) {
         fail_job(&ctx, job, HARK_ESTOPPED, HARK_STAGE_QUEUED, "the system stops");
     } else {
@@ -234,7 +234,7 @@ hark_blocking_cancelled(const hark_ctx *ctx)
 {
     const struct job *job = ctx != NULL ? hark__thread_job(ctx) : NULL;
 
-    // seq_cst as in claim of thread.c, though any order would do.
+    // seq_cst as in claim of attached.c, though any order would do.
     return job != NULL
            && (is_cancelled(job)
                || atomic_load_explicit(&ctx->node->stopping, memory_order_seq_cst));

@@ -41,7 +41,8 @@ hark__request_cancel(hark_ctx *ctx, struct request *request)
     hark__scopes_cancel(ctx, request);
 }
 
-// The newest message that has not been looked at, in the mailbox or set aside. NULL: none.
+// The newest message that has not been looked at, in the mailbox or set aside. NULL:
+// none.
 static struct hark_message *
 newest_of(const hark_ctx *ctx)
 {

@@ -1,15 +1,15 @@
 // Chain id: which request a message descends from, however far.
 //
-// The first ask of a turn that was told nothing of a chain, and each ask of a thread, begins
-// one. That ask itself carries no id: both its ends derive it from what the ask is called,
-// {asker, correlation}. All that is asked or told for its sake carries the id: a TELL in its
-// correlation, an ASK behind its payload. So handlers that wait in the mode chain know who
-// may pass (await.h).
+// The first ask of a turn that was told nothing of a chain, and each ask of a thread,
+// begins one. That ask itself carries no id: both its ends derive it from what the ask
+// is called, {asker, correlation}. All that is asked or told for its sake carries the
+// id: a TELL in its correlation, an ASK behind its payload. So handlers that wait in
+// the mode chain know who may pass (await.h).
 //
-// The low 63 bits say which; 0 is no chain. The top bit says that the message, or one that
-// it descends from, came by a way that the marks of deadlock.h do not show: over a link, or
-// from a handler that was let in while another one of its actor waits. Ids from other nodes
-// are believed: whatever they are, they can only equal one or not.
+// The low 63 bits say which; 0 is no chain. The top bit says that the message, or one
+// that it descends from, came by a way that the marks of deadlock.h do not show: over a
+// link, or from a handler that was let in while another one of its actor waits. Ids
+// from other nodes are believed: whatever they are, they can only equal one or not.
 
 #ifndef ACTOR_CHAIN_ID_H
 #define ACTOR_CHAIN_ID_H

@@ -6,8 +6,8 @@
 
 enum { FIRST_ROWS = 256 };
 
-// Ids are mixed, so their low bits are a hash. The row of that chain, or the free one where
-// it would go.
+// Ids are mixed, so their low bits are a hash. The row of that chain, or the free one
+// where it would go.
 static struct chain_row *
 find(const struct chains *chains, uint64_t chain_id)
 {
@@ -75,7 +75,8 @@ hark__chains_add(struct chains *chains, uint64_t chain_id)
     row->count++;
 }
 
-// A row has become free: those behind it that have come past their place go nearer to it.
+// A row has become free: those behind it that have come past their place go nearer to
+// it.
 static void
 close_gap(struct chains *chains, uint32_t gap)
 {

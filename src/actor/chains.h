@@ -1,6 +1,6 @@
-// Chains: how many messages of each chain were set aside, so that a handler that lets its
-// own chain in need not look through all that waits. A hash table with linear probing,
-// without marks of what is gone. Made when first of use; one thread.
+// Chains: how many messages of each chain were set aside, so that a handler that lets
+// its own chain in need not look through all that waits. A hash table with linear
+// probing, without marks of what is gone. Made when first of use; one thread.
 
 #ifndef ACTOR_CHAINS_H
 #define ACTOR_CHAINS_H
@@ -31,8 +31,8 @@ hark__chains_are_kept(const struct chains *chains)
 bool hark__chains_begin(struct chains *chains);
 void hark__chains_end(struct chains *chains);
 
-// One more, or one less, of that chain; 0 is none, and not counted. The table is in use;
-// without memory for one more it is not any longer.
+// One more, or one less, of that chain; 0 is none, and not counted. The table is in
+// use; without memory for one more it is not any longer.
 void hark__chains_add(struct chains *chains, uint64_t chain_id);
 void hark__chains_remove(struct chains *chains, uint64_t chain_id);
 // Is there one?

@@ -86,12 +86,13 @@ size_t hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site,
                         char *out, size_t size);
 // Where the error of ctx is written. NULL: no memory, and the error of ctx is that.
 struct last_error *hark__ctx_last_error(hark_ctx *ctx);
-// True: a future, stream or sink of that id could not even be made, and the error of ctx
-// says why already.
+// True: a future, stream or sink of that id could not even be made, and the error of
+// ctx says why already.
 bool hark__ctx_error_tells(hark_ctx *ctx, uint64_t id);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
-// Sets hark_error_of to why `call` could make no message of value, and returns the code.
+// Sets hark_error_of to why `call` could make no message of value, and returns the
+// code.
 hark_err hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type *type,
                                const void *value);
 // Sets hark_error_of to a future's failure.
@@ -113,16 +114,17 @@ bool hark__send_system_about(hark_ctx *ctx, hark_ref to, enum system_code code,
 bool hark__send_credits(hark_ctx *ctx, hark_ref to, hark_ref from, uint64_t correlation,
                         uint16_t credits);
 // Tells `to` that ctx's owner does not wait for the ask `correlation` any more; on the
-// wire it is named number (0: it never got there). False: no memory, or no such actor here.
+// wire it is named number (0: it never got there). False: no memory, or no such actor
+// here.
 bool hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
                        uint64_t number);
-// Sends a system message about ctx's owner to an actor of this node. Takes message, an empty
-// one. Of SYSTEM_STOP, correlation is the future (0: none) that fails with HARK_ESTOPPED when
-// the actor has ended.
+// Sends a system message about ctx's owner to an actor of this node. Takes message, an
+// empty one. Of SYSTEM_STOP, correlation is the future (0: none) that fails with
+// HARK_ESTOPPED when the actor has ended.
 void hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
                           enum system_code code, uint64_t correlation);
-// Tells `to` that ctx's owner takes more items for the ask `correlation`, as above. False:
-// it is not sent.
+// Tells `to` that ctx's owner takes more items for the ask `correlation`, as above.
+// False: it is not sent.
 bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
                        uint16_t credits);
 // The target for a node. NULL: never heard of it.
@@ -133,36 +135,44 @@ struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 // Opens a future for an ask. NULL: the error of ctx is set.
 struct future *hark__ask_future(hark_ctx *ctx, hark_ref to, const hark_type *asked,
                                 uint32_t timeout_ms, const char *site);
-// Asks for it. Of what, type, value, credits and call are set. An error fails the future.
+// Asks for it. Of what, type, value, credits and call are set. An error fails the
+// future.
 void hark__ask_for(hark_ctx *ctx, hark_ref to, struct outgoing *what,
                    struct future *future);
 // A REPLY, FAILURE or ITEM came, and is in hand.
 void hark__complete(hark_ctx *ctx, struct hark_message *message);
-// The end of an actor's turn that has opened futures: continues those that are done,
-// starts clocks, sees to the timer.
-void hark__futures_end_turn(hark_ctx *ctx);
-// A handler of ctx's owner goes on later: starts the clocks of what it has asked, which
-// moves to `made`, and sees to the timer.
-void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
-// An open future is about to fail: its time is over, or it is cancelled. Tells what stands
-// behind it, and returns how far it has got.
-hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
-// Fails every future of ctx's owner whose time was over at due_ns. What had come by then
-// was taken before.
-void hark__futures_expire(hark_ctx *ctx, int64_t due_ns);
-// SYSTEM_TIMEOUTS: what is due fails as soon as all has been looked at that is in the
-// mailbox now; it may be its answer.
-void hark__timer_came(hark_ctx *ctx);
-// A message with MESSAGE_MARKED is looked at: was it the last of those?
-void hark__timer_see(hark_ctx *ctx, const struct hark_message *message);
-// Tells whether it is an answer, or something continued, that its owner still waits for.
-bool hark__future_is_missed(const struct future *future);
 // The table of ctx's owner; NULL: no memory, or nobody's.
 struct futures *hark__own_futures(hark_ctx *ctx);
 // NULL: it is not one of ctx's.
 struct future *hark__own_find(const hark_ctx *ctx, hark_future future);
 // What the user gets of a future that was just made, and of those made with it.
 hark_future hark__own_name(hark_ctx *ctx, struct future *future);
+
+// clock.c
+
+// The end of an actor's turn that has opened futures: continues those that are done,
+// starts clocks, sees to the timer.
+void hark__futures_end_turn(hark_ctx *ctx);
+// A handler of ctx's owner goes on later: starts the clocks of what it has asked, which
+// moves to `made`, and sees to the timer.
+void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
+// An open future is about to fail: its time is over, or it is cancelled. Tells what
+// stands behind it, and returns how far it has got.
+hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
+// Fails every future of ctx's owner whose time was over at due_ns. What had come by
+// then was taken before.
+void hark__futures_expire(hark_ctx *ctx, int64_t due_ns);
+// SYSTEM_TIMEOUTS: what is due fails as soon as all has been looked at that is in the
+// mailbox now; it may be its answer.
+void hark__timer_came(hark_ctx *ctx);
+// A message with MESSAGE_MARKED is looked at: was it the last of those?
+void hark__timer_see(hark_ctx *ctx, const struct hark_message *message);
+
+// continuation.c
+
+// Tells whether it is an answer, or something continued, that its owner still waits
+// for.
+bool hark__future_is_missed(const struct future *future);
 
 // hand.c
 
@@ -171,12 +181,13 @@ extern const struct futures_hooks hark__ask_hooks;
 // The request that the ask in hand is, made if need be. NULL: none is in hand, or no
 // memory.
 struct request *hark__request_of(hark_ctx *ctx);
-// What ctx has in hand is let go, down to `until` (NULL: all), which it had from before.
+// What ctx has in hand is let go, down to `until` (NULL: all), which it had from
+// before.
 void hark__request_let_go(hark_ctx *ctx, const struct request *until);
 // Somebody does not hold it any more.
 void hark__request_drop(hark_ctx *ctx, struct request *request);
-// The ask in hand, which has become a request, is being answered. HARK_ECANCELLED: nobody
-// waits for it any more.
+// The ask in hand, which has become a request, is being answered. HARK_ECANCELLED:
+// nobody waits for it any more.
 hark_err hark__request_answered(hark_ctx *ctx);
 // The request has its answer: no cancel finds it any more.
 void hark__request_end(hark_ctx *ctx, struct request *request);
@@ -184,15 +195,16 @@ void hark__request_end(hark_ctx *ctx, struct request *request);
 void hark__request_tell(hark_ctx *ctx, struct request *request);
 // Nobody waits for its answer.
 bool hark__request_is_dead(hark_ctx *ctx, const struct request *request);
-// For whose sake ctx asks; lowers *timeout_ms to what is left of its time. NULL: nobody's.
+// For whose sake ctx asks; lowers *timeout_ms to what is left of its time. NULL:
+// nobody's.
 struct request *hark__parent(hark_ctx *ctx, uint32_t *timeout_ms);
 void hark__parent_adopt(struct request *parent, struct future *future);
 // Why a child must not be sent at all; HARK_OK: it may.
 hark_err hark__parent_fault(const hark_ctx *ctx, const struct future *future);
 // Puts request, which ctx's handler ends (hark__request_leave), before what is in hand.
 void hark__request_enter(hark_ctx *ctx, struct request *request);
-// Takes it off again with all that stands before it; its children become those of what it
-// stood before.
+// Takes it off again with all that stands before it; its children become those of what
+// it stood before.
 void hark__request_leave(hark_ctx *ctx, struct request *request);
 
 // cancel.c
@@ -206,8 +218,8 @@ void hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 void hark__loss_came(hark_ctx *ctx, uint64_t node);
 // SYSTEM_CREDIT.
 void hark__credit_came(hark_ctx *ctx, const struct hark_message *message);
-// One more message for an actor from another node, about what it asks: false, it must not
-// come in, there are too many already.
+// One more message for an actor from another node, about what it asks: false, it must
+// not come in, there are too many already.
 bool hark__foreign_in(struct node *node);
 // One less: it was looked at.
 void hark__foreign_out(struct node *node);
@@ -218,8 +230,8 @@ void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
-// A message leaves what is set aside out of turn: if it is marked, that goes on to the newest
-// one there.
+// A message leaves what is set aside out of turn: if it is marked, that goes on to the
+// newest one there.
 void hark__pass_mark(hark_ctx *ctx, struct hark_message *message);
 
 // dump.c
@@ -229,15 +241,15 @@ void hark__dump_came(hark_ctx *ctx, const struct hark_message *message);
 
 // scope.c
 
-// A handler, hook or continuation that has ctx->scopes is over, or a thread detaches: all is
-// left, and cleaned up.
+// A handler, hook or continuation that has ctx->scopes is over, or a thread detaches:
+// all is left, and cleaned up.
 void hark__scopes_leave(hark_ctx *ctx);
 // Leaves those of ctx's handler that stand on request.
 void hark__scopes_leave_inside(hark_ctx *ctx, const struct request *request);
 // The request was cancelled: so are those that stand on it.
 void hark__scopes_cancel(hark_ctx *ctx, const struct request *request);
-// A scope of ctx's handler lets the handler wait for a future that it watches. NULL: it is
-// not such a one. To be taken back; the future may be closed by then (NULL).
+// A scope of ctx's handler lets the handler wait for a future that it watches. NULL: it
+// is not such a one. To be taken back; the future may be closed by then (NULL).
 struct waiter *hark__scope_lend(const hark_ctx *ctx, struct future *future);
 void hark__scope_take_back(hark_ctx *ctx, struct waiter *waiter, struct future *future);
 
@@ -246,58 +258,71 @@ void hark__scope_take_back(hark_ctx *ctx, struct waiter *waiter, struct future *
 // Has `asker` told with HARK_ESTOPPED when ctx's actor has ended.
 void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
-// The request that a promise of ctx's actor is to answer. NULL: there is none of that name.
+// The request that a promise of ctx's actor is to answer. NULL: there is none of that
+// name.
 struct request *hark__promise_request(const hark_ctx *ctx, hark_promise name);
-// Does ctx's actor owe an answer that it has deferred to somebody whom marks do not show?
+// Does ctx's actor owe an answer that it has deferred to somebody whom marks do not
+// show?
 bool hark__promises_are_unseen(const hark_ctx *ctx);
 // Fails every ask that was deferred and not answered, and frees the table.
 void hark__promises_free(hark_ctx *ctx, struct promises *promises);
 
 // turn.c
 
-// A message for an actor that has ended: a failure to its asker, or a dead letter.
-void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
-// Handles the system messages that have come, in the middle of a handler: nothing else
-// runs, and a stop waits.
-void hark__take_news(hark_ctx *ctx);
 // A message leaves the mailbox or what was set aside: its limit, and marks of cancels.
 void hark__heed_flags(hark_ctx *ctx, const struct hark_message *message);
 // The task of every actor's slot, and of free ones.
 void hark__actor_run(struct task *task, struct worker *worker, void *local);
-// The rest of a turn in which a handler has begun to wait: as hark__actor_run, quicker if
-// there is nothing to do.
+// The rest of a turn in which a handler has begun to wait: as hark__actor_run, quicker
+// if there is nothing to do.
 void hark__actor_rest(struct task *task, struct worker *worker, void *local);
 // Writes whose task it is and what it has in hand, in that thread's turn of it.
 void hark__actor_print(const struct task *task, char *out, size_t size);
+
+// vacancy.c
+
+// A message for an actor that has ended: a failure to its asker, or a dead letter.
+void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
 void hark__slot_vacate(hark_ctx *ctx);
 
+// news.c
+
+// Handles the system messages that have come, in the middle of a handler: nothing else
+// runs, and a stop waits.
+void hark__take_news(hark_ctx *ctx);
+
 // thread.c
 
-// Waits until a future that nobody watches is done. False: it could not, as hark_error_of
-// says.
+// Waits until a future that nobody watches is done. False: it could not, as
+// hark_error_of says.
 bool hark__wait(hark_ctx *ctx, hark_future future);
 // The task of an attached thread's slot; only its address counts (hark__schedule).
 void hark__thread_run(struct task *task, struct worker *worker, void *local);
 void hark__thread_wake(struct slot *slot, struct node *node);
-// Detaches the calling thread from node, as often as it is attached.
-void hark__thread_detach_own(struct node *node);
-// Gives a ctx for the calling thread, as an attached one's, with a seat that it has for
-// one job; only hark__thread_rise ends it. NULL: no memory, the actor limit, or stopping.
-hark_ctx *hark__thread_sit(struct seat *seat, struct job *job);
-void hark__thread_rise(hark_ctx *ctx);
-// NULL: not such a ctx.
-struct job *hark__thread_job(const hark_ctx *ctx);
 // What an attached thread, which is just looking at its system messages, waits for.
 struct thread_wait {
     uint64_t future;  // 0: a message
     int64_t since_ns; // 0: it does not wait
 };
 struct thread_wait hark__thread_waits_for(const hark_ctx *ctx);
+
+// attached.c
+
+// Detaches the calling thread from node, as often as it is attached.
+void hark__thread_detach_own(struct node *node);
+// Gives a ctx for the calling thread, as an attached one's, with a seat that it has for
+// one job; only hark__thread_rise ends it. NULL: no memory, the actor limit, or
+// stopping.
+hark_ctx *hark__thread_sit(struct seat *seat, struct job *job);
+void hark__thread_rise(hark_ctx *ctx);
+// NULL: not such a ctx.
+struct job *hark__thread_job(const hark_ctx *ctx);
 // Gives what people call the thread that ctx speaks for: written to out, or a constant.
 const char *hark__thread_name(hark_ctx *ctx, char *out, size_t size);
 
-// Nothing in hand, on a worker's thread, for a slot. All but the list of targets is set.
+// Nothing in hand, on a worker's thread, for a slot. All but the list of targets is
+// set.
 static inline void
 ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *slot)
 {

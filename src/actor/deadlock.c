@@ -24,8 +24,9 @@ next_mark(const hark_ctx *ctx, uint32_t mark)
                         : 0;
 }
 
-// next is the mark of the first on the way. An actor that waits for several is a way back
-// if it does so for the sake of the same request: then that has come back to where it was.
+// next is the mark of the first on the way. An actor that waits for several is a way
+// back if it does so for the sake of the same request: then that has come back to where
+// it was.
 static __attribute__((noinline)) bool
 comes_back(const hark_ctx *ctx, uint32_t next)
 {

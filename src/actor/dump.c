@@ -19,8 +19,6 @@ enum {
     FUTURES_MOST = 16,      // of one that are told one by one
 };
 
-#define NS_PER_MS INT64_C(1000000)
-
 // ---- the side of who waits ----
 
 // Text that grows; as hark__append's arguments.

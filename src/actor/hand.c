@@ -220,8 +220,8 @@ unwanted(void *turn, struct future *future)
            || hark__send_cancel(turn, future->target, future->id, future->number);
 }
 
-// A cancel must not be lost for want of memory: it may be that of a hold (hark/future.h),
-// which no deadline ends.
+// A cancel must not be lost for want of memory: it may be that of a hold
+// (hark/future.h), which no deadline ends.
 static void
 last_word(void *turn, struct future *future)
 {

@@ -140,7 +140,8 @@ hark__mailbox_has_next(const struct mailbox *box, const struct hark_message *cur
                : atomic_load_explicit(&box->first, memory_order_relaxed) != NULL;
 }
 
-// Reader only. The newest message that waits; it may not be linked yet. NULL: none does.
+// Reader only. The newest message that waits; it may not be linked yet. NULL: none
+// does.
 static inline struct hark_message *
 hark__mailbox_newest(const struct mailbox *box, const struct hark_message *current)
 {

@@ -64,8 +64,8 @@ put_name(hark_ctx *ctx, char *text, size_t size, size_t *used, bool with_node)
     }
 }
 
-// Appends "a<..> waits for ", or dots for all that has no room. used is below size. Returns
-// the length.
+// Appends "a<..> waits for ", or dots for all that has no room. used is below size.
+// Returns the length.
 static size_t
 put_hop(hark_ctx *ctx, char *text, size_t size, size_t used, bool with_node)
 {
@@ -302,7 +302,8 @@ come_back(hark_ctx *ctx, const struct waits *waits, const struct hark_message *m
     }
 }
 
-// Sees to a probe; only: along that wait, NULL: along all. False: it is of no use any more.
+// Sees to a probe; only: along that wait, NULL: along all. False: it is of no use any
+// more.
 static bool
 pass_on(hark_ctx *ctx, const struct waits *waits, const struct hark_message *message,
         const struct await *only)
@@ -355,8 +356,8 @@ keep(struct waits *waits, struct hark_message *message)
     waits->kept_count++;
 }
 
-// The same probe, about the same ask: then it goes round in a circle that its origin is not
-// in.
+// The same probe, about the same ask: then it goes round in a circle that its origin is
+// not in.
 static bool
 is_kept(const struct waits *waits, const struct hark_message *message)
 {

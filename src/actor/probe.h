@@ -9,8 +9,8 @@
 
 enum { PROBE_PATH = 1000 }; // bytes of a path, at most
 
-// What is sent around, as the payload of a MESSAGE_SYSTEM from whoever waits for the answer
-// of the one that gets it.
+// What is sent around, as the payload of a MESSAGE_SYSTEM from whoever waits for the
+// answer of the one that gets it.
 struct probe {
     struct list by_waits; // among those that an actor keeps, or alone
     hark_ref origin;      // whose wait is in question

@@ -44,8 +44,8 @@ hark__requests_free(struct requests *requests, struct pool *pool)
 static struct request **
 bucket_of(const struct requests *requests, struct request_name name)
 {
-    // The lower half of one asker's numbers is counted up, and so stands side by side in
-    // the cache. The upper half counts how often a place was used, and the same few
+    // The lower half of one asker's numbers is counted up, and so stands side by side
+    // in the cache. The upper half counts how often a place was used, and the same few
     // places may be used all the time; so it is scattered, as askers are.
     uint64_t asker =
         (name.asker.actor ^ name.asker.node) * UINT64_C(0x9E3779B97F4A7C15);

@@ -9,18 +9,18 @@
 //        \                                                     /
 //         +--- a cancel, or the asker's node lost --> CANCELLED
 //
-// A shield is a request that nobody has made: no cancel finds it, and its deadline is its
-// own limit. It stands before the request that it shields (`outer`). So does a scope's
-// (scope.c), but whoever cancels what it stands on cancels it.
+// A shield is a request that nobody has made: no cancel finds it, and its deadline is
+// its own limit. It stands before the request that it shields (`outer`). So does a
+// scope's (scope.c), but whoever cancels what it stands on cancels it.
 //
 // A request lives while something holds it: the turn that has it in hand, its children,
 // its promise.
 //
-// Missing: cancels of asks that still wait, in the mailbox or set aside (await.h). A cancel
-// comes after its ask, so the ask is before what is the newest message then. That one is marked; once it has
-// been looked at, what was missing cannot come any more and is forgotten. Cancels that
-// come while a mark is out wait for the next one. So there are never more than the cancels
-// of one pass through the mailbox.
+// Missing: cancels of asks that still wait, in the mailbox or set aside (await.h). A
+// cancel comes after its ask, so the ask is before what is the newest message then.
+// That one is marked; once it has been looked at, what was missing cannot come any more
+// and is forgotten. Cancels that come while a mark is out wait for the next one. So
+// there are never more than the cancels of one pass through the mailbox.
 
 #ifndef ACTOR_REQUEST_H
 #define ACTOR_REQUEST_H
@@ -101,8 +101,8 @@ hark__requests_are_missing(const struct requests *requests)
            || !hark__list_is_empty(&requests->missing[1]);
 }
 
-// A marked message is looked at, or gone. older is the newest before it that waits on; NULL:
-// none. requests may be NULL.
+// A marked message is looked at, or gone. older is the newest before it that waits on;
+// NULL: none. requests may be NULL.
 void hark__requests_see(struct requests *requests, const struct hark_message *message,
                         struct hark_message *older);
 

@@ -114,8 +114,8 @@ void hark__slots_return(struct slots *slots, struct slot_cache *cache);
 static inline struct slot *
 hark__slot_at(struct slots *slots, uint32_t index)
 {
-    // acquire: pairs with growth; a ref that came here before its slot was seen by us is
-    // published with it.
+    // acquire: pairs with growth; a ref that came here before its slot was seen by us
+    // is published with it.
     if (index >= atomic_load_explicit(&slots->count, memory_order_acquire)) {
         return NULL;
     }

@@ -5,15 +5,16 @@
 //     struct stream    ---- SYSTEM_CREDIT ------>     struct producer
 //                      <---- FAILURE (the end) --
 //
-// A stream is an ask whose message carries credits: so many ITEMs its asker takes before
-// its one end, a FAILURE, of which HARK_EEND is the good one. Ends, cancels, lost nodes and
-// dead actors are those of any ask. An ITEM goes where a reply goes, so it is never
-// refused by a mailbox's bound; the credits bound them. They come back in parts of half a
-// window, in the system lane, so that a handler that waits for them gets them.
+// A stream is an ask whose message carries credits: so many ITEMs its asker takes
+// before its one end, a FAILURE, of which HARK_EEND is the good one. Ends, cancels,
+// lost nodes and dead actors are those of any ask. An ITEM goes where a reply goes, so
+// it is never refused by a mailbox's bound; the credits bound them. They come back in
+// parts of half a window, in the system lane, so that a handler that waits for them
+// gets them.
 //
 // A stream is its future's waiter, from its opening until the future is closed. Futures
-// for its items (nexts) know nothing of it: it holds their ids, and passes by those that
-// have ended.
+// for its items (nexts) know nothing of it: it holds their ids, and passes by those
+// that have ended.
 //
 // Only the owner's turn touches any of this.
 

@@ -21,8 +21,8 @@ struct outgoing {
     const void *value;     // a struct of type, or a struct failure
     hark_ref from;         // who is answered; null: nobody
     uint64_t correlation;  // as in a message; SYSTEM: the future's number
-    // enum message_kind; SYSTEM: a probe (deadlock.h) if there is a value, else a CREDIT, or
-    // without any a CANCEL
+    // enum message_kind; SYSTEM: a probe (deadlock.h) if there is a value, else a
+    // CREDIT, or without any a CANCEL
     uint8_t kind;
     uint16_t credits;      // of an ASK or CREDIT
     uint16_t trace;        // TELL: as in a message. An ASK's is its future's
@@ -46,8 +46,8 @@ hark__outgoing_of(const struct hark_message *message)
 }
 
 struct target {
-    // Sends what for `to`; borrows it. An error means that it was not sent, and that the
-    // target has accounted for it (a failure to the asker, or a dead letter).
+    // Sends what for `to`; borrows it. An error means that it was not sent, and that
+    // the target has accounted for it (a failure to the asker, or a dead letter).
     hark_err (*deliver)(struct target *target, hark_ctx *ctx, hark_ref to,
                         const struct outgoing *what);
     // The caller's turn is over: what deliver has kept back should leave now.

@@ -1,41 +1,10 @@
-// Attached threads: a slot whose reader is a thread of the application.
-//
-// While the thread runs its own code it stays the reader of its mailbox, so that
-// senders find it "running" and need no system call. Only when it rests does it go
-// idle; whoever then finds it idle sets its token and wakes it.
-//
-//   RUNNING --rest: mailbox asleep--> RESTING --token--------------> RUNNING
-//                                        \----time is up, claim----> RUNNING
+// An attached thread takes in what came (attached.h), and waits.
 
+#include "actor/attached.h"
 #include "actor/await.h"
-#include "actor/ctx.h"
-
-#include <pthread.h>
-#include <stdlib.h>
-
-#include "actor/blocking.h"
-#include "actor/names.h"
 #include "actor/request.h"
 
 #define LINK_WAIT_NS INT64_C(20000)
-
-struct attached {
-    hark_ctx ctx;
-    struct list by_node; // in node->threads
-    pthread_t id;
-    bool stopping;   // the system stops: waits end
-    struct job *job; // on a thread of an executor; NULL: attached by its user
-    struct hark_message *first, *last; // told, and not received yet; chained by next
-    struct last_error last_error;
-    struct thread_wait wait; // of hark_await or hark_receive, the innermost
-    _Atomic(uint32_t) token; // set by who found us idle; cleared by us
-};
-
-static struct attached *
-attached_of(const hark_ctx *ctx)
-{
-    return ctx->slot->state.attached;
-}
 
 // ---- waking ----
 
@@ -96,9 +65,8 @@ is_current(const struct slot *slot, const struct hark_message *message)
            == atomic_load_explicit(&slot->generation, memory_order_relaxed);
 }
 
-// The message in hand leaves the chain: what was told waits for hark_receive.
-static void
-let_go(struct attached *attached, struct hark_message *message)
+void
+hark__attached_let_go(struct attached *attached, struct hark_message *message)
 {
     if (message == NULL) {
         return;
@@ -180,7 +148,7 @@ pump(struct attached *attached)
     attached->ctx.chain_id = 0;
     take_system(attached);
     while ((next = hark__mailbox_next(&slot->box, slot->current)) != NULL) {
-        let_go(attached, slot->current);
+        hark__attached_let_go(attached, slot->current);
         slot->current = next;
         next->flags |= MESSAGE_CHAINED;
         dispatch(&attached->ctx, next);
@@ -218,16 +186,28 @@ rest(struct attached *attached, int64_t until_ns)
                                                + LINK_WAIT_NS);
         return;
     case MAILBOX_SYSTEM:
-        let_go(attached, last);
+        hark__attached_let_go(attached, last);
         return;
     default:
-        let_go(attached, last);
+        hark__attached_let_go(attached, last);
         if (!wait_token(attached, until_ns)) {
             reclaim(attached);
         }
         return;
     }
 }
+
+void
+hark__attached_settle(struct attached *attached)
+{
+    pump(attached);
+    while (attached->ctx.slot->current != NULL) {
+        rest(attached, INT64_MIN);
+        pump(attached);
+    }
+}
+
+// ---- waiting ----
 
 static int64_t
 next_look_ns(const hark_ctx *ctx, int64_t until_ns)
@@ -237,239 +217,6 @@ next_look_ns(const hark_ctx *ctx, int64_t until_ns)
 
     return next_ns < until_ns ? next_ns : until_ns;
 }
-
-// ---- attaching ----
-
-static struct slot *
-claim(struct node *node, struct seat *seat)
-{
-    struct slot *slot = hark__slot_claim(&node->slots, &seat->cache);
-
-    if (slot == NULL) {
-        return NULL;
-    }
-    // seq_cst, both: a birth, see announce in spawn.c.
-    uint64_t born = atomic_load_explicit(&seat->born, memory_order_relaxed); // ours
-    atomic_store_explicit(&seat->born, born + 1, memory_order_seq_cst);
-    if (!atomic_load_explicit(&node->stopping, memory_order_seq_cst)) {
-        return slot;
-    }
-    hark__seat_count(&seat->ended);
-    hark__slot_free(&node->slots, &seat->cache, slot);
-    if (hark__mailbox_sleep(&slot->box, NULL) != MAILBOX_ASLEEP) {
-        slot->task.run = hark__actor_run;
-        hark__sched_submit(node->sched, NULL, &slot->task);
-    }
-    return NULL;
-}
-
-static void
-be_born(struct attached *attached, struct node *node, struct seat *seat,
-        struct slot *slot)
-{
-    // relaxed: only the reader, which we are, writes it.
-    uint32_t generation =
-        atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
-
-    slot->task.run = hark__thread_run;
-    slot->state.attached = attached;
-    slot->life = SLOT_THREAD;
-    // relaxed, both: see give_birth in spawn.c.
-    atomic_store_explicit(&slot->limit, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->behavior, NULL, memory_order_relaxed);
-    // release: as in give_birth.
-    atomic_store_explicit(&slot->generation, generation, memory_order_release);
-    attached->id = pthread_self();
-    attached->ctx = (hark_ctx){
-        .node = node,
-        .seat = seat,
-        .slot = slot,
-        .self = {node->id, hark__slot_name(slot->index, generation)},
-        .is_thread = true,
-        .last_error = &attached->last_error,
-    };
-    attached->last_error.error.text = hark_err_text(HARK_OK);
-}
-
-hark_ctx *
-hark__thread_sit(struct seat *seat, struct job *job)
-{
-    struct node *node = seat->node;
-    struct attached *attached = calloc(1, sizeof *attached);
-    struct slot *slot = attached != NULL ? claim(node, seat) : NULL;
-
-    if (slot == NULL) {
-        free(attached);
-        return NULL;
-    }
-    attached->job = job;
-    be_born(attached, node, seat, slot);
-    hark__list_init(&attached->by_node);
-    return &attached->ctx;
-}
-
-struct job *
-hark__thread_job(const hark_ctx *ctx)
-{
-    return ctx->is_thread ? attached_of(ctx)->job : NULL;
-}
-
-const char *
-hark__thread_name(hark_ctx *ctx, char *out, size_t size)
-{
-    const struct job *job = hark__thread_job(ctx);
-
-    if (job != NULL) {
-        return hark__job_name(job);
-    }
-    ctx->node->env->ops->thread_name(ctx->node->env, out, size);
-    return out;
-}
-
-hark_ctx *
-hark__thread_attach(struct node *node)
-{
-    struct seat *seat = hark__seat_open(node);
-    hark_ctx *ctx = seat != NULL ? hark__thread_sit(seat, NULL) : NULL;
-
-    if (ctx == NULL) {
-        if (seat != NULL) {
-            hark__seat_close(seat);
-        }
-        return NULL;
-    }
-    pthread_mutex_lock(&node->lock);
-    hark__list_append(&node->threads, &attached_of(ctx)->by_node);
-    pthread_mutex_unlock(&node->lock);
-    return ctx;
-}
-
-static void
-free_inbox(struct attached *attached)
-{
-    hark_ctx *ctx = &attached->ctx;
-
-    while (attached->first != NULL) {
-        struct hark_message *message = attached->first;
-
-        // relaxed: ours alone.
-        attached->first = atomic_load_explicit(&message->next, memory_order_relaxed);
-        hark__bounce_message(ctx, ctx->self, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
-                             "the thread detached before it received the message");
-        hark__message_free(ctx_pool(ctx), message);
-    }
-}
-
-// What is in hand leaves the chain, so that nothing told is overlooked.
-static void
-settle(struct attached *attached)
-{
-    pump(attached);
-    while (attached->ctx.slot->current != NULL) {
-        rest(attached, INT64_MIN);
-        pump(attached);
-    }
-}
-
-// The slot is free now; who sends to it has a worker drain it.
-static void
-abandon_slot(struct attached *attached)
-{
-    struct slot *slot = attached->ctx.slot;
-    struct hark_message *last = slot->current;
-
-    slot->state.attached = NULL;
-    slot->task.run = hark__actor_run;
-    slot->current = NULL;
-    enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);
-    if (end == MAILBOX_MORE) {
-        slot->current = last; // the worker lets go of it
-    } else {
-        let_go(attached, last);
-    }
-    if (end != MAILBOX_ASLEEP) {
-        hark__sched_submit(attached->ctx.node->sched, NULL, &slot->task);
-    }
-}
-
-// Ends all but the seat.
-static void
-leave(hark_ctx *ctx)
-{
-    struct attached *attached = attached_of(ctx);
-
-    if (ctx->scopes != NULL) {
-        hark__scopes_leave(ctx);
-    }
-    settle(attached);
-    free_inbox(attached);
-    hark__request_let_go(ctx, NULL); // shields
-    hark__slot_vacate(ctx);
-    hark__ctx_flush(ctx);
-    hark__scratch_free(ctx);
-    if (attached->job == NULL) {
-        pthread_mutex_lock(&ctx->node->lock);
-        hark__list_remove(&attached->by_node);
-        pthread_mutex_unlock(&ctx->node->lock);
-    }
-    hark__slot_free(&ctx->node->slots, &ctx->seat->cache, ctx->slot);
-    abandon_slot(attached);
-    free(attached);
-}
-
-void
-hark_detach(hark_ctx *ctx)
-{
-    if (ctx == NULL || hark__thread_job(ctx) != NULL || !ctx->is_thread) {
-        return;
-    }
-    struct seat *seat = ctx->seat;
-
-    leave(ctx);
-    hark__seat_retire(seat); // last: node_stop may go on from here
-}
-
-void
-hark__thread_rise(hark_ctx *ctx)
-{
-    struct seat *seat = ctx->seat;
-
-    leave(ctx);
-    hark__seat_count_end(seat); // last, as in hark_detach
-}
-
-// Gives one ctx of the calling thread, which may have attached more than once; NULL: it
-// has none.
-static hark_ctx *
-find_own(struct node *node)
-{
-    pthread_t self = pthread_self();
-    hark_ctx *own = NULL;
-
-    pthread_mutex_lock(&node->lock);
-    for (struct list *link = node->threads.next; link != &node->threads;
-         link = link->next) {
-        struct attached *attached = CONTAINER_OF(link, struct attached, by_node);
-
-        if (pthread_equal(attached->id, self)) {
-            own = &attached->ctx;
-        }
-    }
-    pthread_mutex_unlock(&node->lock);
-    return own;
-}
-
-void
-hark__thread_detach_own(struct node *node)
-{
-    hark_ctx *own;
-
-    while ((own = find_own(node)) != NULL) {
-        hark_detach(own);
-    }
-}
-
-// ---- waiting ----
 
 // Whoever dumps may ask us from now on. Returns what wait_end is to be given.
 static struct thread_wait
@@ -571,21 +318,13 @@ pop_inbox(struct attached *attached)
     return message;
 }
 
-static int64_t
-deadline_ns(struct env *env, uint32_t timeout_ms)
-{
-    return timeout_ms == HARK_FOREVER
-               ? INT64_MAX
-               : hark__env_now(env) + (int64_t)timeout_ms * 1000000;
-}
-
 // NULL: the wait has ended first.
 static hark_message *
 rest_until_told(struct attached *attached, uint32_t timeout_ms)
 {
     hark_ctx *ctx = &attached->ctx;
     struct env *env = ctx->node->env;
-    int64_t until_ns = deadline_ns(env, timeout_ms);
+    int64_t until_ns = hark__env_deadline(env, timeout_ms);
     hark_message *message;
 
     while ((message = pop_inbox(attached)) == NULL) {
@@ -597,7 +336,7 @@ rest_until_told(struct attached *attached, uint32_t timeout_ms)
             return NULL;
         }
         rest(attached, next_look_ns(ctx, until_ns));
-        settle(attached);
+        hark__attached_settle(attached);
     }
     return message;
 }
@@ -616,7 +355,7 @@ hark_receive(hark_ctx *ctx, uint32_t timeout_ms)
     struct attached *attached = attached_of(ctx);
 
     hark__scratch_free(ctx);
-    settle(attached);
+    hark__attached_settle(attached);
     hark_message *message = pop_inbox(attached);
     if (message == NULL) {
         struct thread_wait outer = wait_begin(ctx, 0);

@@ -1,16 +1,17 @@
 // Trace: by which way something came about, the asynchronous call stack.
 //
-// A trace says where an ask was made, a timer armed or an actor spawned, by whom, in the
-// handler of which message, and for the sake of which other call: its parent, by which
-// that message came. Programs have few such ways, however many asks go them. So each way
-// is kept once, for as long as the node lives, and a message carries its number in two
-// bytes that it had left. 0 is no trace: nobody knows, or there are 65,535 ways already.
+// A trace says where an ask was made, a timer armed or an actor spawned, by whom, in
+// the handler of which message, and for the sake of which other call: its parent, by
+// which that message came. Programs have few such ways, however many asks go them. So
+// each way is kept once, for as long as the node lives, and a message carries its
+// number in two bytes that it had left. 0 is no trace: nobody knows, or there are
+// 65,535 ways already.
 //
 // Ways of other nodes come over links (remote/traces.h), and are rows like others, with
 // their node's name. Those share a half of the table, so that no peer uses up all.
 //
-// Finding the number is a look into the seat's own few; only a way that is not there takes
-// the lock. A row never changes once its number was given out.
+// Finding the number is a look into the seat's own few; only a way that is not there
+// takes the lock. A row never changes once its number was given out.
 
 #ifndef ACTOR_TRACE_H
 #define ACTOR_TRACE_H
@@ -72,8 +73,8 @@ uint16_t hark__traces_find(struct traces *traces, const struct trace *key);
 // left there, or for links.
 uint16_t hark__traces_find_foreign(struct traces *traces, const struct trace *key,
                                    uint32_t *room);
-// As hark__traces_find, or the nearest parent that is the same call. So a loop, in which
-// each answer makes the next ask, is one way and not a longer one each time.
+// As hark__traces_find, or the nearest parent that is the same call. So a loop, in
+// which each answer makes the next ask, is one way and not a longer one each time.
 uint16_t hark__traces_recur(struct traces *traces, const struct trace *key);
 
 // The row of a number that was given out.

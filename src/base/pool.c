@@ -136,8 +136,8 @@ hark__depot_shelve(struct depot *depot, unsigned class, struct pool_magazine mag
     }
 }
 
-// Takes magazine, which is not empty. The lock is held. Gives what is to be freed without
-// it.
+// Takes magazine, which is not empty. The lock is held. Gives what is to be freed
+// without it.
 static struct pool_block *
 shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
 {

@@ -5,13 +5,13 @@
 //     ^----------------------------------------------------------------------- all are
 //                                                                              unmapped
 //
-// COUNTS: magazines are taken from the shelves, and each of their blocks is added to its
-// slab. Whose carved bytes are all there is empty. SORTS: blocks of empty slabs are
-// forgotten, the others go back to the shelves. What others allocate meanwhile comes from
-// what was left there, or is new.
+// COUNTS: magazines are taken from the shelves, and each of their blocks is added to
+// its slab. Whose carved bytes are all there is empty. SORTS: blocks of empty slabs are
+// forgotten, the others go back to the shelves. What others allocate meanwhile comes
+// from what was left there, or is new.
 //
-// All this in small steps, since a worker has other things to do; under the depot's lock
-// only where the shelves and the list of slabs are touched.
+// All this in small steps, since a worker has other things to do; under the depot's
+// lock only where the shelves and the list of slabs are touched.
 
 #include "base/depot.h"
 
@@ -47,8 +47,8 @@ take_next(struct pool_block *row[POOL_SMALL_CLASSES], unsigned *out_class)
 
 // ---- starting ----
 
-// Takes all but a few magazines of a class from the shelf. Gives the bytes that are left.
-// The lock is held.
+// Takes all but a few magazines of a class from the shelf. Gives the bytes that are
+// left. The lock is held.
 static size_t
 take_shelf(struct depot *depot, unsigned class)
 {
@@ -230,8 +230,8 @@ unmap_some(struct depot *depot)
 
 // ---- all of it ----
 
-// What is free now is scattered over slabs in use: not until there is twice as much. The
-// lock is held.
+// What is free now is scattered over slabs in use: not until there is twice as much.
+// The lock is held.
 static enum depot_trim
 finish(struct depot *depot)
 {

@@ -5,9 +5,9 @@
 //   input --ended--/   (a combinator embeds it)      \--closed: closes the inputs
 //
 // It owns its inputs: they are kept, and closed when it has no use for them. When the
-// result is settled the computed has no more to do and is freed (dissolved) with what it
-// still has of inputs; one whose inputs are to be read afterwards stays until the result
-// is closed.
+// result is settled the computed has no more to do and is freed (dissolved) with what
+// it still has of inputs; one whose inputs are to be read afterwards stays until the
+// result is closed.
 //
 // Nothing here recurses along a chain. A settled result goes to the table's ready list,
 // and the closing of results to its list of the doomed. A callback of the user runs
@@ -30,8 +30,9 @@ struct input {
 };
 
 struct computed_ops {
-    // An input has ended. future: it, until it is closed; NULL: somebody else closed it,
-    // which counts as a failure with HARK_ESTALE. The result is open, and computed busy.
+    // An input has ended. future: it, until it is closed; NULL: somebody else closed
+    // it, which counts as a failure with HARK_ESTALE. The result is open, and computed
+    // busy.
     void (*ended)(struct computed *computed, void *turn, struct input *input,
                   struct future *future);
     // Frees what is the combinator's own, but not the struct. May be NULL.
@@ -55,9 +56,9 @@ struct computed {
 // The mark of a future that its owner completes itself (hark_future_new).
 extern struct computed hark__self_made;
 
-// Gives a struct of size bytes that starts with a struct computed, cleared but for that;
-// the inputs follow it, and are none yet. Its future is open. NULL: no memory, or the
-// limit. The future belongs to the table, and the computed to the future.
+// Gives a struct of size bytes that starts with a struct computed, cleared but for
+// that; the inputs follow it, and are none yet. Its future is open. NULL: no memory, or
+// the limit. The future belongs to the table, and the computed to the future.
 void *hark__computed_new(struct futures *futures, struct pool *pool,
                          const struct computed_ops *ops, size_t size, size_t inputs);
 // Watches future, which nobody does, as an input that is none now.
@@ -66,8 +67,8 @@ void hark__computed_watch(struct computed *computed, struct input *input,
 // True: each of these is there, and nobody watches it.
 bool hark__futures_are_free(const struct futures *futures, const hark_future *members,
                             size_t count);
-// Watches those, which are free, as all the inputs. One that is named twice is watched as
-// the first of the two. Returns how many it watches.
+// Watches those, which are free, as all the inputs. One that is named twice is watched
+// as the first of the two. Returns how many it watches.
 size_t hark__computed_watch_all(struct computed *computed, const hark_future *members);
 // Closes an input; nothing if it is none. It is told of no more.
 void hark__computed_close_input(struct computed *computed, struct input *input,
@@ -88,8 +89,8 @@ void hark__computed_fail(struct computed *computed, void *turn, int code,
 // As future ended; NULL: HARK_ESTALE.
 void hark__computed_pass(struct computed *computed, void *turn, struct future *future);
 
-// Since when there has been a future, or the first of those that it is made from; 0: not
-// known.
+// Since when there has been a future, or the first of those that it is made from; 0:
+// not known.
 int64_t hark__future_since(const struct future *future);
 
 // For hark__future_close: the result is gone.

@@ -1,7 +1,8 @@
 // Each: a job for each of many inputs, few at a time.
 //
-// The inputs of the computed are the lanes, as many as may be in flight; a lane's tag is
-// the index that it works on, or the next free lane. The ends that are kept stand in ids.
+// The inputs of the computed are the lanes, as many as may be in flight; a lane's tag
+// is the index that it works on, or the next free lane. The ends that are kept stand in
+// ids.
 
 #include <stdlib.h>
 

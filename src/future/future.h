@@ -13,11 +13,11 @@
 // started_ns, or else from the end of that turn (start). A long timeout is counted by
 // the coarse clock, and a little late rather than early.
 //
-// Whoever completes a future in a message's or timer's name tells its waiter at once. One
-// that is settled by its owner, or computed from others (computed.h), only goes to the
-// list of the ready ones: their waiters are told at the end of the turn, one after the
-// other, so that a chain of any length needs no deep stack and no callback runs inside
-// the call that caused it.
+// Whoever completes a future in a message's or timer's name tells its waiter at once.
+// One that is settled by its owner, or computed from others (computed.h), only goes to
+// the list of the ready ones: their waiters are told at the end of the turn, one after
+// the other, so that a chain of any length needs no deep stack and no callback runs
+// inside the call that caused it.
 
 #ifndef FUTURE_FUTURE_H
 #define FUTURE_FUTURE_H
@@ -45,13 +45,13 @@ struct waiter {
     void (*drop)(struct waiter *waiter, void *turn, struct future *future);
 };
 
-// What stands behind a future and ends with it: the seam to the room above, which embeds
-// it.
+// What stands behind a future and ends with it: the seam to the room above, which
+// embeds it.
 struct backing {
     // The future, done or not, is gone: nobody looks at it any more.
     void (*close)(struct backing *backing);
-    // The future, which is open, is about to fail: its time is over, or it is cancelled.
-    // Returns how far its request has got.
+    // The future, which is open, is about to fail: its time is over, or it is
+    // cancelled. Returns how far its request has got.
     hark_stage (*cancel)(struct backing *backing);
 };
 
@@ -65,8 +65,8 @@ struct futures_host {
 
 enum future_state { FUTURE_OPEN, FUTURE_DONE };
 
-// In an order in which two words that are set as one stand in one line of the cache: else
-// each block that crosses a page there is slow to open.
+// In an order in which two words that are set as one stand in one line of the cache:
+// else each block that crosses a page there is slow to open.
 struct future {
     struct list by_timeout; // in one of the lists of its table, or alone
     struct list by_turn;    // in futures->fresh or ->ready, in made, or alone
@@ -108,8 +108,8 @@ enum {
 
 // The seam to the room above: what it does about a future's end. turn is the closer's.
 struct futures_hooks {
-    // It is closed, or cancelled, while it is open: nobody wants the answer any more. False:
-    // there was no memory to tell that.
+    // It is closed, or cancelled, while it is open: nobody wants the answer any more.
+    // False: there was no memory to tell that.
     bool (*unwanted)(void *turn, struct future *future);
     // Takes the future, closed but for its memory, and tells it with that.
     void (*last_word)(void *turn, struct future *future);
@@ -193,8 +193,8 @@ void hark__future_close(struct futures *futures, struct pool *pool, void *turn,
 // hark__futures_tell_ready, so this may be called while a handler runs.
 void hark__future_cancel(struct futures *futures, void *turn, struct future *future,
                          hark_stage stage, int64_t now_ns);
-// Has the room above tell that nobody wants the answer of an open future any more, now or
-// when that is closed.
+// Has the room above tell that nobody wants the answer of an open future any more, now
+// or when that is closed.
 void hark__future_unwant(const struct futures_hooks *hooks, void *turn,
                          struct future *future);
 // Sets the waiter of a future that has none. If it is done already, its waiter is told

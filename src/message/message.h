@@ -73,8 +73,8 @@ hark__message_payload(struct hark_message *message)
 }
 
 // Gives a message with size bytes of payload that are not set, and `room` more behind
-// them; NULL: no memory, or size over UINT32_MAX. The header is cleared but for type, size
-// and class.
+// them; NULL: no memory, or size over UINT32_MAX. The header is cleared but for type,
+// size and class.
 static inline struct hark_message *
 hark__message_alloc_roomy(struct pool *pool, const hark_type *type, size_t size,
                           size_t room)
@@ -118,8 +118,9 @@ hark__message_get_chain_id(const struct hark_message *message)
     return chain_id;
 }
 
-// Why hark__message_new gave NULL. HARK_EINVAL: a string, bytes or a list of value has a
-// length and a null pointer. HARK_ETOOBIG: over 4 GiB, or nested too deep. HARK_ENOMEM.
+// Why hark__message_new gave NULL. HARK_EINVAL: a string, bytes or a list of value has
+// a length and a null pointer. HARK_ETOOBIG: over 4 GiB, or nested too deep.
+// HARK_ENOMEM.
 hark_err hark__message_fault(const hark_type *type, const void *value);
 
 // The general case of hark__message_new_roomy: a value that points outside its struct.
@@ -153,9 +154,9 @@ hark__message_new(struct pool *pool, const hark_type *type, const void *value)
     return hark__message_new_roomy(pool, type, value, 0);
 }
 
-// Takes message, and gives one with the same payload, and room behind it for a chain id;
-// of the header it has kind, from, correlation, deadline, credits and trace. NULL: no
-// memory, and message is the caller's.
+// Takes message, and gives one with the same payload, and room behind it for a chain
+// id; of the header it has kind, from, correlation, deadline, credits and trace. NULL:
+// no memory, and message is the caller's.
 struct hark_message *hark__message_roomy(struct pool *pool,
                                          struct hark_message *message);
 

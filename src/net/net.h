@@ -8,10 +8,10 @@
 //
 //   sender's thread --send--> [transport] ~~~ [transport] --whoever polls--> sink
 //
-// One thread at a time polls, and calls the sink: a guest, which is some thread that has
-// nothing else to do (hark__net_wait, hark__net_poll); or the net's own thread, which
-// steps in when no guest has looked for a millisecond or two. Who waits keeps the clock.
-// Everything else here may be called by any thread.
+// One thread at a time polls, and calls the sink: a guest, which is some thread that
+// has nothing else to do (hark__net_wait, hark__net_poll); or the net's own thread,
+// which steps in when no guest has looked for a millisecond or two. Who waits keeps the
+// clock. Everything else here may be called by any thread.
 
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -31,8 +31,8 @@ enum {
     NET_PARTS = 16, // in a frame at most, besides its own bytes
 };
 
-// Bytes that go with a frame, and are not copied. release(data, handle) gives them back, on
-// any thread.
+// Bytes that go with a frame, and are not copied. release(data, handle) gives them
+// back, on any thread.
 struct net_part {
     const void *data;
     size_t size;
@@ -59,12 +59,12 @@ struct arrival {
     size_t size;
     const struct arrived_part *parts;
     uint32_t part_count; // NET_PARTS at most
-    // 0 at first; the sink says how many bytes of memory it has filled with what the frame
-    // holds. After many its thread has a turn before more come.
+    // 0 at first; the sink says how many bytes of memory it has filled with what the
+    // frame holds. After many its thread has a turn before more come.
     size_t made_bytes;
-    // Has the bytes of a part, from 1 on, or of the frame itself (0) stay where they are
-    // until *out_kept is released. Once each, and before the sink returns. False: it cannot
-    // be done (no memory, or they are few).
+    // Has the bytes of a part, from 1 on, or of the frame itself (0) stay where they
+    // are until *out_kept is released. Once each, and before the sink returns. False:
+    // it cannot be done (no memory, or they are few).
     bool (*keep)(struct arrival *arrival, uint32_t part, struct kept *out_kept);
 };
 
@@ -73,14 +73,14 @@ struct sink {
     // What follows is called on this thread; where is what hark__net_poll was given, or
     // NULL.
     void (*begin)(struct sink *sink, void *where);
-    // A frame came on pipe. The pipe's own word (hark__pipe_user) is NULL for a stranger's
-    // first frame.
+    // A frame came on pipe. The pipe's own word (hark__pipe_user) is NULL for a
+    // stranger's first frame.
     void (*frame)(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
     // The other side is gone (the transport saw it, with the text why). No frame comes
     // after it. The pipe must still be closed.
     void (*gone)(struct sink *sink, struct pipe *pipe, const char *why);
-    // Called after hark__net_kick, and when what it gave last time has come: the time of
-    // the next tick (INT64_MAX: only a kick's).
+    // Called after hark__net_kick, and when what it gave last time has come: the time
+    // of the next tick (INT64_MAX: only a kick's).
     int64_t (*tick)(struct sink *sink);
 };
 
@@ -144,8 +144,8 @@ void *hark__pipe_user(const struct pipe *pipe);
 // ---- guests ----
 
 // Waits until there is something to poll, hark__net_unwait, or until_ns (INT64_MAX: no
-// limit). One guest at a time. True: there is, and the caller polls. Under traffic it spins
-// for up to 100 us before it sleeps (ADR 8).
+// limit). One guest at a time. True: there is, and the caller polls. Under traffic it
+// spins for up to 100 us before it sleeps (ADR 8).
 bool hark__net_wait(struct net *net, int64_t until_ns);
 // The guest that waited has something to do, perhaps for long: not after each wait, but
 // before it goes. Else nobody looks for what comes meanwhile.

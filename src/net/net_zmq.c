@@ -10,9 +10,9 @@
 //
 // A connection is one pipe. libzmq would connect again by itself when one breaks, and
 // nobody would know what was lost; so each socket is monitored, and a disconnection
-// ends the pipe. A ROUTER's connections are told apart by their descriptor, which libzmq
-// gives with each message (ZMQ_SRCFD) and with each event (those of failed handshakes
-// carry an error number there, and belong to no pipe).
+// ends the pipe. A ROUTER's connections are told apart by their descriptor, which
+// libzmq gives with each message (ZMQ_SRCFD) and with each event (those of failed
+// handshakes carry an error number there, and belong to no pipe).
 //
 // Messages and events come by two ways. So the end of a connection is noted, and told
 // when the messages that may stand before it have been read; and one whose pipe is not
@@ -119,8 +119,9 @@ make_part(zmq_msg_t *part, const void *data, size_t size)
     return 0;
 }
 
-// The lock is held. Takes the messages, which go together. The first part, an id's if there
-// is one, is the only one that may be refused: who has taken it takes the rest too.
+// The lock is held. Takes the messages, which go together. The first part, an id's if
+// there is one, is the only one that may be refused: who has taken it takes the rest
+// too.
 static int
 send_parts(struct zpipe *pipe, zmq_msg_t *messages, uint32_t count)
 {
@@ -270,8 +271,8 @@ read_id(zmq_msg_t *part, struct received *received)
     received->is_whole = zmq_msg_size(part) <= ID_LIMIT;
 }
 
-// Takes the parts that come with a body. More than a frame may have, in number or bytes, are
-// thrown away.
+// Takes the parts that come with a body. More than a frame may have, in number or
+// bytes, are thrown away.
 static void
 receive_parts(struct zsocket *socket, struct received *received)
 {

@@ -9,12 +9,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define NS_PER_MS INT64_C(1000000)
+#include "base/env.h"
+
 #define WATCH_NS (2 * NS_PER_MS)
 
-// A guest that had to wait only a short time looks again and again for a while before it
-// sleeps: a sleeping processor takes 10 to 70 us to wake, and an answer over loopback not
-// much longer. It yields between looks, so others lose nothing by it.
+// A guest that had to wait only a short time looks again and again for a while before
+// it sleeps: a sleeping processor takes 10 to 70 us to wake, and an answer over
+// loopback not much longer. It yields between looks, so others lose nothing by it.
 #define SPIN_NS INT64_C(100000)
 #define SPIN_AFTER_NS (2 * SPIN_NS) // a short time
 
@@ -85,8 +86,8 @@ tick(struct net *net)
     int64_t due_ns = net->sink->tick(net->sink), rest_ns = rest_sides(net);
 
     due_ns = rest_ns < due_ns ? rest_ns : due_ns;
-    // release: pairs with next_tick_ns. Who has read the old time, and sleeps by it or is
-    // about to, is woken by what follows.
+    // release: pairs with next_tick_ns. Who has read the old time, and sleeps by it or
+    // is about to, is woken by what follows.
     atomic_store_explicit(&net->due_ns, due_ns, memory_order_release);
     if (due_ns < before_ns) {
         write_event(net->event);
@@ -308,8 +309,8 @@ hark__net_wait(struct net *net, int64_t until_ns)
 {
     // relaxed: counted for our thread's sake, which looks again.
     atomic_fetch_add_explicit(&net->guest_looks, 1, memory_order_relaxed);
-    // seq_cst, twice, and the load in hark__net_leave: we write guest_waits and then look
-    // at watching; our own thread writes watching and then looks at guest_waits.
+    // seq_cst, twice, and the load in hark__net_leave: we write guest_waits and then
+    // look at watching; our own thread writes watching and then looks at guest_waits.
     atomic_store_explicit(&net->guest_waits, true, memory_order_seq_cst);
     int64_t began_ns = hark__env_now(net->env);
     int64_t due_ns = next_tick_ns(net);
@@ -363,8 +364,8 @@ static void
 own_poll(struct net *net)
 {
     own_begin(net);
-    // It waits for a guest that is at it: to come back at once for what is pending would
-    // be to spin.
+    // It waits for a guest that is at it: to come back at once for what is pending
+    // would be to spin.
     poll_all(net, NULL, true);
     own_end(net);
 }

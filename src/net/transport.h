@@ -1,7 +1,8 @@
 // Transport: one way to carry frames. Private to the room.
 //
 // A transport's functions for opening and sending may be called by any thread; poll and
-// close by the poller: the one thread that polls just now, or hark__net_close after all.
+// close by the poller: the one thread that polls just now, or hark__net_close after
+// all.
 
 #ifndef NET_TRANSPORT_H
 #define NET_TRANSPORT_H
@@ -106,8 +107,8 @@ void hark__net_unwatch(struct net *net, int fd);
 // at its batch and there may be more. close: after the thread has ended.
 struct zmq_side *hark__zmq_open(struct net *net);
 bool hark__zmq_poll(struct zmq_side *side);
-// Gives memory back that was kept warm for so long. Gives when to look again; INT64_MAX:
-// nothing is kept. Poller.
+// Gives memory back that was kept warm for so long. Gives when to look again;
+// INT64_MAX: nothing is kept. Poller.
 int64_t hark__zmq_rest(struct zmq_side *side);
 // A descriptor that was watched under key has something to say. Any thread.
 void hark__zmq_signal(struct zmq_side *side, uint64_t key);

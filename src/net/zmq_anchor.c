@@ -1,16 +1,17 @@
 // Anchors: the memory of frames that come stays with the process while they come.
 //
-// libzmq takes a block from malloc for each large frame, on its own thread, and some other
-// thread frees it. glibc gives the top of its heap back to the operating system whenever a
-// block of 64 KiB or more is freed there and 128 KiB are free, however soon they are wanted
-// again; then each page costs a fault. But it gives back nothing that lies below a block in
-// use. So we hold, of the frames that came, the one with the highest address; of each of
-// glibc's heaps, which are 64 MiB large at most, since there may be several. It costs one
-// reference for each new record.
+// libzmq takes a block from malloc for each large frame, on its own thread, and some
+// other thread frees it. glibc gives the top of its heap back to the operating system
+// whenever a block of 64 KiB or more is freed there and 128 KiB are free, however soon
+// they are wanted again; then each page costs a fault. But it gives back nothing that
+// lies below a block in use. So we hold, of the frames that came, the one with the
+// highest address; of each of glibc's heaps, which are 64 MiB large at most, since
+// there may be several. It costs one reference for each new record.
 //
-// Each second all anchors go, and with them all memory above the blocks that are really in
-// use: so nothing stays because there was much once. If frames still come, the next of them
-// are the new anchors. Another malloc loses nothing by this but a few held frames.
+// Each second all anchors go, and with them all memory above the blocks that are really
+// in use: so nothing stays because there was much once. If frames still come, the next
+// of them are the new anchors. Another malloc loses nothing by this but a few held
+// frames.
 
 #include <stdint.h>
 

@@ -194,7 +194,8 @@ hark__zpipe_of(struct zsocket *socket, struct received *received)
     // The last words of a connection may have come behind the news of its end.
     pipe = pipe_with_fd(socket, zmq_msg_get(&received->body, ZMQ_SRCFD));
     if (pipe != NULL && is_of_older_connection(received, pipe)) {
-        return NULL; // and its descriptor is the pipe's now: a ROUTER reads them by turns
+        // And its descriptor is the pipe's now: a ROUTER reads them by turns.
+        return NULL;
     }
     if (pipe != NULL) {
         end_pipe(pipe, "the connection was lost");

@@ -2,8 +2,8 @@
 // transport share. Private to them.
 //
 // net_zmq.c tells how it works; it sends, receives and polls. zmq_socket.c opens
-// sockets and keeps the table of them; zmq_pipe.c knows which pipe a message or an event
-// belongs to, and when a pipe ends; zmq_anchor.c keeps libzmq's memory warm;
+// sockets and keeps the table of them; zmq_pipe.c knows which pipe a message or an
+// event belongs to, and when a pipe ends; zmq_anchor.c keeps libzmq's memory warm;
 // zmq_endpoint.c reads and writes endpoints.
 
 #ifndef NET_ZMQ_SIDE_H

@@ -43,8 +43,8 @@ open_monitor(struct zsocket *socket)
 {
     char address[64];
 
-    // A socket that was closed may keep its name a while longer. relaxed: any number that
-    // nobody else gets.
+    // A socket that was closed may keep its name a while longer. relaxed: any number
+    // that nobody else gets.
     snprintf(
         address, sizeof address, "inproc://monitor-%" PRIu32,
         atomic_fetch_add_explicit(&socket->side->monitors, 1, memory_order_relaxed));

@@ -161,8 +161,8 @@ end_connects(struct link *link)
     uint32_t cursor = 0;
 
     while (hark__pending_take_next(&remote->pendings, &cursor, &connects, &pending)) {
-        hark__inbound_found(remote->ctx, &pending,
-                            (hark_ref){link->peer->incarnation, 0});
+        hark__lookup_found(remote->ctx, &pending,
+                           (hark_ref){link->peer->incarnation, 0});
     }
 }
 

@@ -189,8 +189,8 @@ struct hello hark__link_hello(struct remote *remote);
 
 // Begins a batch, with a head that is stamped when it leaves. Fails without memory.
 void hark__outbox_start(struct bytes *batch);
-// Gives back a large one's memory, if nothing is in it: it would be held for ever, and glibc
-// gives nothing back that lies below it. The link's lock is held.
+// Gives back a large one's memory, if nothing is in it: it would be held for ever, and
+// glibc gives nothing back that lies below it. The link's lock is held.
 void hark__outbox_shrink(struct link *link);
 // Lets all parts of the batch but the first `count` go. The link's lock is held.
 void hark__link_drop_parts(struct link *link, uint32_t count);
@@ -233,6 +233,9 @@ int64_t hark__link_tick(struct link *link, int64_t now_ns, bool beats);
 // link's lock is held.
 hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                         struct remote_text *error);
+
+// ---- control_out.c ----
+
 // Adds a row that waits for the link, unless it is up already: *out_is_up.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);
@@ -260,13 +263,19 @@ void hark__peer_lose(struct peer *peer, struct link *link);
 // Ends all waits for room.
 void hark__peer_has_room(struct peer *peer);
 
-// ---- inbound.c ----
+// ---- session.c ----
 
 // The sink's frame function.
-void hark__inbound_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
+void hark__session_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
+
+// ---- inbound.c ----
+
 // Counts a frame that was no good, and makes a dead letter of it.
 void hark__inbound_reject(struct remote *remote, int code, const char *text);
+
+// ---- lookup.c ----
+
 // Answers a lookup of this node's own.
-void hark__inbound_found(hark_ctx *ctx, const struct pending *pending, hark_ref found);
+void hark__lookup_found(hark_ctx *ctx, const struct pending *pending, hark_ref found);
 
 #endif // REMOTE_LINK_H

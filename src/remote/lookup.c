@@ -37,13 +37,26 @@ struct request {
     const char *site;
 };
 
+void
+hark__lookup_found(hark_ctx *ctx, const struct pending *pending, hark_ref found)
+{
+    struct hark_message *message = hark__message_new(
+        hark__ctx_pool(ctx), &hark_found_type, &(hark_found){.actor = found});
+
+    if (message != NULL) { // else the asker's clock ends it
+        message->kind = MESSAGE_REPLY;
+        message->correlation = pending->correlation;
+        (void)hark__send(ctx, pending->asker, message);
+    }
+}
+
 // A future that is answered with a hark_found, by us.
 static hark_future
 answer_here(hark_ctx *ctx, hark_future future, hark_ref found)
 {
     struct pending pending = {.asker = hark_self(ctx), .correlation = future.id};
 
-    hark__inbound_found(ctx, &pending, found);
+    hark__lookup_found(ctx, &pending, found);
     return future;
 }
 

@@ -105,8 +105,8 @@ wait_for_room(struct peer *peer, uint32_t seen)
     atomic_fetch_sub_explicit(&peer->waiting, 1, memory_order_relaxed); // as above
 }
 
-// It could not be put, when `room` was as seen. Dials if there is no link, and waits for
-// room if ctx may wait.
+// It could not be put, when `room` was as seen. Dials if there is no link, and waits
+// for room if ctx may wait.
 static __attribute__((noinline)) hark_err
 put_later(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *what,
           struct attempt *attempt)

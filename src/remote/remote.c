@@ -126,8 +126,9 @@ sweep(struct remote *remote, int64_t now_ns)
 }
 
 // Time since the last tick in which this node did not run, if this one is late: it was
-// stopped, or the machine was busy. Who sent meanwhile was not silent, even if it has not
-// come to us yet. Since when it did not run it cannot tell: all but tick_ms is forgiven.
+// stopped, or the machine was busy. Who sent meanwhile was not silent, even if it has
+// not come to us yet. Since when it did not run it cannot tell: all but tick_ms is
+// forgiven.
 static int64_t
 time_away_ns(struct remote *remote, int64_t now_ns)
 {
@@ -183,7 +184,7 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
         return HARK_ENOMEM;
     }
     remote->node = options->node;
-    remote->sink = (struct sink){on_begin, hark__inbound_frame, on_gone, on_tick};
+    remote->sink = (struct sink){on_begin, hark__session_frame, on_gone, on_tick};
     remote->idler = (struct idler){idler_wait, idler_poll, idler_wake, idler_leave};
     remote->heartbeat_ms = options->heartbeat_ms;
     remote->tick_ms = tick_ms(options->heartbeat_ms);

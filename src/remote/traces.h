@@ -1,9 +1,9 @@
 // Traces over a link: how what is sent came about (actor/trace.h).
 //
-// Each side declares its rows on the link before it sends their numbers, once and parents
-// first, and the other side keeps them as rows of its own. Nothing here is trusted: texts
-// are cut, and a peer has only so many rows of ours, for as long as it lives. Neither
-// locked: traces_out is under its link's lock, traces_in the poller's.
+// Each side declares its rows on the link before it sends their numbers, once and
+// parents first, and the other side keeps them as rows of its own. Nothing here is
+// trusted: texts are cut, and a peer has only so many rows of ours, for as long as it
+// lives. Neither locked: traces_out is under its link's lock, traces_in the poller's.
 
 #ifndef REMOTE_TRACES_H
 #define REMOTE_TRACES_H

@@ -15,8 +15,8 @@ enum {
     // takes longer.
     FINE_RATE = 2000000,
     // In percent of the other way's rate: what the one that is tried must reach to be
-    // kept. Gathered work leaves processors free, so it may be a little slower, and what
-    // is spread must be faster.
+    // kept. Gathered work leaves processors free, so it may be a little slower, and
+    // what is spread must be faster.
     GATHERED_LEAST = 97,
     SPREAD_LEAST = 120,
     // What is slower than that is not tried any longer. A trial may do harm for a while
@@ -68,8 +68,8 @@ start_window(struct balance *balance)
     balance->measured_ns = 0;
 }
 
-// A busy machine takes the processor away for a while, which makes a rate worse and never
-// better. So a worse one counts little at first.
+// A busy machine takes the processor away for a while, which makes a rate worse and
+// never better. So a worse one counts little at first.
 static void
 note_window(struct balance *balance, uint64_t rate)
 {

@@ -14,8 +14,8 @@
 //     swap                             take
 //     busy = 0                         revoked = 0
 //
-// An owner that began before the barrier is seen to be busy, or is done; one that begins
-// after it sees `revoked`. models/next.pml searches this with a store buffer.
+// An owner that began before the barrier is seen to be busy, or is done; one that
+// begins after it sees `revoked`. models/next.pml searches this with a store buffer.
 //
 // Where the kernel cannot do such a barrier the place stays revoked, and both sides use
 // the lock.

@@ -15,7 +15,8 @@ struct overflow_thread {
     _Alignas(16) unsigned char stack[STACK_BYTES];
 };
 
-// The process has one action for a signal: how many want ours, and what was there before.
+// The process has one action for a signal: how many want ours, and what was there
+// before.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users;
 static struct sigaction before;

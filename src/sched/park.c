@@ -226,11 +226,12 @@ sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
 
 // ---- watching ----
 
-// While somebody works and a worker is parked, one of the parked is the watcher. It takes
-// an order of steps, all of them seq_cst (models/watcher.pml): who begins to work clears
-// its idle bit, leaves things behind its turn, and then looks at watched (want_watcher);
-// who parks sets its idle bit, and then looks whether others work and nobody watches; who
-// stops watching clears watched, and then looks for who works, and wakes who is parked.
+// While somebody works and a worker is parked, one of the parked is the watcher. It
+// takes an order of steps, all of them seq_cst (models/watcher.pml): who begins to work
+// clears its idle bit, leaves things behind its turn, and then looks at watched
+// (want_watcher); who parks sets its idle bit, and then looks whether others work and
+// nobody watches; who stops watching clears watched, and then looks for who works, and
+// wakes who is parked.
 
 static bool
 start_watching(struct sched *sched)

@@ -75,8 +75,8 @@ static inline uint32_t
 hark__ring_count(struct ring *ring)
 {
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_seq_cst);
-    // relaxed: a head that is behind only makes the ring look fuller; one that has moved
-    // on since makes the difference negative.
+    // relaxed: a head that is behind only makes the ring look fuller; one that has
+    // moved on since makes the difference negative.
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
     return (int32_t)(tail - head) > 0 ? tail - head : 0;

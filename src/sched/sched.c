@@ -285,9 +285,9 @@ find(struct worker *self)
 
 // ---- the workers ----
 
-// A turn of task, by the worker that the stack belongs to: another one afterwards, if the
-// turn was left and somebody else went on with it. Where a turn has another one go on, this
-// stack is left to that, until somebody needs a loop again.
+// A turn of task, by the worker that the stack belongs to: another one afterwards, if
+// the turn was left and somebody else went on with it. Where a turn has another one go
+// on, this stack is left to that, until somebody needs a loop again.
 static inline void
 run(struct stack *stack, struct task *task, task_run *how)
 {

@@ -12,12 +12,12 @@
 //                       +------> run <---------+---------+
 //                                 ^ steals: ring, and a run-next that stays too long
 //
-// A run-next place and the first few tasks of a ring are not announced to anyone: on its
-// own worker they have their turn in some microseconds, on a warm cache, and actors that
-// talk to each other stay together. So that nothing is stuck behind long turns, one
-// parked worker is the watcher: while others work it looks every 250 us, or up to 1 ms
-// while there is nothing to see, for a run-next that has not moved, and for tasks that
-// wait long, judged by how many turns their worker had since the last look.
+// A run-next place and the first few tasks of a ring are not announced to anyone: on
+// its own worker they have their turn in some microseconds, on a warm cache, and actors
+// that talk to each other stay together. So that nothing is stuck behind long turns,
+// one parked worker is the watcher: while others work it looks every 250 us, or up to 1
+// ms while there is nothing to see, for a run-next that has not moved, and for tasks
+// that wait long, judged by how many turns their worker had since the last look.
 //
 // Where work is so fine that it does better on one worker, it is gathered there
 // (balance.h): others neither steal nor take, and hand on what they have.
@@ -89,13 +89,13 @@ struct stack *hark__sched_leave(struct worker *self, struct task *task, task_run
 // On stack again, for which `left` was left: gives the worker.
 struct worker *hark__sched_arrive(const struct stack *stack, struct stack *left);
 
-// Leaves the turn of task, which calls it on self's thread, as it is. The worker goes on
-// with rest(task, self, local) on another stack, as with a turn. That, or a later turn of
-// task, sees to it that this one goes on: *out_stack is for hark__sched_resume. Returns
-// then, and gives the worker that it goes on with, which may be another. NULL, at once: no
-// stack, by the limit or for lack of memory. What the compiler knows of the thread
-// (thread-locals, errno's address) is void afterwards. In its caller's frame; see
-// hark__stack_switch.
+// Leaves the turn of task, which calls it on self's thread, as it is. The worker goes
+// on with rest(task, self, local) on another stack, as with a turn. That, or a later
+// turn of task, sees to it that this one goes on: *out_stack is for hark__sched_resume.
+// Returns then, and gives the worker that it goes on with, which may be another. NULL,
+// at once: no stack, by the limit or for lack of memory. What the compiler knows of the
+// thread (thread-locals, errno's address) is void afterwards. In its caller's frame;
+// see hark__stack_switch.
 static inline __attribute__((always_inline)) struct worker *
 hark__sched_suspend(struct worker *self, struct task *task, task_run *rest,
                     struct stack **out_stack)
@@ -115,7 +115,8 @@ void hark__sched_resume(struct worker *self, struct stack *stack);
 // The most that a turn has needed of its stack so far, in bytes, whole pages.
 size_t hark__sched_stack_deepest(struct sched *sched);
 
-// A task has done so many units of work (messages handled) in its turn. Worker's thread.
+// A task has done so many units of work (messages handled) in its turn. Worker's
+// thread.
 void hark__worker_did(struct worker *worker, uint32_t units);
 void *hark__worker_local(const struct worker *worker);
 // The clock as of this worker's last look, at most some turns ago. Worker's thread

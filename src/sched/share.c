@@ -121,8 +121,8 @@ spread_now(struct worker *self)
 
 // ---- watching ----
 
-// Does something wait for a worker that is in a long turn, or would the last task in its
-// ring wait long if turns go on as they went since then?
+// Does something wait for a worker that is in a long turn, or would the last task in
+// its ring wait long if turns go on as they went since then?
 static bool
 waits_long(struct worker *other, const struct sighting *now,
            const struct sighting *before)

@@ -18,7 +18,8 @@ enum {
     LEAST_BYTES = 16384, // a signal's frame and printf fit
 };
 
-// Boost.Context's: gives a context that begins with entry on the stack that ends at top.
+// Boost.Context's: gives a context that begins with entry on the stack that ends at
+// top.
 void *make_fcontext(void *top, size_t size, void (*entry)(struct transfer));
 
 // ---- memory ----

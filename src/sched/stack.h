@@ -4,8 +4,8 @@
 // and the worker goes on with its loop on another one; later a worker, perhaps another
 // one, leaves its own stack to go on there. So a turn that does not wait pays nothing.
 //
-//   loop, turn ---suspend---> left ---resume (by a loop on another stack)---> turn, loop
-//                 `-> a free stack: first turn, loop        `-> that stack: free, parked
+// loop, turn ---suspend---> left ---resume (by a loop on another stack)---> turn, loop
+//               `-> a free stack: first turn, loop        `-> that stack: free, parked
 //
 // A free stack keeps the loop that it was left by, between two turns: the next to take
 // it goes on with that, which costs less than to begin anew.
@@ -113,8 +113,8 @@ hark__stack_give_parked(struct stacks *stacks, struct stack_cache *cache,
 // Hands back a whole cache, whose owner is going.
 void hark__stacks_return(struct stacks *stacks, struct stack_cache *cache);
 
-// The most that any stack has needed so far, in whole pages. Looks at each of them: some
-// microseconds a stack.
+// The most that any stack has needed so far, in whole pages. Looks at each of them:
+// some microseconds a stack.
 size_t hark__stacks_deepest(struct stacks *stacks);
 // Is that address in the closed pages below it? From a signal handler too.
 bool hark__stack_is_below(const struct stacks *stacks, const struct stack *stack,
@@ -136,8 +136,8 @@ struct transfer jump_fcontext(void *to, void *data);
 // Has it begin with entry(stack), which does not return.
 void hark__stack_prepare(struct stack *stack, void (*entry)(struct stack *stack));
 
-// After a switch, on the stack that is arrived at: the one that was left learns where it
-// stands.
+// After a switch, on the stack that is arrived at: the one that was left learns where
+// it stands.
 static inline __attribute__((always_inline)) struct stack *
 hark__stack_arrive(struct transfer transfer)
 {
@@ -149,10 +149,10 @@ hark__stack_arrive(struct transfer transfer)
     return from;
 }
 
-// Leaves `from` as it is, and goes on with `to`, which was left or prepared. Returns when
-// somebody goes on with `from`: gives the stack that was left for that. In its caller's
-// frame: each return on another stack than the call was on is a jump that the processor
-// cannot foresee.
+// Leaves `from` as it is, and goes on with `to`, which was left or prepared. Returns
+// when somebody goes on with `from`: gives the stack that was left for that. In its
+// caller's frame: each return on another stack than the call was on is a jump that the
+// processor cannot foresee.
 static inline __attribute__((always_inline)) struct stack *
 hark__stack_switch(struct stack *from, struct stack *to)
 {

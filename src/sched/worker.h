@@ -152,8 +152,8 @@ hark__sched_primary(struct sched *sched)
 static inline bool
 hark__sched_has_surplus(struct sched *sched, struct ring *ring)
 {
-    // relaxed: a policy; who makes us eager wakes a worker, which looks for what was not
-    // announced before.
+    // relaxed: a policy; who makes us eager wakes a worker, which looks for what was
+    // not announced before.
     return hark__ring_count(ring)
            >= atomic_load_explicit(&sched->surplus, memory_order_relaxed);
 }

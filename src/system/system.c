@@ -140,8 +140,8 @@ open_remote(hark_system *system, const hark_options *options)
     return hark__remote_open(&remote, &system->remote);
 }
 
-// An actor counts as ended before its last turn is over, and that turn may still send to
-// other nodes; so the workers end before the links do.
+// An actor counts as ended before its last turn is over, and that turn may still send
+// to other nodes; so the workers end before the links do.
 static void
 close_system(hark_system *system)
 {

@@ -26,8 +26,8 @@ void hark__bytes_fini(struct bytes *bytes);
 // The general case of hark__bytes_reserve.
 bool hark__bytes_grow(struct bytes *bytes, size_t more);
 
-// Gives an empty block a capacity of just `capacity` bytes. False: no memory, and failed
-// is set.
+// Gives an empty block a capacity of just `capacity` bytes. False: no memory, and
+// failed is set.
 bool hark__bytes_reserve_just(struct bytes *bytes, size_t capacity);
 
 // Makes room for `more` bytes behind size. False: no memory, and failed is set.
@@ -47,8 +47,8 @@ void hark__bytes_truncate(struct bytes *bytes, size_t size);
 // Appends raw bytes.
 void hark__bytes_append(struct bytes *bytes, const void *data, size_t size);
 
-// Append one msgpack value, in its shortest form. More kinds, and without a call for each
-// value: wire/pack.h.
+// Append one msgpack value, in its shortest form. More kinds, and without a call for
+// each value: wire/pack.h.
 void hark__bytes_put_nil(struct bytes *bytes);
 void hark__bytes_put_u64(struct bytes *bytes, uint64_t value);
 void hark__bytes_put_i64(struct bytes *bytes, int64_t value);

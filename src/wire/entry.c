@@ -106,18 +106,6 @@ hark__entry_repeat_any(struct bytes *out, uint64_t correlation)
     hark__bytes_close(out, hark__pack_u64(at, correlation));
 }
 
-// Skips what stands in an array behind the elements that are known.
-static bool
-skip_rest(struct reader *in, uint32_t count, uint32_t known)
-{
-    for (uint32_t i = known; i < count; i++) {
-        if (!hark__reader_skip(in)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 // A text, or nil: empty.
 static bool
 get_optional(struct reader *in, hark_str *out_text)
@@ -139,7 +127,7 @@ get_field(struct reader *in, struct field_decl *field)
     }
     field->kind = (uint8_t)kind;
     field->element = (uint8_t)element;
-    return skip_rest(in, count, 4);
+    return hark__reader_skip_rest(in, count, 4);
 }
 
 // Reads one type and leaves `in` behind it. Checks its fields on the way.
@@ -160,7 +148,7 @@ get_type(struct reader *in, struct type_decl *type)
             return false;
         }
     }
-    return skip_rest(in, count, 3);
+    return hark__reader_skip_rest(in, count, 3);
 }
 
 bool
@@ -233,8 +221,8 @@ fail(char *error, size_t error_size, const char *what)
     return HARK_EDECODE;
 }
 
-// Decodes an entry that is neither an envelope nor a repeat, and all of `in`: behind its
-// code.
+// Decodes an entry that is neither an envelope nor a repeat, and all of `in`: behind
+// its code.
 static hark_err
 decode_other(struct reader *in, uint32_t count, uint32_t code, struct entry *entry,
              char *error, size_t error_size)

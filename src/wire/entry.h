@@ -4,12 +4,13 @@
 //     [100, first, [[name, hash, [[field, kind, element, nested]...]]...]]   types
 //     [101, incarnation, name, endpoint]                                   a third node
 //     [102, correlation, payload]                                          a repeat
-//     [103, number, parent, kind, who, in, site, node]          how something came about
+//     [103, number, parent, kind, who, in, site, node]       how something came about
 //
-// A repeat stands for the last envelope before it in the batch, with another correlation
-// and payload. Most messages of a turn go the same way, and so need not say it each time.
-// Types are numbered by each sender on its own, in the order of its declarations, and
-// must be declared before an envelope names them. Views point into the frame.
+// A repeat stands for the last envelope before it in the batch, with another
+// correlation and payload. Most messages of a turn go the same way, and so need not say
+// it each time. Types are numbered by each sender on its own, in the order of its
+// declarations, and must be declared before an envelope names them. Views point into
+// the frame.
 
 #ifndef WIRE_ENTRY_H
 #define WIRE_ENTRY_H
@@ -117,8 +118,8 @@ hark__is_repeatable(uint8_t kind)
 bool hark__entry_next_any(struct reader *entries, struct entry *entry,
                           hark_err *out_err, char *error, size_t error_size);
 
-// Reads what comes behind an envelope whose payload was decoded, if it is a repeat of the
-// usual form. False: it has changed nothing.
+// Reads what comes behind an envelope whose payload was decoded, if it is a repeat of
+// the usual form. False: it has changed nothing.
 static inline bool
 hark__entry_next_repeat(struct entry *entry)
 {
@@ -144,8 +145,9 @@ hark__entry_next_repeat(struct entry *entry)
 // HARK_EDECODE when this entry is malformed, and then error says how, and the next call
 // goes on behind it (or ends, when its end cannot be found).
 //
-// Of an envelope it reads no payload. Who decodes that moves envelope.payload behind it;
-// if nobody does, the next call skips it, and then is the one to say that it has no end.
+// Of an envelope it reads no payload. Who decodes that moves envelope.payload behind
+// it; if nobody does, the next call skips it, and then is the one to say that it has no
+// end.
 static inline bool
 hark__entry_next(struct reader *entries, struct entry *entry, hark_err *out_err,
                  char *error, size_t error_size)

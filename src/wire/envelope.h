@@ -56,8 +56,8 @@ struct envelope {
     struct reader payload;
 };
 
-// Appends the envelope with its payload: text, ref and numbers for FAILURE, LOOKUP, FOUND
-// and PROBE, else the payload.
+// Appends the envelope with its payload: text, ref and numbers for FAILURE, LOOKUP,
+// FOUND and PROBE, else the payload.
 void hark__envelope_encode(struct bytes *out, const struct envelope *envelope);
 
 // Appends all but the payload. Exactly one value must follow.

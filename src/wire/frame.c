@@ -94,18 +94,6 @@ get_goodbye(struct reader *in, struct frame *frame)
     return hark__reader_str(in, &frame->text);
 }
 
-// Skips the elements of the frame's array behind the known ones.
-static bool
-skip_rest(struct reader *in, uint32_t count, uint32_t known)
-{
-    for (uint32_t i = known; i < count; i++) {
-        if (!hark__reader_skip(in)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static hark_err
 get_body(struct reader *in, uint32_t count, struct frame *frame, char *error,
          size_t error_size)
@@ -128,7 +116,7 @@ get_body(struct reader *in, uint32_t count, struct frame *frame, char *error,
         }
         return HARK_OK;
     case FRAME_BATCH:
-        if (!skip_rest(in, count, 3)) {
+        if (!hark__reader_skip_rest(in, count, 3)) {
             return fail(error, error_size, HARK_EDECODE, "malformed batch");
         }
         frame->entries = *in;

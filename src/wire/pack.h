@@ -1,8 +1,8 @@
 // Pack: one msgpack value at a cursor, written by msgpack-c's packers.
 //
 // The caller has made room: PACK_MOST bytes for each value, of text and bytes the head
-// only. Each function gives the cursor behind what it wrote. They are inline so that the
-// cursor stays in a register, and msgpack-c's small copies become single stores.
+// only. Each function gives the cursor behind what it wrote. They are inline so that
+// the cursor stays in a register, and msgpack-c's small copies become single stores.
 
 #ifndef WIRE_PACK_H
 #define WIRE_PACK_H

@@ -258,7 +258,8 @@ hark__reader_i64(struct reader *in, int64_t *out_value)
 }
 
 // Behind a code whose family begins with `first`: `size` values or bytes, the number of
-// `narrowest` bytes for the first of the family, and twice as many for each further one.
+// `narrowest` bytes for the first of the family, and twice as many for each further
+// one.
 static bool
 read_size(struct reader *in, unsigned first, size_t narrowest, uint64_t *out_size)
 {

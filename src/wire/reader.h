@@ -61,6 +61,18 @@ const char *hark__item_name(enum item_kind kind);
 // Skips one value with all it holds, however deep.
 bool hark__reader_skip(struct reader *in);
 
+// Skips what stands in an array of count values behind the first ones, which are known.
+static inline bool
+hark__reader_skip_rest(struct reader *in, uint32_t count, uint32_t known)
+{
+    for (uint32_t i = known; i < count; i++) {
+        if (!hark__reader_skip(in)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // The number at `at`, big-endian.
 static inline uint64_t
 hark__load_u64(const uint8_t *at)

@@ -1,0 +1,185 @@
+#include "remote/control.h"
+
+#include <stdio.h>
+
+#include "actor/names.h"
+#include "actor/probe.h"
+#include "remote/inbound.h"
+
+// ---- about asks ----
+
+static void
+take_cancel(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+
+    hark__cancel_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                      inbound_asker(link, envelope), envelope->correlation);
+}
+
+static void
+take_credit(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+
+    hark__credit_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                      inbound_asker(link, envelope), envelope->correlation,
+                      inbound_credits(envelope));
+}
+
+static void
+take_probe(struct link *link, const struct envelope *envelope)
+{
+    struct remote *remote = link->remote;
+    const struct probe probe = {
+        .origin = envelope->found,
+        .wait = envelope->wait,
+        .nonce = envelope->nonce,
+        .asked = envelope->correlation,
+        .hops = envelope->hops,
+    };
+
+    hark__probe_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                     inbound_asker(link, envelope), &probe, envelope->text);
+}
+
+static void
+take_failure(struct link *link, const struct envelope *envelope)
+{
+    hark_ctx *ctx = link->remote->ctx;
+    struct pending pending;
+    char text[1001];
+    // It left us, even if no mailbox there took it.
+    hark_stage stage = envelope->stage > HARK_STAGE_NOT_SENT
+                               && envelope->stage <= HARK_STAGE_REPLY_LOST
+                           ? (hark_stage)envelope->stage
+                           : HARK_STAGE_SENT;
+    int code = envelope->code > 0 ? envelope->code : HARK_EPROTO;
+
+    if (!inbound_take_row(link, envelope, &pending)) {
+        return; // too late; a failure says nothing new
+    }
+    snprintf(
+        text, sizeof text, "%.*s",
+        (int)(envelope->text.len < sizeof text ? envelope->text.len : sizeof text - 1),
+        envelope->text.len > 0 ? envelope->text.ptr : "");
+    hark__fail(ctx, pending.asker, pending.correlation, code, stage, text);
+}
+
+// ---- names ----
+
+static void
+take_lookup(struct link *link, const struct envelope *envelope)
+{
+    hark_ref found = hark__names_find(link->remote->node->names, envelope->text.ptr,
+                                      envelope->text.len);
+
+    if (!hark_ref_is_null(found)) {
+        hark__link_found(link, envelope->correlation, found);
+    } else {
+        char text[REMOTE_TEXT];
+
+        snprintf(text, sizeof text, "no actor is named \"%.*s\" at node %s",
+                 (int)(envelope->text.len < 200 ? envelope->text.len : 200),
+                 envelope->text.len > 0 ? envelope->text.ptr : "",
+                 link->remote->node->name);
+        hark__link_fail(link, envelope->correlation, HARK_ENONAME, HARK_STAGE_RUNNING,
+                        text);
+    }
+    hark__link_flush(link);
+}
+
+static void
+take_found(struct link *link, const struct envelope *envelope)
+{
+    struct pending pending;
+
+    if (!inbound_take_row(link, envelope, &pending)) {
+        return;
+    }
+    if (pending.kind == PENDING_LOOKUP) {
+        hark__lookup_found(link->remote->ctx, &pending, envelope->found);
+    } else {
+        hark__inbound_refuse_answer(link, &pending);
+    }
+}
+
+void
+hark__control_take(struct link *link, const struct envelope *envelope)
+{
+    switch (envelope->kind) {
+    case ENVELOPE_FAILURE:
+        take_failure(link, envelope);
+        break;
+    case ENVELOPE_LOOKUP:
+        take_lookup(link, envelope);
+        break;
+    case ENVELOPE_FOUND:
+        take_found(link, envelope);
+        break;
+    case ENVELOPE_CANCEL:
+        take_cancel(link, envelope);
+        break;
+    case ENVELOPE_CREDIT:
+        take_credit(link, envelope);
+        break;
+    case ENVELOPE_PROBE:
+        take_probe(link, envelope);
+        break;
+    default: // reserved, or of a later version
+        break;
+    }
+}
+
+// ---- declarations ----
+
+static void
+take_node(struct link *link, const struct node_decl *node)
+{
+    struct remote *remote = link->remote;
+
+    if (node->incarnation == 0 || node->incarnation == remote->node->id) {
+        return;
+    }
+    pthread_mutex_lock(&remote->lock);
+    bool is_new = hark__peer_find(remote, node->incarnation) == NULL;
+    struct peer *peer =
+        hark__peer_get(remote, node->incarnation, node->name, node->endpoint);
+    if (peer != NULL && is_new && node->endpoint.len > 0) {
+        pthread_mutex_lock(&peer->lock);
+        peer->may_dial = true;
+        pthread_mutex_unlock(&peer->lock);
+    }
+    pthread_mutex_unlock(&remote->lock);
+}
+
+static void
+take_trace(struct link *link, const struct trace_decl *trace)
+{
+    const struct trace_source source = {
+        .traces = &link->remote->node->traces,
+        .here = link->remote->node->name,
+        .there = link->peer->name,
+        .room = &link->peer->trace_room,
+    };
+
+    hark__traces_in_declare(&link->traces_in, &source, trace);
+}
+
+hark_err
+hark__control_declare(struct link *link, struct entry *entry)
+{
+    switch (entry->kind) {
+    case ENTRY_TYPES:
+        return hark__types_in_declare(&link->types_in, link->remote->node->registry,
+                                      &entry->types);
+    case ENTRY_NODE:
+        take_node(link, &entry->node);
+        return HARK_OK;
+    case ENTRY_TRACE:
+        take_trace(link, &entry->trace);
+        return HARK_OK;
+    default:
+        return HARK_OK;
+    }
+}
