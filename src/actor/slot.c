@@ -166,6 +166,7 @@ give_back(struct slots *slots, const struct slot *slot)
     pthread_mutex_unlock(&slots->lock);
 }
 
+// As hark__slot_claim, if the newest one in the cache will not do.
 static __attribute__((noinline)) struct slot *
 search(struct slots *slots, struct slot_cache *cache)
 {

@@ -145,6 +145,7 @@ push_ring(struct worker *self, struct task *task)
     }
 }
 
+// From a thread that is no worker.
 static __attribute__((noinline)) void
 inject(struct sched *sched, struct task *task)
 {
