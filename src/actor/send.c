@@ -26,7 +26,7 @@ is_here(const hark_ctx *ctx, hark_ref ref)
 }
 
 // Takes message, also on error.
-static hark_err
+static __attribute__((cold, noinline)) hark_err
 undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err err,
               const char *text)
 {
@@ -401,6 +401,30 @@ hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
 
 // ---- telling ----
 
+// What hark_tell_value does seldom stands apart, for the sake of what it does often.
+static __attribute__((noinline)) hark_err
+tell_away(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
+{
+    return send_away(ctx, to,
+                     &(struct outgoing){
+                         .type = type,
+                         .value = value,
+                         .from = ctx->self,
+                         .correlation = ctx->chain_id,
+                         .kind = MESSAGE_TELL,
+                         .call = "hark_tell",
+                     });
+}
+
+static __attribute__((cold, noinline)) hark_err
+untellable(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
+{
+    hark_err err = hark__ctx_error_value(ctx, "hark_tell", type, value);
+
+    hark__letter(ctx, to, ctx->self, type->name, err, NULL);
+    return err;
+}
+
 hark_err
 hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
 {
@@ -408,22 +432,11 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_tell: null argument");
     }
     if (!hark__is_here(ctx, to)) {
-        return send_away(ctx, to,
-                         &(struct outgoing){
-                             .type = type,
-                             .value = value,
-                             .from = ctx->self,
-                             .correlation = ctx->chain_id,
-                             .kind = MESSAGE_TELL,
-                             .call = "hark_tell",
-                         });
+        return tell_away(ctx, to, type, value);
     }
     struct hark_message *message = hark__message_new(ctx_pool(ctx), type, value);
     if (message == NULL) {
-        hark_err err = hark__ctx_error_value(ctx, "hark_tell", type, value);
-
-        hark__letter(ctx, to, ctx->self, type->name, err, NULL);
-        return err;
+        return untellable(ctx, to, type, value);
     }
     message->from = ctx->self; // kind is MESSAGE_TELL, 0
     message->correlation = ctx->chain_id;

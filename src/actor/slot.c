@@ -142,7 +142,7 @@ refill(struct slots *slots, struct slot_cache *cache)
 }
 
 // The older half of a full cache goes back.
-static void
+static __attribute__((noinline)) void
 spill(struct slots *slots, struct slot_cache *cache)
 {
     uint32_t half = cache->count / 2;
@@ -158,7 +158,7 @@ spill(struct slots *slots, struct slot_cache *cache)
     }
 }
 
-static void
+static __attribute__((noinline)) void
 give_back(struct slots *slots, const struct slot *slot)
 {
     pthread_mutex_lock(&slots->lock);
@@ -166,8 +166,9 @@ give_back(struct slots *slots, const struct slot *slot)
     pthread_mutex_unlock(&slots->lock);
 }
 
-struct slot *
-hark__slot_claim(struct slots *slots, struct slot_cache *cache)
+// As hark__slot_claim, if the newest one in the cache will not do.
+static __attribute__((noinline)) struct slot *
+search(struct slots *slots, struct slot_cache *cache)
 {
     // A slot that is being drained is skipped; a full round of them ends the search.
     for (uint32_t tries = 0; tries < 4 * SLOT_CACHE; tries++) {
@@ -186,6 +187,20 @@ hark__slot_claim(struct slots *slots, struct slot_cache *cache)
     return NULL;
 }
 
+struct slot *
+hark__slot_claim(struct slots *slots, struct slot_cache *cache)
+{
+    if (cache->count > 0) {
+        struct slot *slot = hark__slot_at(slots, cache->indices[cache->count - 1]);
+
+        if (hark__mailbox_claim(&slot->box)) {
+            cache->count--;
+            return slot;
+        }
+    }
+    return search(slots, cache);
+}
+
 void
 hark__slot_free(struct slots *slots, struct slot_cache *cache, struct slot *slot)
 {
@@ -197,10 +212,10 @@ hark__slot_free(struct slots *slots, struct slot_cache *cache, struct slot *slot
         give_back(slots, slot);
         return;
     }
+    cache->indices[cache->count++] = slot->index;
     if (cache->count >= 2 * slots->batch) {
         spill(slots, cache);
     }
-    cache->indices[cache->count++] = slot->index;
 }
 
 void

@@ -143,7 +143,7 @@ unclaim(hark_ctx *ctx, struct slot *slot)
     let_go(ctx, slot);
 }
 
-static hark_ref
+static __attribute__((cold, noinline)) hark_ref
 refuse_full(hark_ctx *ctx, const hark_behavior *behavior)
 {
     hark__ctx_error(ctx, HARK_ELIMIT,
@@ -154,7 +154,7 @@ refuse_full(hark_ctx *ctx, const hark_behavior *behavior)
 }
 
 // The claimed slot has no state.
-static hark_ref
+static __attribute__((cold, noinline)) hark_ref
 refuse_stateless(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior)
 {
     unclaim(ctx, slot);
@@ -162,7 +162,7 @@ refuse_stateless(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior
     return nobody;
 }
 
-static hark_ref
+static __attribute__((cold, noinline)) hark_ref
 refuse_stopping(hark_ctx *ctx, struct slot *slot, const hark_behavior *behavior)
 {
     if (behavior->state_size > SLOT_STATE) {

@@ -132,7 +132,7 @@ overflow(struct worker *self, struct task *task)
     inject_chain(self->sched, first, last, count);
 }
 
-static void
+static __attribute__((noinline)) void
 push_ring(struct worker *self, struct task *task)
 {
     if (!hark__ring_push(&self->ring, task)) {
@@ -145,12 +145,19 @@ push_ring(struct worker *self, struct task *task)
     }
 }
 
+// From a thread that is no worker.
+static __attribute__((noinline)) void
+inject(struct sched *sched, struct task *task)
+{
+    inject_chain(sched, task, task, 1);
+    announce_injected(sched);
+}
+
 void
 hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
 {
     if (self == NULL) {
-        inject_chain(sched, task, task, 1);
-        announce_injected(sched);
+        inject(sched, task);
         return;
     }
     struct task *displaced = hark__next_swap(&self->next, task);
@@ -158,7 +165,7 @@ hark__sched_submit(struct sched *sched, struct worker *self, struct task *task)
     if (displaced != NULL) {
         push_ring(self, displaced);
     } else {
-        hark__sched_want_watcher(sched);
+        hark__sched_want_watcher(self->sched);
     }
 }
 
@@ -171,7 +178,16 @@ hark__sched_yield(struct worker *self, struct task *task)
 
 // ---- finding ----
 
-// What this worker has itself: the run-next first, unless it has had its way too long.
+// The run-next has had its way too long: it goes behind the others.
+static __attribute__((noinline)) struct task *
+take_other(struct worker *self, struct task *next)
+{
+    push_ring(self, next);
+    self->streak = 0;
+    return hark__ring_pop(&self->ring);
+}
+
+// What this worker has itself: the run-next first.
 static struct task *
 take_local(struct worker *self)
 {
@@ -182,7 +198,7 @@ take_local(struct worker *self)
             if (++self->streak < NEXT_STREAK || hark__ring_is_empty(&self->ring)) {
                 return task;
             }
-            push_ring(self, task);
+            return take_other(self, task);
         }
     }
     self->streak = 0;
@@ -526,15 +542,6 @@ hark__sched_free(struct sched *sched, void (*dropped)(void *arg, struct timer_ac
     hark__stacks_fini(&sched->stacks);
     pthread_mutex_destroy(&sched->lock);
     free(sched);
-}
-
-void
-hark__worker_did(struct worker *worker, uint32_t units)
-{
-    // relaxed: one writer, and readers only want a recent value.
-    uint64_t before = atomic_load_explicit(&worker->units, memory_order_relaxed);
-
-    atomic_store_explicit(&worker->units, before + units, memory_order_relaxed);
 }
 
 void *

@@ -27,6 +27,7 @@
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,6 +63,7 @@ struct sched_stats {
 // What tasks see of their worker without a call. Each begins with it.
 struct worker_face {
     int64_t now_ns;
+    _Atomic(uint64_t) units; // owner counts; see balance.h
 };
 
 // Starts the workers. HARK_ENOMEM: no memory, or no threads.
@@ -115,9 +117,16 @@ void hark__sched_resume(struct worker *self, struct stack *stack);
 // The most that a turn has needed of its stack so far, in bytes, whole pages.
 size_t hark__sched_stack_deepest(struct sched *sched);
 
-// A task has done so many units of work (messages handled) in its turn. Worker's
-// thread.
-void hark__worker_did(struct worker *worker, uint32_t units);
+// A task has done so many units of work (messages handled) in its turn. Worker's thread.
+static inline void
+hark__worker_did(struct worker *worker, uint32_t units)
+{
+    struct worker_face *face = (struct worker_face *)(void *)worker;
+    // relaxed, both: one writer, and readers only want a recent value.
+    uint64_t before = atomic_load_explicit(&face->units, memory_order_relaxed);
+
+    atomic_store_explicit(&face->units, before + units, memory_order_relaxed);
+}
 void *hark__worker_local(const struct worker *worker);
 // The clock as of this worker's last look, at most some turns ago. Worker's thread
 // only.

@@ -98,7 +98,7 @@ hark__worker_sample(struct worker *self)
     }
     for (unsigned i = 0; i < sched->count; i++) {
         units[i] =
-            atomic_load_explicit(&sched->workers[i]->units, memory_order_relaxed);
+            atomic_load_explicit(&sched->workers[i]->face.units, memory_order_relaxed);
         sample.waits = sample.waits || !hark__ring_is_empty(&sched->workers[i]->ring);
     }
     hark__balance_sample(&sched->balance, self->face.now_ns, &sample);

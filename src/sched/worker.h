@@ -33,7 +33,7 @@ struct sighting {
 };
 
 struct worker {
-    // Owner only.
+    // Owner only, but for face.units.
     _Alignas(64) struct worker_face face;
     uint32_t until_look;   // turns until the next look around
     uint32_t quiet_looks;  // looks in a row, as the watcher, that found nothing
@@ -47,7 +47,6 @@ struct worker {
     // Written by the owner, read by watchers.
     _Alignas(64) struct next next;
     _Atomic(uint64_t) turns; // owner counts
-    _Atomic(uint64_t) units; // owner counts; see balance.h
     struct thread *thread;
     struct task *running;      // the last one that its loop has begun; for overflow.h
     struct stack *stack;       // that its loop runs on

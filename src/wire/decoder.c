@@ -417,9 +417,9 @@ get_fields(struct decoder *decoder, const hark_type *type, uint8_t *to)
         memset(to, 0, type->size);
         set_empty(type, to);
     }
-    for (uint32_t i = 0; i < known; i++) {
-        const hark_field *field = &type->fields[i];
+    const hark_field *field = type->fields;
 
+    for (uint32_t left = known; left > 0; left--, field++) {
         if (!get_value(decoder, type, field, field->kind,
                        to != NULL ? to + field->offset : NULL)) {
             return blame(decoder, type, field, NO_INDEX);

@@ -90,7 +90,7 @@ pack_bytes(struct encoder *encoder, uint8_t *at, const hark_bytes *bytes, size_t
                                  : pack_own_bytes(encoder, at, bytes, left);
 }
 
-static inline uint8_t *
+static __attribute__((noinline)) uint8_t *
 pack_ref(struct encoder *encoder, uint8_t *at, hark_ref ref)
 {
     if (encoder->watch != NULL && !hark_ref_is_null(ref)) {
