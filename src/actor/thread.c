@@ -15,6 +15,7 @@
 
 #include "actor/blocking.h"
 #include "actor/names.h"
+#include "actor/owed.h"
 #include "actor/request.h"
 
 #define LINK_WAIT_NS INT64_C(20000)
@@ -104,7 +105,7 @@ let_go(struct attached *attached, struct hark_message *message)
         return;
     }
     if (message->kind != MESSAGE_TELL || !is_current(attached->ctx.slot, message)) {
-        hark__message_unchain(ctx_pool(&attached->ctx), message);
+        hark__ask_unchain(&attached->ctx, message);
         return;
     }
     message->flags = 0;
@@ -356,7 +357,7 @@ free_inbox(struct attached *attached)
         attached->first = atomic_load_explicit(&message->next, memory_order_relaxed);
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
                              "the thread detached before it received the message");
-        hark__message_free(ctx_pool(ctx), message);
+        hark__ask_free(ctx, message);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "actor/ctx.h"
 #include "actor/deadlock.h"
 #include "actor/names.h"
+#include "actor/owed.h"
 #include "actor/request.h"
 #include "actor/stream.h"
 
@@ -54,7 +55,7 @@ free_extra(hark_ctx *ctx, struct extra *extra)
 
 // For somebody who lived here before.
 __attribute__((cold)) void
-hark__refuse_late(hark_ctx *ctx, const struct hark_message *message)
+hark__refuse_late(hark_ctx *ctx, struct hark_message *message)
 {
     hark_ref to = {ctx->node->id,
                    hark__slot_name(ctx->slot->index, message->generation)};
@@ -178,28 +179,30 @@ find_clause(const hark_behavior *behavior, const hark_type *type)
 }
 
 static __attribute__((cold, noinline)) void
-refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
+refuse_unhandled(hark_ctx *ctx, struct hark_message *message)
 {
     hark__bounce_message(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
                          NULL);
 }
 
 static __attribute__((cold, noinline)) void
-refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
+refuse_unanswered(hark_ctx *ctx, struct hark_message *message)
 {
     // And its handler may have seen that.
     bool is_late = message->deadline_ns <= hark__env_now(ctx->node->env);
+    int code = message->generation == ASK_STARVED ? HARK_ENOMEM
+               : is_late                          ? HARK_ETIMEOUT
+                                                  : HARK_ENOREPLY;
 
     ctx->owes_answer = false;
     if (ctx->request == NULL || hark__request_answered(ctx) == HARK_OK) {
-        hark__fail(ctx, message->from, message->correlation,
-                   is_late ? HARK_ETIMEOUT : HARK_ENOREPLY, HARK_STAGE_RUNNING, NULL);
+        hark__fail_ask(ctx, message, code, HARK_STAGE_RUNNING, NULL);
     }
 }
 
 // Is an ask to be run? A close look is rarely needed.
 static inline bool
-is_wanted(hark_ctx *ctx, const struct hark_message *message)
+is_wanted(hark_ctx *ctx, struct hark_message *message)
 {
     const struct extra *extra = ctx->slot->extra;
 
@@ -304,15 +307,16 @@ be_told_to_stop(struct slot *slot)
 
 // For the actor that lives here.
 static void
-heed(hark_ctx *ctx, const struct hark_message *message)
+heed(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
 
     switch ((enum system_code)message->code) {
     case SYSTEM_STOP:
         be_told_to_stop(slot);
-        if (message->correlation != 0) {
-            hark__promise_end(ctx, message->from, message->correlation);
+        if (message->correlation != 0
+            && !hark__promise_end(ctx, message->from, message->correlation)) {
+            hark__fail_ask(ctx, message, HARK_ENOMEM, HARK_STAGE_RUNNING, NULL);
         }
         break;
     case SYSTEM_TIMEOUTS: // the end of a turn sees to them
@@ -334,10 +338,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static void
-tell_end(hark_ctx *ctx, const struct hark_message *asks)
+tell_end(hark_ctx *ctx, struct hark_message *asks)
 {
-    hark__fail(ctx, asks->from, asks->correlation, HARK_ESTOPPED, HARK_STAGE_RUNNING,
-               NULL);
+    hark__fail_ask(ctx, asks, HARK_ESTOPPED, HARK_STAGE_RUNNING, NULL);
 }
 
 static void
@@ -417,8 +420,13 @@ end_turn(hark_ctx *ctx)
 static inline void
 let_go(hark_ctx *ctx, struct hark_message *message)
 {
-    if (message != NULL) {
-        hark__message_unchain(ctx_pool(ctx), message);
+    if (message == NULL) {
+        return;
+    }
+    if (message->flags & (MESSAGE_HELD | MESSAGE_OWED)) {
+        hark__ask_unchain(ctx, message);
+    } else {
+        hark__message_free(ctx_pool(ctx), message);
     }
 }
 
@@ -473,12 +481,8 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
         assert(waits != NULL); // who marked it
         hark__waits_append_aside(waits, last);
     }
-    switch (hark__mailbox_sleep(&slot->box, last)) {
-    case MAILBOX_ASLEEP:
-        return true;
-    case MAILBOX_SYSTEM:
-        return false;
-    default: // it stays in the chain
+    enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);
+    if (end == MAILBOX_MORE) { // it stays in the chain
         if (flags & MESSAGE_ASIDE) {
             hark__waits_cut_aside(waits, before);
         }
@@ -486,6 +490,10 @@ sleep_with_kept(hark_ctx *ctx, struct hark_message *last)
         come_back(ctx, last);
         return true;
     }
+    if ((flags & (MESSAGE_HELD | MESSAGE_ASIDE)) == 0) { // nobody's
+        hark__ask_send_owed(ctx, last);
+    }
+    return end == MAILBOX_ASLEEP;
 }
 
 // True: the slot is not ours any more.
@@ -495,7 +503,8 @@ sleep_slot(hark_ctx *ctx)
     struct slot *slot = ctx->slot;
     struct hark_message *last = slot->current;
 
-    if (last != NULL && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE))) {
+    if (last != NULL
+        && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE | MESSAGE_OWED))) {
         return sleep_with_kept(ctx, last);
     }
     slot->current = NULL; // before another reader can be there
@@ -695,7 +704,7 @@ take_aside(hark_ctx *ctx)
         return false;
     }
     dispatch_meanwhile(ctx, message);
-    hark__message_drop(ctx_pool(ctx), message);
+    hark__ask_drop(ctx, message);
     return true;
 }
 
