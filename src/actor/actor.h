@@ -68,10 +68,9 @@ hark__chain_add(hark_ctx *ctx, struct chain *chain, hark_ref to,
 // anything else becomes a dead letter. text may be NULL.
 void hark__bounce(hark_ctx *ctx, hark_ref to, const struct outgoing *what, int code,
                   hark_stage stage, const char *text);
-// The same of a message.
-void hark__bounce_message(hark_ctx *ctx, hark_ref to,
-                          const struct hark_message *message, int code,
-                          hark_stage stage, const char *text);
+// The same of a message, which is freed next: an ask may be marked (owed.h).
+void hark__bounce_message(hark_ctx *ctx, hark_ref to, struct hark_message *message,
+                          int code, hark_stage stage, const char *text);
 
 // Tells the subscribers of dead letters of one that has no message any more (what came
 // over a link and could not be read), and counts it.
@@ -81,8 +80,9 @@ void hark__letter(hark_ctx *ctx, hark_ref to, hark_ref from, const char *type, i
 // As hark__send, of what stands in no block yet: borrows it.
 hark_err hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what);
 
-// Fails the ask `correlation` of `asker`, on whatever node. text may be NULL.
-void hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
+// Fails the ask `correlation` of `asker`, on whatever node. text may be NULL. False: there
+// is no memory to say so, and nothing of ctx's that would do.
+bool hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
                 hark_stage stage, const char *text);
 
 // A node that asked actors here cannot be reached any more, and its target says so:

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "actor/blocking.h"
+#include "actor/owed.h"
 #include "actor/request.h"
 
 // ---- attaching ----
@@ -125,7 +126,7 @@ free_inbox(struct attached *attached)
         attached->first = atomic_load_explicit(&message->next, memory_order_relaxed);
         hark__bounce_message(ctx, ctx->self, message, HARK_ESTOPPED, HARK_STAGE_QUEUED,
                              "the thread detached before it received the message");
-        hark__message_free(ctx_pool(ctx), message);
+        hark__ask_free(ctx, message);
     }
 }
 

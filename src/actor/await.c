@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "actor/deadlock.h"
+#include "actor/owed.h"
 
 enum { MANY_ASIDE = 64 }; // more are counted by their chains
 
@@ -380,7 +381,7 @@ hark__await_end(hark_ctx *ctx)
 
     ctx->await = NULL;
     if (await->message != NULL) {
-        hark__message_drop(ctx_pool(ctx), await->message);
+        hark__ask_drop(ctx, await->message);
     }
     if (futures != NULL) {
         hark__futures_unpause(futures, &await->made);
@@ -511,7 +512,7 @@ hark__waits_free(hark_ctx *ctx, struct waits *waits)
 
     while ((message = hark__waits_take_aside(waits)) != NULL) {
         hark__refuse_late(ctx, message);
-        hark__message_free(ctx_pool(ctx), message);
+        hark__ask_free(ctx, message);
     }
     hark__probes_fini(ctx, waits);
     hark__chains_end(&waits->aside);

@@ -8,6 +8,7 @@
 
 #include "actor/chain_id.h"
 #include "actor/ctx.h"
+#include "actor/owed.h"
 #include "sched/blocking.h"
 
 struct hark_executor {
@@ -172,8 +173,12 @@ run_with(hark_ctx *ctx, struct job *job)
         (void)hark__request_answered(ctx);
     }
     if (owed && !is_cancelled(job)) {
-        fail_job(ctx, job, HARK_ENOREPLY, HARK_STAGE_RUNNING,
-                 "%s returned without an answer", job->work->name);
+        bool is_starved = ask.generation == ASK_STARVED;
+
+        fail_job(ctx, job, is_starved ? HARK_ENOMEM : HARK_ENOREPLY, HARK_STAGE_RUNNING,
+                 is_starved ? "no memory for the answer of %s"
+                            : "%s returned without an answer",
+                 job->work->name);
     }
     if (ctx->scopes != NULL) {
         hark__scopes_leave(ctx);

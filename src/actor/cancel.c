@@ -8,6 +8,7 @@
 
 #include "actor/await.h"
 #include "actor/hand.h"
+#include "actor/owed.h"
 #include "actor/stream.h"
 
 // ---- cancels that come ----
@@ -168,7 +169,7 @@ hark__system_free(hark_ctx *ctx, struct hark_message *message)
         && message->from.node != ctx->node->id) {
         hark__foreign_out(ctx->node);
     }
-    hark__message_free(ctx_pool(ctx), message);
+    hark__ask_free(ctx, message);
 }
 
 void
@@ -201,7 +202,7 @@ hark__loss_came(hark_ctx *ctx, uint64_t node)
 // ---- asks from the mailbox ----
 
 bool
-hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
+hark__ask_is_wanted(hark_ctx *ctx, struct hark_message *message)
 {
     struct requests *requests = requests_of(ctx);
     bool is_cancelled =
@@ -214,8 +215,8 @@ hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message)
     }
     if (message->deadline_ns <= hark__worker_now(ctx->worker)) {
         hark__seat_count(&ctx->seat->expired);
-        hark__fail(ctx, message->from, message->correlation, HARK_ETIMEOUT,
-                   HARK_STAGE_QUEUED, "its time ran out before the actor looked at it");
+        hark__fail_ask(ctx, message, HARK_ETIMEOUT, HARK_STAGE_QUEUED,
+                       "its time ran out before the actor looked at it");
         return false;
     }
     return true;

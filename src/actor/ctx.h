@@ -227,7 +227,7 @@ void hark__foreign_out(struct node *node);
 void hark__system_free(hark_ctx *ctx, struct hark_message *message);
 // Looks closely at an ask from the mailbox. False: it is not to be run, and that is
 // accounted for.
-bool hark__ask_is_wanted(hark_ctx *ctx, const struct hark_message *message);
+bool hark__ask_is_wanted(hark_ctx *ctx, struct hark_message *message);
 // A message with MESSAGE_MARKED is looked at.
 void hark__see_mark(hark_ctx *ctx, const struct hark_message *message);
 // A message leaves what is set aside out of turn: if it is marked, that goes on to the
@@ -255,8 +255,8 @@ void hark__scope_take_back(hark_ctx *ctx, struct waiter *waiter, struct future *
 
 // reply.c
 
-// Has `asker` told with HARK_ESTOPPED when ctx's actor has ended.
-void hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
+// Has `asker` told with HARK_ESTOPPED when ctx's actor has ended. False: no memory.
+bool hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 
 // The request that a promise of ctx's actor is to answer. NULL: there is none of that
 // name.
@@ -282,7 +282,7 @@ void hark__actor_print(const struct task *task, char *out, size_t size);
 // vacancy.c
 
 // A message for an actor that has ended: a failure to its asker, or a dead letter.
-void hark__refuse_late(hark_ctx *ctx, const struct hark_message *message);
+void hark__refuse_late(hark_ctx *ctx, struct hark_message *message);
 // Nobody lives in ctx's slot any more: its generation, names, promises, futures, state.
 void hark__slot_vacate(hark_ctx *ctx);
 

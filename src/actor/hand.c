@@ -3,6 +3,7 @@
 #include "hark/cancel.h"
 
 #include "actor/chain_id.h"
+#include "actor/owed.h"
 
 // ---- the request in hand ----
 
@@ -56,9 +57,25 @@ hark__request_of(hark_ctx *ctx)
     return *at;
 }
 
+// The last who held it lets go: its asker is told by its block.
+static __attribute__((cold, noinline)) void
+send_owed(hark_ctx *ctx, struct request *request)
+{
+    _Static_assert(sizeof(struct request) >= sizeof(struct hark_message),
+                   "a request makes a message without payload");
+
+    hark__request_end(ctx, request);
+    hark__owed_send(ctx, request->asker, request->correlation, request->owed,
+                    HARK_STAGE_RUNNING, request, request->size_class);
+}
+
 void
 hark__request_drop(hark_ctx *ctx, struct request *request)
 {
+    if (request->owed != 0 && request->holders == 1) {
+        send_owed(ctx, request);
+        return;
+    }
     hark__request_release(requests_of(ctx), ctx_pool(ctx), request);
 }
 

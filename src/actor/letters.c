@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actor/ctx.h"
+#include "actor/owed.h"
 #include "hark/system.h"
 
 enum { LETTER_TEXT = 256 };
@@ -187,11 +188,15 @@ hark__bounce(hark_ctx *ctx, hark_ref to, const struct outgoing *what, int code,
 }
 
 void
-hark__bounce_message(hark_ctx *ctx, hark_ref to, const struct hark_message *message,
-                     int code, hark_stage stage, const char *text)
+hark__bounce_message(hark_ctx *ctx, hark_ref to, struct hark_message *message, int code,
+                     hark_stage stage, const char *text)
 {
     struct outgoing what = hark__outgoing_of(message);
 
+    if (message->kind == MESSAGE_ASK) {
+        hark__fail_ask(ctx, message, code, stage, text);
+        return;
+    }
     if (message->kind == MESSAGE_SYSTEM && message->from.node != ctx->node->id) {
         hark__foreign_out(ctx->node); // a probe
     }

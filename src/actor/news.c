@@ -2,6 +2,7 @@
 
 #include "actor/await.h"
 #include "actor/ctx.h"
+#include "actor/owed.h"
 #include "actor/stream.h"
 
 static void
@@ -16,15 +17,16 @@ be_told_to_stop(struct slot *slot)
 
 // For the actor that lives here.
 static void
-heed(hark_ctx *ctx, const struct hark_message *message)
+heed(hark_ctx *ctx, struct hark_message *message)
 {
     struct slot *slot = ctx->slot;
 
     switch ((enum system_code)message->code) {
     case SYSTEM_STOP:
         be_told_to_stop(slot);
-        if (message->correlation != 0) {
-            hark__promise_end(ctx, message->from, message->correlation);
+        if (message->correlation != 0
+            && !hark__promise_end(ctx, message->from, message->correlation)) {
+            hark__fail_ask(ctx, message, HARK_ENOMEM, HARK_STAGE_RUNNING, NULL);
         }
         break;
     case SYSTEM_TIMEOUTS: // the end of a turn sees to them
@@ -46,10 +48,9 @@ heed(hark_ctx *ctx, const struct hark_message *message)
 }
 
 static void
-tell_end(hark_ctx *ctx, const struct hark_message *asks)
+tell_end(hark_ctx *ctx, struct hark_message *asks)
 {
-    hark__fail(ctx, asks->from, asks->correlation, HARK_ESTOPPED, HARK_STAGE_RUNNING,
-               NULL);
+    hark__fail_ask(ctx, asks, HARK_ESTOPPED, HARK_STAGE_RUNNING, NULL);
 }
 
 static void

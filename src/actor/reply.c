@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "actor/owed.h"
 #include "actor/request.h"
 #include "actor/stream.h"
 #include "hark/cancel.h"
@@ -93,8 +94,7 @@ hark_refuse(hark_ctx *ctx, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    hark__fail(ctx, ctx->message->from, ctx->message->correlation, code,
-               HARK_STAGE_RUNNING, text);
+    hark__fail_ask(ctx, ctx->message, code, HARK_STAGE_RUNNING, text);
     return HARK_OK;
 }
 
@@ -155,7 +155,7 @@ has_room(struct promises *promises)
     return promises != NULL && (promises->free != NO_PROMISE || grow(promises));
 }
 
-void
+bool
 hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
 {
     struct request_name name = {asker, correlation};
@@ -163,12 +163,12 @@ hark__promise_end(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
     struct request *request =
         has_room(promises) ? hark__request_new(ctx_pool(ctx), name, INT64_MAX) : NULL;
 
-    if (request == NULL) { // without memory the end is not waited for
-        hark__fail(ctx, asker, correlation, HARK_ENOMEM, HARK_STAGE_RUNNING, NULL);
-        return;
+    if (request == NULL) {
+        return false;
     }
     (void)promise_to(ctx, promises, name, request);
     hark__request_drop(ctx, request);
+    return true;
 }
 
 hark_promise
@@ -233,31 +233,42 @@ hark__promise_request(const hark_ctx *ctx, hark_promise name)
     return promise != NULL ? promise->request : NULL;
 }
 
-// Takes the promise of that name out of its table. HARK_ESTALE: there is none.
-// HARK_ECANCELLED: nobody waits for it any more; it is taken out all the same.
-static hark_err
-redeem(hark_ctx *ctx, hark_promise name, struct promise *out_promise)
+// Takes the promise out of its table. Its request has been answered, and may owe that still.
+static void
+redeem(hark_ctx *ctx, hark_promise name)
 {
-    struct promise *promise = find_promise(ctx, name);
-
-    if (promise == NULL) {
-        return HARK_ESTALE;
-    }
     struct promises *promises = promises_had(ctx);
+    struct promise *promise = &promises->places[(uint32_t)name.id];
     struct request *request = promise->request;
-    bool is_dead = hark__request_is_dead(ctx, request);
+
     if (request->producer != NULL) {
         hark__producer_free(ctx, request);
     }
     promises->unseen_count -= request->is_unseen;
-    *out_promise = *promise;
     promise->asker = (hark_ref){0, 0};
     promise->generation++;
     promise->next_free = promises->free;
     promises->free = (uint32_t)name.id;
     hark__request_end(ctx, request);
     hark__request_drop(ctx, request);
-    return is_dead ? HARK_ECANCELLED : HARK_OK;
+}
+
+// Gives whom to answer; then the caller redeems it. HARK_ESTALE: there is none of that name.
+// HARK_ECANCELLED: nobody waits for it any more, and it is redeemed.
+static hark_err
+find_asker(hark_ctx *ctx, hark_promise name, struct request_name *out_asker)
+{
+    const struct promise *promise = find_promise(ctx, name);
+
+    if (promise == NULL) {
+        return HARK_ESTALE;
+    }
+    *out_asker = (struct request_name){promise->asker, promise->correlation};
+    if (hark__request_is_dead(ctx, promise->request)) {
+        redeem(ctx, name);
+        return HARK_ECANCELLED;
+    }
+    return HARK_OK;
 }
 
 bool
@@ -306,24 +317,26 @@ hark_err
 hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
                   const void *value)
 {
-    struct promise promise;
+    struct request_name whom;
 
     if (ctx == NULL || type == NULL || value == NULL) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_fulfil: null argument");
     }
-    hark_err err = redeem(ctx, name, &promise);
+    hark_err err = find_asker(ctx, name, &whom);
     if (err != HARK_OK) {
         return err;
     }
-    return answer(
-        ctx, promise.asker, promise.correlation,
-        &(struct outgoing){.type = type, .value = value, .call = "hark_fulfil"});
+    err =
+        answer(ctx, whom.asker, whom.correlation,
+               &(struct outgoing){.type = type, .value = value, .call = "hark_fulfil"});
+    redeem(ctx, name);
+    return err;
 }
 
 hark_err
 hark_break(hark_ctx *ctx, hark_promise name, int code, const char *format, ...)
 {
-    struct promise promise;
+    struct request_name whom;
     char text[REFUSAL_TEXT];
     va_list args;
 
@@ -331,14 +344,15 @@ hark_break(hark_ctx *ctx, hark_promise name, int code, const char *format, ...)
         return hark__ctx_error(ctx, HARK_EINVAL,
                                "hark_break: null argument, or a code that is no error");
     }
-    hark_err err = redeem(ctx, name, &promise);
+    hark_err err = find_asker(ctx, name, &whom);
     if (err != HARK_OK) {
         return err;
     }
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    hark__fail(ctx, promise.asker, promise.correlation, code, HARK_STAGE_RUNNING, text);
+    hark__fail(ctx, whom.asker, whom.correlation, code, HARK_STAGE_RUNNING, text);
+    redeem(ctx, name);
     return HARK_OK;
 }
 
@@ -351,9 +365,10 @@ hark__promises_free(hark_ctx *ctx, struct promises *promises)
         if (hark_ref_is_null(promise->asker)) {
             continue;
         }
-        if (promise->request->state != REQUEST_CANCELLED) {
-            hark__fail(ctx, promise->asker, promise->correlation, HARK_ESTOPPED,
-                       HARK_STAGE_RUNNING, "the actor ended before it answered");
+        if (promise->request->state != REQUEST_CANCELLED
+            && !hark__fail(ctx, promise->asker, promise->correlation, HARK_ESTOPPED,
+                           HARK_STAGE_RUNNING, "the actor ended before it answered")) {
+            promise->request->owed = HARK_ESTOPPED;
         }
         if (promise->request->producer != NULL) {
             hark__producer_free(ctx, promise->request);

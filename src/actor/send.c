@@ -1,9 +1,7 @@
 #include "actor/ctx.h"
 
-#include <string.h>
-
 #include "actor/names.h"
-#include "message/failure.h"
+#include "actor/owed.h"
 
 // ---- scheduling ----
 
@@ -31,7 +29,7 @@ undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err
               const char *text)
 {
     hark__bounce_message(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
-    hark__message_free(ctx_pool(ctx), message);
+    hark__ask_free(ctx, message);
     return err;
 }
 
@@ -234,7 +232,8 @@ unsendable(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     const char *text = hark_error_of(ctx)->text;
 
     hark__bounce(ctx, to, what, err, HARK_STAGE_NOT_SENT, text);
-    if (what->kind == MESSAGE_REPLY) {
+    if (what->kind == MESSAGE_REPLY
+        && !(err == HARK_ENOMEM && hark__answer_starved(ctx, to, what->correlation))) {
         hark__fail(ctx, to, what->correlation, err, HARK_STAGE_REPLY_LOST, text);
     }
     return err;
@@ -277,21 +276,6 @@ hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
     }
     message->kind = what->kind;
     return send_here(ctx, to, message);
-}
-
-void
-hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
-           hark_stage stage, const char *text)
-{
-    size_t size = text != NULL ? strlen(text) : 0;
-    struct hark_message *message =
-        hark__failure_new(ctx_pool(ctx), correlation, code, stage, text, size);
-
-    // Without memory for it the asker's clock ends the ask.
-    if (message != NULL) {
-        message->from = ctx->self;
-        (void)hark__send(ctx, asker, message);
-    }
 }
 
 bool

@@ -2,6 +2,7 @@
 
 #include "actor/attached.h"
 #include "actor/await.h"
+#include "actor/owed.h"
 #include "actor/request.h"
 
 #define LINK_WAIT_NS INT64_C(20000)
@@ -72,7 +73,7 @@ hark__attached_let_go(struct attached *attached, struct hark_message *message)
         return;
     }
     if (message->kind != MESSAGE_TELL || !is_current(attached->ctx.slot, message)) {
-        hark__message_unchain(ctx_pool(&attached->ctx), message);
+        hark__ask_unchain(&attached->ctx, message);
         return;
     }
     message->flags = 0;

@@ -12,6 +12,7 @@
 
 #include "actor/await.h"
 #include "actor/chain_id.h"
+#include "actor/owed.h"
 #include "actor/request.h"
 #include "actor/stream.h"
 
@@ -90,28 +91,30 @@ find_clause(const hark_behavior *behavior, const hark_type *type)
 }
 
 static __attribute__((cold, noinline)) void
-refuse_unhandled(hark_ctx *ctx, const struct hark_message *message)
+refuse_unhandled(hark_ctx *ctx, struct hark_message *message)
 {
     hark__bounce_message(ctx, ctx->self, message, HARK_ENOHANDLER, HARK_STAGE_RUNNING,
                          NULL);
 }
 
 static __attribute__((cold, noinline)) void
-refuse_unanswered(hark_ctx *ctx, const struct hark_message *message)
+refuse_unanswered(hark_ctx *ctx, struct hark_message *message)
 {
     // And its handler may have seen that.
     bool is_late = message->deadline_ns <= hark__env_now(ctx->node->env);
+    int code = message->generation == ASK_STARVED ? HARK_ENOMEM
+               : is_late                          ? HARK_ETIMEOUT
+                                                  : HARK_ENOREPLY;
 
     ctx->owes_answer = false;
     if (ctx->request == NULL || hark__request_answered(ctx) == HARK_OK) {
-        hark__fail(ctx, message->from, message->correlation,
-                   is_late ? HARK_ETIMEOUT : HARK_ENOREPLY, HARK_STAGE_RUNNING, NULL);
+        hark__fail_ask(ctx, message, code, HARK_STAGE_RUNNING, NULL);
     }
 }
 
 // Is an ask to be run? A close look is rarely needed.
 static inline bool
-is_wanted(hark_ctx *ctx, const struct hark_message *message)
+is_wanted(hark_ctx *ctx, struct hark_message *message)
 {
     const struct extra *extra = ctx->slot->extra;
 

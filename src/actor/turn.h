@@ -8,6 +8,7 @@
 
 #include "actor/budget.h"
 #include "actor/ctx.h"
+#include "actor/owed.h"
 
 // turn.c
 
@@ -55,8 +56,13 @@ end_turn(hark_ctx *ctx)
 static inline void
 let_go(hark_ctx *ctx, struct hark_message *message)
 {
-    if (message != NULL) {
-        hark__message_unchain(ctx_pool(ctx), message);
+    if (message == NULL) {
+        return;
+    }
+    if (message->flags & (MESSAGE_HELD | MESSAGE_OWED)) {
+        hark__ask_unchain(ctx, message);
+    } else {
+        hark__message_free(ctx_pool(ctx), message);
     }
 }
 
@@ -67,7 +73,7 @@ sleep_slot(hark_ctx *ctx)
     struct slot *slot = ctx->slot;
     struct hark_message *last = slot->current;
 
-    if (last != NULL && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE))) {
+    if (last != NULL && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE | MESSAGE_OWED))) {
         return hark__waiting_sleep(ctx, last);
     }
     slot->current = NULL; // before another reader can be there

@@ -27,7 +27,7 @@ free_extra(hark_ctx *ctx, struct extra *extra)
 
 // For somebody who lived here before.
 __attribute__((cold)) void
-hark__refuse_late(hark_ctx *ctx, const struct hark_message *message)
+hark__refuse_late(hark_ctx *ctx, struct hark_message *message)
 {
     hark_ref to = {ctx->node->id,
                    hark__slot_name(ctx->slot->index, message->generation)};

@@ -6,6 +6,7 @@
 #include "actor/await.h"
 #include "actor/chain_id.h"
 #include "actor/deadlock.h"
+#include "actor/owed.h"
 #include "actor/request.h"
 #include "actor/turn.h"
 
@@ -50,12 +51,8 @@ hark__waiting_sleep(hark_ctx *ctx, struct hark_message *last)
         assert(waits != NULL); // who marked it
         hark__waits_append_aside(waits, last);
     }
-    switch (hark__mailbox_sleep(&slot->box, last)) {
-    case MAILBOX_ASLEEP:
-        return true;
-    case MAILBOX_SYSTEM:
-        return false;
-    default: // it stays in the chain
+    enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);
+    if (end == MAILBOX_MORE) { // it stays in the chain
         if (flags & MESSAGE_ASIDE) {
             hark__waits_cut_aside(waits, before);
         }
@@ -63,6 +60,10 @@ hark__waiting_sleep(hark_ctx *ctx, struct hark_message *last)
         hark__turn_come_back(ctx, last);
         return true;
     }
+    if ((flags & (MESSAGE_HELD | MESSAGE_ASIDE)) == 0) { // nobody's
+        hark__ask_send_owed(ctx, last);
+    }
+    return end == MAILBOX_ASLEEP;
 }
 
 // As let_go, or sets the message aside.
@@ -165,7 +166,7 @@ take_aside(hark_ctx *ctx)
         return false;
     }
     hark__turn_dispatch_meanwhile(ctx, message);
-    hark__message_drop(ctx_pool(ctx), message);
+    hark__ask_drop(ctx, message);
     return true;
 }
 

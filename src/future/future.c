@@ -140,8 +140,8 @@ end(struct future *future, struct hark_message *message, int code, hark_stage st
     future->stage = (uint8_t)stage;
     future->ended_ns = now_ns;
     if (message != NULL && message->kind == MESSAGE_FAILURE) {
-        future->code = hark__failure_of(message)->code;
-        future->stage = (uint8_t)hark__failure_of(message)->stage;
+        future->code = hark__failure_code(message);
+        future->stage = (uint8_t)hark__failure_stage(message);
     }
 }
 
@@ -563,8 +563,8 @@ hark__future_error(const struct futures *futures, const struct future *future)
     };
 
     if (whose->message != NULL && whose->message->kind == MESSAGE_FAILURE
-        && hark__failure_of(whose->message)->size > 0) {
-        error.text = hark__failure_of(whose->message)->text;
+        && hark__failure_text(whose->message) != NULL) {
+        error.text = hark__failure_text(whose->message);
     }
     if (whose->started_ns != 0 && whose->ended_ns > whose->started_ns) {
         error.elapsed_ms =

@@ -35,7 +35,7 @@ error_of_outcome(const struct outcome *outcome)
         .site = outcome->computed->future->site,
     };
 
-    if (outcome->message != NULL) {
+    if (outcome->message != NULL && hark__failure_of(outcome->message) != NULL) {
         error.text = hark__failure_of(outcome->message)->text;
     }
     return error;

@@ -28,3 +28,15 @@ hark__failure_new(struct pool *pool, uint64_t correlation, int code, hark_stage 
     failure->text[size] = '\0';
     return message;
 }
+
+void
+hark__failure_in(struct hark_message *block, uint8_t size_class, uint64_t correlation,
+                 int code, hark_stage stage)
+{
+    *block = (struct hark_message){
+        .correlation = correlation,
+        .deadline_ns = (int64_t)code << 8 | (int64_t)stage,
+        .kind = MESSAGE_FAILURE,
+        .size_class = size_class,
+    };
+}

@@ -36,6 +36,7 @@ enum message_flag {
     MESSAGE_MARKED = 16, // the last when some cancels (actor/request.h) or a timer came
     MESSAGE_LINKED = 32, // an ASK whose chain id stands behind its payload
     MESSAGE_ROOMY = 64,  // there is room for one
+    MESSAGE_OWED = 128,  // an ASK that fails when it is freed (actor/owed.h)
 };
 
 // Bytes behind a payload for a chain id, which has no room in the header.
@@ -46,9 +47,10 @@ struct hark_message {
     const hark_type *type;               // NULL: no payload, or a struct failure
     hark_ref from;                       // who is answered; null: nobody
     uint64_t correlation; // ASK and its answers: the asker's future. TELL: its chain id
-    int64_t deadline_ns;  // ASK: until then its asker waits
-    uint32_t generation;  // of the slot it is meant for
-    uint32_t size;        // of the payload, bytes
+    // ASK: until then its asker waits. A FAILURE without payload: its code and stage
+    int64_t deadline_ns;
+    uint32_t generation; // of the slot it is meant for
+    uint32_t size;       // of the payload, bytes
     union {
         uint16_t code;    // SYSTEM: which
         uint16_t credits; // ASK: ITEMs that its asker takes at once

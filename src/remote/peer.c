@@ -129,6 +129,18 @@ put_later(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *
     }
 }
 
+// A peer that waits for an answer must not wait for ever: the end of the link is one.
+static __attribute__((cold, noinline)) void
+break_link(struct peer *peer)
+{
+    struct link *link = lock_link(peer);
+
+    if (link != NULL) {
+        hark__link_break_locked(link, "no memory for an answer");
+        pthread_mutex_unlock(&link->lock);
+    }
+}
+
 static hark_err
 deliver(struct target *target, hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
@@ -147,6 +159,9 @@ deliver(struct target *target, hark_ctx *ctx, hark_ref to, const struct outgoing
         if (what->kind == MESSAGE_REPLY && err != HARK_ENONODE) {
             hark__fail(ctx, to, what->correlation, err, HARK_STAGE_REPLY_LOST,
                        attempt.error.text);
+        }
+        if (what->kind == MESSAGE_FAILURE && err == HARK_ENOMEM) {
+            break_link(peer);
         }
     }
     return err;
