@@ -326,9 +326,9 @@ hark_fulfil_value(hark_ctx *ctx, hark_promise name, const hark_type *type,
     if (err != HARK_OK) {
         return err;
     }
-    err = answer(
-        ctx, whom.asker, whom.correlation,
-        &(struct outgoing){.type = type, .value = value, .call = "hark_fulfil"});
+    err =
+        answer(ctx, whom.asker, whom.correlation,
+               &(struct outgoing){.type = type, .value = value, .call = "hark_fulfil"});
     redeem(ctx, name);
     return err;
 }

@@ -45,7 +45,7 @@ struct request {
     struct producer *producer; // of a stream that answers it; NULL: none
     hark_message *note;        // told to the actor on a cancel; NULL: none
     uint32_t holders;
-    int owed; // code that its asker gets when it is freed (owed.h); 0: none
+    int owed;      // code that its asker gets when it is freed (owed.h); 0: none
     uint8_t state; // enum request_state
     bool is_listed;
     bool is_scope;

@@ -503,8 +503,7 @@ sleep_slot(hark_ctx *ctx)
     struct slot *slot = ctx->slot;
     struct hark_message *last = slot->current;
 
-    if (last != NULL
-        && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE | MESSAGE_OWED))) {
+    if (last != NULL && (last->flags & (MESSAGE_HELD | MESSAGE_ASIDE | MESSAGE_OWED))) {
         return sleep_with_kept(ctx, last);
     }
     slot->current = NULL; // before another reader can be there

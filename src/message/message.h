@@ -49,8 +49,8 @@ struct hark_message {
     uint64_t correlation; // ASK and its answers: the asker's future. TELL: its chain id
     // ASK: until then its asker waits. A FAILURE without payload: its code and stage
     int64_t deadline_ns;
-    uint32_t generation;  // of the slot it is meant for
-    uint32_t size;        // of the payload, bytes
+    uint32_t generation; // of the slot it is meant for
+    uint32_t size;       // of the payload, bytes
     union {
         uint16_t code;    // SYSTEM: which
         uint16_t credits; // ASK: ITEMs that its asker takes at once
