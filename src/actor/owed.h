@@ -25,9 +25,10 @@ void hark__fail_ask(hark_ctx *ctx, struct hark_message *ask, int code, hark_stag
 void hark__owed_send(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
                      hark_stage stage, void *block, uint8_t size_class);
 // Takes a marked ask: it fails.
-void hark__ask_send_owed(hark_ctx *ctx, struct hark_message *ask);
+__attribute__((cold)) void hark__ask_send_owed(hark_ctx *ctx, struct hark_message *ask);
 // As hark__message_unchain, of a message that is marked or that somebody keeps.
-void hark__ask_unchain(hark_ctx *ctx, struct hark_message *message);
+__attribute__((cold)) void hark__ask_unchain(hark_ctx *ctx,
+                                             struct hark_message *message);
 
 // As hark__message_free, of what may be a marked ask.
 static inline void

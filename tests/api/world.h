@@ -79,6 +79,10 @@ world_open(enum reach reach, const hark_options *options)
     assert_non_null(world->hub);
     own.hub = world->hub;
     own.workers = own.workers != 0 ? own.workers : 2;
+    // Where no test is about a limit, none ends it: the machine may be very busy.
+    own.ask_timeout_ms =
+        own.ask_timeout_ms != 0 ? own.ask_timeout_ms : HARK_SECONDS(55);
+    own.connect_ms = own.connect_ms != 0 ? own.connect_ms : HARK_SECONDS(55);
     own.name = "here";
     world->here_system = hark_start(&own);
     assert_non_null(world->here_system);
