@@ -138,6 +138,15 @@ place_on_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
     }
 }
 
+// From now on the place does not close its pipes by itself.
+static inline void
+place_keep(struct place *place)
+{
+    pthread_mutex_lock(&place->lock);
+    place->keeps = true;
+    pthread_mutex_unlock(&place->lock);
+}
+
 static inline void
 place_on_gone(struct sink *sink, struct pipe *pipe, const char *why)
 {

@@ -214,7 +214,8 @@ parts_are_released_when_nobody_is_there_any_more(void **state)
     assert_true(place_send(w->pipe, 0, 8));
     place_wait(&w->there.place, &w->there.place.frames, 1);
     struct pipe *back = place_pipe(&w->there.place);
-    w->there.place.keeps = w->here.place.keeps = true;
+    place_keep(&w->there.place);
+    place_keep(&w->here.place);
     place_close(&w->here.place);
     place_wait(&w->there.place, &w->there.place.gone, 1);
     (void)send_parts(back, 1, sizes, 2); // refused, or lost
