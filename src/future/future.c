@@ -268,7 +268,7 @@ dispose(struct futures *futures, struct pool *pool, void *turn, struct future *f
     if (future->message != NULL) {
         hark__message_drop(pool, future->message);
     }
-    if (future->owes_word) {
+    if (future->owes_word && futures->hooks != NULL) { // who else would owe it
         futures->hooks->last_word(turn, future);
     } else {
         hark__pool_free(pool, future, future->size_class);
