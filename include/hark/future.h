@@ -136,9 +136,9 @@ HARK_CHECKED hark_future hark_lookup_ask(hark_ctx *ctx, const char *name,
 // hand was told and not asked, is answered or deferred already, or nothing is in hand
 // (as in a continuation): nothing is sent. HARK_ECANCELLED: the handler has learnt that
 // nobody waits for the answer (hark/cancel.h); nothing is sent. HARK_ENOMEM, of an
-// asker of this node: it is owed an answer still, and fails with HARK_ENOMEM if the handler
-// returns without another one. Any other error is hark_tell_value's, and the ask fails with
-// it.
+// asker of this node: it is owed an answer still, and fails with HARK_ENOMEM if the
+// handler returns without another one. Any other error is hark_tell_value's, and the
+// ask fails with it.
 HARK_API hark_err hark_reply_value(hark_ctx *ctx, const hark_type *type,
                                    const void *value);
 // hark_reply(ctx, message, .field = value, ...)

@@ -80,8 +80,8 @@ void hark__letter(hark_ctx *ctx, hark_ref to, hark_ref from, const char *type, i
 // As hark__send, of what stands in no block yet: borrows it.
 hark_err hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *what);
 
-// Fails the ask `correlation` of `asker`, on whatever node. text may be NULL. False: there
-// is no memory to say so, and nothing of ctx's that would do.
+// Fails the ask `correlation` of `asker`, on whatever node. text may be NULL. False:
+// there is no memory to say so, and nothing of ctx's that would do.
 bool hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
                 hark_stage stage, const char *text);
 

@@ -104,8 +104,8 @@ hark__answer_starved(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
     return true;
 }
 
-// Code and stage stand in the ask's generation, which nobody reads any more: its payload
-// may still be read by the handler.
+// Code and stage stand in the ask's generation, which nobody reads any more: its
+// payload may still be read by the handler.
 enum { STAGE_BITS = 3, CODE_MOST = (1 << (31 - STAGE_BITS)) - 1 };
 
 _Static_assert(HARK_STAGE_REPLY_LOST < 1 << STAGE_BITS, "a stage fits its bits");

@@ -1,9 +1,9 @@
 // Owed: failures that find no memory, and so go by a block that is there already.
 //
-// An ask ends exactly once, whatever memory there is (contract 3). The block of the ask in
-// hand cannot leave before the mailbox lets go of it; so it is marked, and whoever would
-// free it sends it to its asker instead. An answer that is owed by a promise goes by the
-// block of its request (hand.h).
+// An ask ends exactly once, whatever memory there is (contract 3). The block of the ask
+// in hand cannot leave before the mailbox lets go of it; so it is marked, and whoever
+// would free it sends it to its asker instead. An answer that is owed by a promise goes
+// by the block of its request (hand.h).
 
 #ifndef ACTOR_OWED_H
 #define ACTOR_OWED_H
@@ -14,8 +14,8 @@
 // still: of no actor that lives.
 #define ASK_STARVED UINT32_MAX
 
-// An answer to this name found no memory. True: it is that of the ask in hand, which owes
-// one still, and fails with HARK_ENOMEM if none comes.
+// An answer to this name found no memory. True: it is that of the ask in hand, which
+// owes one still, and fails with HARK_ENOMEM if none comes.
 bool hark__answer_starved(hark_ctx *ctx, hark_ref asker, uint64_t correlation);
 // Fails an ask that its receiver has in hand, or that could not be pushed; borrows it.
 // Without memory it is marked, and fails when it is freed by what follows.

@@ -233,7 +233,8 @@ hark__promise_request(const hark_ctx *ctx, hark_promise name)
     return promise != NULL ? promise->request : NULL;
 }
 
-// Takes the promise out of its table. Its request has been answered, and may owe that still.
+// Takes the promise out of its table. Its request has been answered, and may owe that
+// still.
 static void
 redeem(hark_ctx *ctx, hark_promise name)
 {
@@ -253,8 +254,8 @@ redeem(hark_ctx *ctx, hark_promise name)
     hark__request_drop(ctx, request);
 }
 
-// Gives whom to answer; then the caller redeems it. HARK_ESTALE: there is none of that name.
-// HARK_ECANCELLED: nobody waits for it any more, and it is redeemed.
+// Gives whom to answer; then the caller redeems it. HARK_ESTALE: there is none of that
+// name. HARK_ECANCELLED: nobody waits for it any more, and it is redeemed.
 static hark_err
 find_asker(hark_ctx *ctx, hark_promise name, struct request_name *out_asker)
 {

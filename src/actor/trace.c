@@ -328,6 +328,9 @@ hark_error_print(hark_ctx *ctx, const hark_error *error, char *out, size_t size)
         ctx != NULL && error != NULL && error->trace != 0 && error->trace < TRACES
             ? hark__trace_row(&ctx->node->traces, (uint16_t)error->trace)
             : NULL;
+    if (row != NULL && row->site == NULL && row->in == NULL && row->parent == 0) {
+        row = NULL; // of a thread, who knows where: that says nothing
+    }
     // The first call tells its site, if it is that of the ask.
     bool tells_site = row == NULL || !is_same_text(row->site, error->site);
     size_t used = hark__error_head(ctx, error, tells_site, out, size);

@@ -56,8 +56,9 @@ hark_buffer_size(const hark_buffer *buffer)
 hark_buffer *
 hark_buffer_retain(hark_buffer *buffer)
 {
-    // release, to hark_buffer_release: a part of a frame (remote/outbox.c) is let go of on
-    // libzmq's thread, and this way what came before is seen there whatever libzmq does.
+    // release, to hark_buffer_release: a part of a frame (remote/outbox.c) is let go of
+    // on libzmq's thread, and this way what came before is seen there whatever libzmq
+    // does.
     atomic_fetch_add_explicit(&buffer->references, 1, memory_order_release);
     return buffer;
 }

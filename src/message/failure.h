@@ -1,5 +1,5 @@
-// Failure: what a FAILURE message carries instead of a reply. One that found no memory has
-// no payload, and no text: its code and stage stand in the header.
+// Failure: what a FAILURE message carries instead of a reply. One that found no memory
+// has no payload, and no text: its code and stage stand in the header.
 
 #ifndef MESSAGE_FAILURE_H
 #define MESSAGE_FAILURE_H

@@ -117,7 +117,8 @@ void hark__sched_resume(struct worker *self, struct stack *stack);
 // The most that a turn has needed of its stack so far, in bytes, whole pages.
 size_t hark__sched_stack_deepest(struct sched *sched);
 
-// A task has done so many units of work (messages handled) in its turn. Worker's thread.
+// A task has done so many units of work (messages handled) in its turn. Worker's
+// thread.
 static inline void
 hark__worker_did(struct worker *worker, uint32_t units)
 {
