@@ -174,6 +174,24 @@ an_error_tells_the_calls_that_led_to_it(void **state)
 }
 
 static void
+a_call_of_which_nothing_is_known_is_not_told(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    char text[300];
+
+    (void)state;
+    assert_true(hark_ref_is_null(hark_lookup(w->here, "nobody")));
+    hark_error_print(w->here, hark_error_of(w->here), text, sizeof text);
+    assert_non_null(strstr(text, "HARK_ENONAME"));
+    assert_null(strstr(text, "asked by"));
+    assert_true(hark_ref_is_null(hark_lookup(w->here, "tcp://127.0.0.1:99999/x")));
+    hark_error_print(w->here, hark_error_of(w->here), text, sizeof text);
+    assert_non_null(strstr(text, "HARK_EENDPOINT"));
+    assert_null(strstr(text, "asked by"));
+    world_close(w);
+}
+
+static void
 a_line_tells_the_place_and_no_more(void **state)
 {
     struct world *w = world_open(REACH_LOCAL, NULL);
@@ -968,6 +986,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_error_tells_the_calls_that_led_to_it),
         cmocka_unit_test(a_line_tells_the_place_and_no_more),
+        cmocka_unit_test(a_call_of_which_nothing_is_known_is_not_told),
         cmocka_unit_test(a_chain_goes_through_three_nodes),
         cmocka_unit_test(a_refusal_onward_tells_the_chain_at_each_node),
         cmocka_unit_test(calls_in_a_circle_over_two_nodes_get_no_longer),
