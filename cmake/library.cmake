@@ -6,6 +6,7 @@ if(HARK_POOL)
     list(REMOVE_ITEM hark_sources ${PROJECT_SOURCE_DIR}/src/base/pool_malloc.c)
 else()
     list(REMOVE_ITEM hark_sources ${PROJECT_SOURCE_DIR}/src/base/pool.c
+                                  ${PROJECT_SOURCE_DIR}/src/base/pool_large.c
                                   ${PROJECT_SOURCE_DIR}/src/base/pool_trim.c)
 endif()
 

@@ -228,7 +228,7 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
     }
     ctx->worker = worker;
     ctx->seat = hark__worker_local(worker);
-    ctx->sent = 0;
+    ctx->sends_left = TURN_SENDS * hark__worker_grain(worker);
     return HARK_OK;
 }
 

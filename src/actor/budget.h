@@ -2,7 +2,8 @@
 //
 // A turn takes up to TURN_MESSAGES messages, about TURN_NS, or ends when it has sent
 // TURN_SENDS: so those who are sent to read what is still in the cache, and mailboxes
-// stay short. Inline, since each message asks. Only the thread that runs the turn does.
+// stay short. While work is spread over processors a turn may send more (GRAIN_SPREAD).
+// Inline, since each message asks. Only the thread that runs the turn does.
 
 #ifndef ACTOR_BUDGET_H
 #define ACTOR_BUDGET_H
@@ -13,7 +14,6 @@ enum {
     TURN_MESSAGES = 4096,
     TURN_LOOK = 16, // messages between looks at the clock
     TURN_NS = 50 * 1000,
-    TURN_SENDS = 256,
 };
 
 struct budget {
@@ -52,7 +52,7 @@ is_spent(hark_ctx *ctx, struct budget *budget)
 {
     uint32_t used = ++budget->used;
 
-    if (ctx->sent >= TURN_SENDS) {
+    if ((int32_t)ctx->sends_left <= 0) {
         return true;
     }
     if (used % TURN_LOOK == 0) {

@@ -38,7 +38,7 @@ struct hark_ctx {
     bool owes_answer;             // message is an ask, not answered yet
     bool is_thread;               // attached: sends leave at once
     uint16_t trace;               // with nothing in hand: for whose sake; 0: unknown
-    uint32_t sent;                // messages to actors here, in this turn
+    uint32_t sends_left; // messages to actors here in this turn: below 0, it is to end
     uint32_t target_count;
     struct target *targets[CTX_TARGETS]; // to flush when the turn ends
     struct scratch *scratch;
@@ -321,6 +321,9 @@ struct job *hark__thread_job(const hark_ctx *ctx);
 // Gives what people call the thread that ctx speaks for: written to out, or a constant.
 const char *hark__thread_name(hark_ctx *ctx, char *out, size_t size);
 
+// Messages that a turn may send, as a rule; see budget.h.
+enum { TURN_SENDS = 256 };
+
 // Nothing in hand, on a worker's thread, for a slot. All but the list of targets is
 // set.
 static inline void
@@ -336,7 +339,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->owes_answer = false;
     ctx->is_thread = false;
     ctx->trace = 0;
-    ctx->sent = 0;
+    ctx->sends_left = TURN_SENDS * hark__worker_grain(worker);
     ctx->target_count = 0;
     ctx->scratch = NULL;
     ctx->await = NULL;

@@ -77,7 +77,7 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
         return undeliverable(ctx, to, message, HARK_ELIMIT, "its mailbox is full");
     }
     message->generation = (uint32_t)(to.actor >> 32);
-    ctx->sent++;
+    ctx->sends_left--;
     if (hark__mailbox_push(&slot->box, message)) {
         hark__schedule(ctx, slot);
     }
@@ -130,7 +130,7 @@ hark__chain_send(hark_ctx *ctx, struct chain *chain)
         send_each(ctx, &full);
         return;
     }
-    ctx->sent += CHAIN_MOST - full.room;
+    ctx->sends_left -= CHAIN_MOST - full.room;
     if (hark__mailbox_push_chain(&slot->box, full.first, full.last)) {
         hark__schedule(ctx, slot);
     }

@@ -4,63 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum {
-    MAGAZINE = 128, // blocks that move between a pool and the depot at once; of large
-    MAGAZINE_BYTES = 64 << 10, // ones fewer: so many bytes, or one block
-    KEPT_BYTES = 16 << 20,     // of large blocks in the depot
-};
-
-size_t
-hark__class_bytes(unsigned class)
-{
-    if (class < POOL_SMALL_CLASSES) {
-        return (size_t)(class + 1) << POOL_CLASS_SHIFT;
-    }
-    unsigned large = class - POOL_SMALL_CLASSES;
-    return (size_t)(POOL_SMALL / 4) * (large % 4 + 5) << large / 4;
-}
-
-// The class for a size over POOL_SMALL and up to POOL_LARGEST.
-static unsigned
-large_class(size_t size)
-{
-    // In quarters of the power of two that is next below the size: 4 to 7.
-    unsigned doubling = 0;
-    size_t quarters = (size - 1) / (POOL_SMALL / 4);
-
-    while (quarters >= 8) {
-        quarters /= 2;
-        doubling++;
-    }
-    return POOL_SMALL_CLASSES + 4 * doubling + (unsigned)quarters - 4;
-}
-
-uint32_t
-hark__magazine_size(unsigned class)
-{
-    size_t fit = MAGAZINE_BYTES / hark__class_bytes(class);
-
-    return (uint32_t)(fit > MAGAZINE || class < POOL_SMALL_CLASSES ? MAGAZINE
-                      : fit > 0                                    ? fit
-                                                                   : 1);
-}
-
-static struct pool_magazine
-empty_magazine(unsigned class)
-{
-    return (struct pool_magazine){NULL, hark__magazine_size(class)};
-}
-
-static void
-free_all(struct pool_block *block)
-{
-    while (block != NULL) {
-        struct pool_block *next = block->next;
-
-        free(block);
-        block = next;
-    }
-}
+enum { TRADED = 2 * BATCH }; // blocks between a row and the depot at once, as a rule
 
 struct depot *
 hark__depot_open(void)
@@ -99,59 +43,63 @@ hark__depot_close(struct depot *depot)
 {
     unmap_all(depot->slabs);
     unmap_all(depot->spare);
-    for (unsigned i = POOL_SMALL_CLASSES; i < POOL_CLASSES; i++) {
-        while (depot->magazines[i] != NULL) {
-            struct pool_block *first = depot->magazines[i];
-
-            depot->magazines[i] = first->next_magazine;
-            free_all(first);
-        }
-    }
+    hark__large_free_kept(depot);
     pthread_mutex_destroy(&depot->lock);
     free(depot);
 }
 
-struct pool *
-hark__pool_open(struct depot *depot)
-{
-    struct pool *pool = calloc(1, sizeof *pool);
+// ---- batches ----
 
-    if (pool != NULL) {
-        pool->depot = depot;
-        for (unsigned i = 0; i < POOL_CLASSES; i++) {
-            pool->active[i] = pool->spare[i] = empty_magazine(i);
-        }
+struct pool_batch *
+hark__batch_make(void **blocks, uint32_t count)
+{
+    struct pool_batch *batch = blocks[0];
+    uint32_t at = 1;
+
+    batch->count = count;
+    for (unsigned i = 0; at < count; i++) {
+        void **list = blocks[at++];
+        uint32_t listed = count - at < LISTED ? count - at : LISTED;
+
+        memcpy(list, &blocks[at], listed * sizeof *list);
+        batch->lists[i] = list;
+        at += listed;
     }
-    return pool;
+    return batch;
+}
+
+static uint32_t
+count_lists(const struct pool_batch *batch)
+{
+    return (batch->count - 1 + LISTED) / (LISTED + 1);
+}
+
+uint32_t
+hark__batch_list(const struct pool_batch *batch, void *out_blocks[BATCH])
+{
+    uint32_t at = 1;
+    uint32_t lists = count_lists(batch);
+
+    for (uint32_t i = 0; i < lists; i++) {
+        __builtin_prefetch(batch->lists[i]);
+    }
+    out_blocks[0] = (void *)batch;
+    for (uint32_t i = 0; i < lists; i++) {
+        out_blocks[at++] = batch->lists[i];
+        uint32_t listed = batch->count - at < LISTED ? batch->count - at : LISTED;
+
+        memcpy(&out_blocks[at], batch->lists[i], listed * sizeof *out_blocks);
+        at += listed;
+    }
+    return at;
 }
 
 void
-hark__depot_shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
+hark__depot_shelve(struct depot *depot, unsigned class, struct pool_batch *batch)
 {
-    magazine.first->count = hark__magazine_size(class) - magazine.room;
-    magazine.first->next_magazine = depot->magazines[class];
-    depot->magazines[class] = magazine.first;
-    if (class < POOL_SMALL_CLASSES) {
-        depot->free_bytes += magazine.first->count * hark__class_bytes(class);
-    }
-}
-
-// Takes magazine, which is not empty. The lock is held. Gives what is to be freed
-// without it.
-static struct pool_block *
-shelve(struct depot *depot, unsigned class, struct pool_magazine magazine)
-{
-    if (class >= POOL_SMALL_CLASSES) {
-        size_t bytes =
-            (hark__magazine_size(class) - magazine.room) * hark__class_bytes(class);
-
-        if (bytes > KEPT_BYTES - depot->kept_bytes) {
-            return magazine.first;
-        }
-        depot->kept_bytes += bytes;
-    }
-    hark__depot_shelve(depot, class, magazine);
-    return NULL;
+    batch->next = depot->shelves[class];
+    depot->shelves[class] = batch;
+    depot->free_bytes += batch->count * hark__class_bytes(class);
 }
 
 // There is much that could go back, and nobody was told. The lock is held.
@@ -165,30 +113,7 @@ asks(struct depot *depot)
     return asks;
 }
 
-static void
-give_back(struct depot *depot, unsigned class, struct pool_magazine magazine)
-{
-    if (magazine.first != NULL) {
-        pthread_mutex_lock(&depot->lock);
-        struct pool_block *surplus = shelve(depot, class, magazine);
-        bool is_much = asks(depot);
-        pthread_mutex_unlock(&depot->lock);
-        free_all(surplus);
-        if (is_much) {
-            depot->surplus(depot->surplus_arg);
-        }
-    }
-}
-
-void
-hark__pool_close(struct pool *pool)
-{
-    for (unsigned i = 0; i < POOL_CLASSES; i++) {
-        give_back(pool->depot, i, pool->active[i]);
-        give_back(pool->depot, i, pool->spare[i]);
-    }
-    free(pool);
-}
+// ---- the depot gives ----
 
 // As numbers, since these are cut. 0: no memory.
 static uintptr_t
@@ -258,123 +183,143 @@ grow(struct depot *depot)
     return true;
 }
 
-static struct pool_magazine
-carve(struct depot *depot, unsigned class)
+// Gives how many blocks it could make. The lock is held.
+static uint32_t
+carve(struct depot *depot, unsigned class, void **out_blocks)
 {
     size_t block_bytes = hark__class_bytes(class);
-    struct pool_magazine magazine = empty_magazine(class);
+    uint32_t count = 0;
 
-    while (magazine.room > 0) {
+    while (count < TRADED) {
         if (depot->fresh_bytes < block_bytes && !grow(depot)) {
             break;
         }
-        struct pool_block *block = (struct pool_block *)(void *)depot->fresh;
+        out_blocks[count++] = depot->fresh;
         depot->fresh += block_bytes;
         depot->fresh_bytes -= block_bytes;
-        block->next = magazine.first;
-        magazine.first = block;
-        magazine.room--;
     }
-    return magazine;
+    return count;
 }
 
-// So many bytes of that class leave the shelves. The lock is held.
-static void
-take_count(struct depot *depot, unsigned class, size_t bytes)
+// NULL: the shelf is empty. The lock is held.
+static struct pool_batch *
+unshelve(struct depot *depot, unsigned class)
 {
-    if (class >= POOL_SMALL_CLASSES) {
-        depot->kept_bytes -= bytes;
-        return;
+    struct pool_batch *batch = depot->shelves[class];
+
+    if (batch == NULL) {
+        return NULL;
     }
-    depot->free_bytes -= bytes;
+    depot->shelves[class] = batch->next;
+    depot->free_bytes -= batch->count * hark__class_bytes(class);
     if (depot->free_bytes < depot->least_bytes) {
         depot->least_bytes = depot->free_bytes;
     }
+    return batch;
 }
 
-// Takes a magazine from the depot, or makes one of small blocks. It may be empty.
-static struct pool_magazine
-depot_take(struct depot *depot, unsigned class)
+// Gives up to TRADED blocks; none if there is no memory. Under the lock nobody waits for
+// more than a line of each batch.
+static uint32_t
+depot_take(struct depot *depot, unsigned class, void **out_blocks)
 {
-    struct pool_magazine magazine = empty_magazine(class);
+    uint32_t count = 0;
 
     pthread_mutex_lock(&depot->lock);
-    if (depot->magazines[class] != NULL) {
-        magazine.first = depot->magazines[class];
-        magazine.room -= magazine.first->count;
-        depot->magazines[class] = magazine.first->next_magazine;
-        take_count(depot, class, magazine.first->count * hark__class_bytes(class));
-    } else if (class < POOL_SMALL_CLASSES) {
-        magazine = carve(depot, class);
+    struct pool_batch *first = unshelve(depot, class);
+    struct pool_batch *second = unshelve(depot, class);
+    if (first == NULL) {
+        count = carve(depot, class, out_blocks);
     }
     pthread_mutex_unlock(&depot->lock);
-    return magazine;
+    if (second != NULL) {
+        count = hark__batch_list(second, out_blocks);
+    }
+    if (first != NULL) {
+        count += hark__batch_list(first, &out_blocks[count]);
+    }
+    return count;
 }
 
+// ---- a pool ----
+
+struct pool *
+hark__pool_open(struct depot *depot)
+{
+    struct pool *pool = calloc(1, sizeof *pool);
+
+    if (pool != NULL) {
+        pool->depot = depot;
+        for (uint32_t i = 0; i <= POOL_CLASSES; i++) {
+            pool->last[i] = i < POOL_SMALL_CLASSES ? i * POOL_ROW : POOL_ROW - 1;
+        }
+        hark__large_open(pool);
+    }
+    return pool;
+}
+
+// Hands over up to TRADED blocks from the beginning of a row. The rest moves down.
 static void
-refill(struct pool *pool, unsigned class)
+give_back(struct pool *pool, unsigned class, uint32_t count)
 {
-    if (pool->spare[class].first != NULL) {
-        pool->active[class] = pool->spare[class];
-        pool->spare[class] = empty_magazine(class);
-    } else {
-        pool->active[class] = depot_take(pool->depot, class);
+    struct depot *depot = pool->depot;
+    void **row = &pool->blocks[class * POOL_ROW + 1];
+    uint32_t left = pool->last[class] % POOL_ROW - count;
+    uint32_t in_first = count < BATCH ? count : BATCH;
+    struct pool_batch *first = hark__batch_make(row, in_first);
+    struct pool_batch *second =
+        count > BATCH ? hark__batch_make(&row[BATCH], count - BATCH) : NULL;
+
+    pthread_mutex_lock(&depot->lock);
+    hark__depot_shelve(depot, class, first);
+    if (second != NULL) {
+        hark__depot_shelve(depot, class, second);
+    }
+    bool is_much = asks(depot);
+    pthread_mutex_unlock(&depot->lock);
+    memmove(row, &row[count], left * sizeof *row);
+    pool->last[class] -= count;
+    if (is_much) {
+        depot->surplus(depot->surplus_arg);
     }
 }
 
-static void *
-alloc_large(struct pool *pool, size_t size, uint8_t *out_class)
+void
+hark__pool_close(struct pool *pool)
 {
-    unsigned class = large_class(size);
-    struct pool_magazine *active = &pool->active[class];
-
-    *out_class = (uint8_t) class;
-    if (active->first == NULL) {
-        refill(pool, class);
+    for (unsigned i = 0; i < POOL_SMALL_CLASSES; i++) {
+        for (uint32_t left; (left = pool->last[i] % POOL_ROW) > 0;) {
+            give_back(pool, i, left < TRADED ? left : TRADED);
+        }
     }
-    struct pool_block *block = active->first;
-    if (block == NULL) {
-        return aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, hark__class_bytes(class));
-    }
-    active->first = block->next;
-    active->room++;
-    return block;
+    hark__large_close(pool);
+    free(pool);
 }
 
 void *
 hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class)
 {
-    size = size > 0 ? size : 1;
-    if (size > POOL_LARGEST) {
-        *out_class = POOL_MALLOC;
-        return malloc(size);
-    }
     if (size > POOL_SMALL) {
-        return alloc_large(pool, size, out_class);
+        return hark__large_alloc(pool, size, out_class);
     }
-    unsigned class = (unsigned)((size - 1) >> POOL_CLASS_SHIFT);
+    unsigned class = size > 0 ? (unsigned)((size - 1) >> POOL_CLASS_SHIFT) : 0;
 
-    refill(pool, class);
-    return pool->active[class].first != NULL ? hark__pool_alloc(pool, size, out_class)
-                                             : NULL;
+    *out_class = (uint8_t) class;
+    if (pool->last[class] % POOL_ROW == 0) {
+        pool->last[class] +=
+            depot_take(pool->depot, class, &pool->blocks[class * POOL_ROW + 1]);
+    }
+    return pool->last[class] % POOL_ROW != 0 ? pool->blocks[pool->last[class]--] : NULL;
 }
 
-// Makes room: the full magazine becomes the spare, and the old spare goes to the depot.
-static void
-rotate(struct pool *pool, unsigned class)
-{
-    give_back(pool->depot, class, pool->spare[class]);
-    pool->spare[class] = pool->active[class];
-    pool->active[class] = empty_magazine(class);
-}
-
+// Of a full row.
 void
 hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class)
 {
-    if (size_class == POOL_MALLOC) {
-        free(memory);
+    if (size_class >= POOL_SMALL_CLASSES) {
+        hark__large_free(pool, memory, size_class);
         return;
     }
-    rotate(pool, size_class);
-    hark__pool_free(pool, memory, size_class);
+    give_back(pool, size_class, TRADED);
+    pool->blocks[++pool->last[size_class]] = memory;
 }

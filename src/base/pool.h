@@ -1,19 +1,22 @@
 // Pool: blocks of memory by size class, for messages and small records.
 //
 // A block is usually allocated by one thread and freed by another. So each thread keeps
-// two short stacks ("magazines") a size class and trades whole ones with a shared
-// depot, under its lock, once in many blocks. (Bonwick and Adams, "Magazines and Vmem",
-// USENIX 2001.) A pool belongs to one thread at a time; the depot to the system. Memory
-// goes back to the operating system by hark__depot_trim, and when the depot is closed.
+// a row of blocks a size class and trades batches of them with a shared depot, under its
+// lock, once in many blocks. (Bonwick and Adams, "Magazines and Vmem", USENIX 2001.) A
+// pool belongs to one thread at a time; the depot to the system. Memory goes back to the
+// operating system by hark__depot_trim, and when the depot is closed.
+//
+// A row holds addresses: who takes or gives a block does not touch it. Its line is most
+// often in the cache of another processor, whose answer takes as long as ten messages;
+// blocks that are chained through themselves have each thread wait for that each time.
 //
 // Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because
 // malloc gives large ones back to the operating system as soon as they are free, and
 // then each of their pages costs a fault again. The depot keeps so many bytes of them
 // and no more.
 //
-// Taking from and giving to a magazine stands here, so that it is inlined. Sanitizer
-// builds link pool_malloc.c, whose magazines are never filled: each block is malloc's,
-// and checked.
+// Taking from and giving to a row stands here, so that it is inlined. Sanitizer builds
+// link pool_malloc.c, whose rows are never filled: each block is malloc's, and checked.
 
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
@@ -30,32 +33,36 @@ enum {
     // Four large classes for each doubling: 1280, 1536, 1792, 2048, 2560, ... bytes.
     POOL_DOUBLINGS = 7,
     POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 128 KiB; above it malloc serves
-    POOL_CLASSES = POOL_SMALL_CLASSES + 4 * POOL_DOUBLINGS,
+    POOL_LARGE_CLASSES = 4 * POOL_DOUBLINGS,
+    POOL_CLASSES = POOL_SMALL_CLASSES + POOL_LARGE_CLASSES,
     POOL_MALLOC = POOL_CLASSES, // the class of what malloc gave and is to get back
     DEPOT_SURPLUS = 16 << 20,   // bytes of free small blocks that are kept at least
+    POOL_ROW = 512,             // places of a row, the first of which stays unused
 };
 
 struct depot;
 
-// A block that nobody uses.
+// A large block that nobody uses.
 struct pool_block {
     struct pool_block *next;
-    // Of the first block of a magazine in the depot:
-    struct pool_block *next_magazine;
-    uint32_t count; // blocks in this magazine
+    // Of the first one of a stack in the depot:
+    struct pool_block *next_stack;
+    uint32_t count; // blocks in this stack
 };
 
-// Blocks of one class.
-struct pool_magazine {
+// Large blocks of one class, for which a cache line more or less is nothing.
+struct pool_stack {
     struct pool_block *first;
     uint32_t room; // how many more may be given to it
 };
 
 struct pool {
-    struct pool_magazine
-        active[POOL_CLASSES + 1]; // POOL_MALLOC's stays empty, and full
-    struct pool_magazine
-        spare[POOL_CLASSES]; // kept back: a swap goes to the depot rarely
+    // The place in blocks of the one that is taken next; at a multiple of POOL_ROW there
+    // is none. Those of large classes and POOL_MALLOC stay at the end of a row: full.
+    uint32_t last[POOL_CLASSES + 1];
+    void *blocks[POOL_SMALL_CLASSES * POOL_ROW];
+    struct pool_stack large[POOL_LARGE_CLASSES];
+    struct pool_stack large_spare[POOL_LARGE_CLASSES]; // few swaps reach the depot
     struct depot *depot;
 };
 
@@ -84,8 +91,7 @@ struct pool *hark__pool_open(struct depot *depot);
 // Hands its blocks to the depot.
 void hark__pool_close(struct pool *pool);
 
-// What follows is for the inline functions: an empty magazine or a large block; a full
-// magazine.
+// What follows is for the inline functions: an empty row or a large block; a full row.
 void *hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
 void hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class);
 
@@ -98,14 +104,12 @@ hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
     size_t size_class = (size - 1) >> POOL_CLASS_SHIFT;
 
     if (size_class < POOL_SMALL_CLASSES) {
-        struct pool_magazine *active = &pool->active[size_class];
-        struct pool_block *block = active->first;
+        uint32_t last = pool->last[size_class];
 
-        if (block != NULL) {
-            active->first = block->next;
-            active->room++;
+        if (last % POOL_ROW != 0) {
+            pool->last[size_class] = last - 1;
             *out_class = (uint8_t)size_class;
-            return block;
+            return pool->blocks[last];
         }
     }
     return hark__pool_alloc_slow(pool, size, out_class);
@@ -115,16 +119,14 @@ hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
 static inline void
 hark__pool_free(struct pool *pool, void *memory, uint8_t size_class)
 {
-    struct pool_magazine *active = &pool->active[size_class];
-    struct pool_block *block = memory;
+    uint32_t last = pool->last[size_class] + 1;
 
-    if (active->room == 0) {
+    if (last % POOL_ROW == 0) {
         hark__pool_free_slow(pool, memory, size_class);
         return;
     }
-    block->next = active->first;
-    active->first = block;
-    active->room--;
+    pool->blocks[last] = memory;
+    pool->last[size_class] = last;
 }
 
 #endif // BASE_POOL_H

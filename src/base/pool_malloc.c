@@ -1,5 +1,5 @@
 // The pool of sanitizer builds: every block is malloc's, so every misuse is seen. No
-// magazine ever holds a block or has room for one.
+// row ever holds a block.
 
 #include "base/pool.h"
 
@@ -39,8 +39,13 @@ hark__depot_trim(struct depot *depot)
 struct pool *
 hark__pool_open(struct depot *depot)
 {
+    struct pool *pool = calloc(1, sizeof *pool);
+
     (void)depot;
-    return calloc(1, sizeof(struct pool));
+    if (pool != NULL) {
+        pool->last[POOL_MALLOC] = POOL_ROW - 1; // full; the others are empty
+    }
+    return pool;
 }
 
 void

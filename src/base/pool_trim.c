@@ -5,7 +5,7 @@
 //     ^----------------------------------------------------------------------- all are
 //                                                                              unmapped
 //
-// COUNTS: magazines are taken from the shelves, and each of their blocks is added to
+// COUNTS: batches are taken from the shelves, and each of their blocks is added to
 // its slab. Whose carved bytes are all there is empty. SORTS: blocks of empty slabs are
 // forgotten, the others go back to the shelves. What others allocate meanwhile comes
 // from what was left there, or is new.
@@ -18,9 +18,9 @@
 #include <sys/mman.h>
 
 enum {
-    LEFT_MAGAZINES = 16, // of a class, that are not taken
-    STEP_MAGAZINES = 32, // counted or sorted at once; 4,000 blocks
-    STEP_SLABS = 32,     // unmapped at once; 8 MiB
+    LEFT_BATCHES = 16, // of a class, that are not taken
+    STEP_BATCHES = 32, // counted or sorted at once; 4,000 blocks
+    STEP_SLABS = 32,   // unmapped at once; 8 MiB
 };
 
 static struct slab *
@@ -29,15 +29,15 @@ slab_of(const void *block)
     return (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_BYTES - 1));
 }
 
-// Takes the next magazine of a row; NULL: there is none. *out_class is its class.
-static struct pool_block *
-take_next(struct pool_block *row[POOL_SMALL_CLASSES], unsigned *out_class)
+// Takes the next batch of a row; NULL: there is none. *out_class is its class.
+static struct pool_batch *
+take_next(struct pool_batch *row[POOL_SMALL_CLASSES], unsigned *out_class)
 {
     for (unsigned class = 0; class < POOL_SMALL_CLASSES; class ++) {
-        struct pool_block *first = row[class];
+        struct pool_batch *first = row[class];
 
         if (first != NULL) {
-            row[class] = first->next_magazine;
+            row[class] = first->next;
             *out_class = class;
             return first;
         }
@@ -47,17 +47,17 @@ take_next(struct pool_block *row[POOL_SMALL_CLASSES], unsigned *out_class)
 
 // ---- starting ----
 
-// Takes all but a few magazines of a class from the shelf. Gives the bytes that are
+// Takes all but a few batches of a class from the shelf. Gives the bytes that are
 // left. The lock is held.
 static size_t
 take_shelf(struct depot *depot, unsigned class)
 {
-    struct pool_block **link = &depot->magazines[class];
+    struct pool_batch **link = &depot->shelves[class];
     size_t left = 0;
 
-    for (unsigned i = 0; i < LEFT_MAGAZINES && *link != NULL; i++) {
+    for (unsigned i = 0; i < LEFT_BATCHES && *link != NULL; i++) {
         left += (*link)->count * hark__class_bytes(class);
-        link = &(*link)->next_magazine;
+        link = &(*link)->next;
     }
     depot->trim.taken[class] = *link;
     *link = NULL;
@@ -73,7 +73,7 @@ start(struct depot *depot)
     depot->free_bytes = 0;
     for (unsigned class = 0; class < POOL_SMALL_CLASSES; class ++) {
         depot->free_bytes += take_shelf(depot, class);
-        trim->kept[class] = (struct pool_magazine){NULL, hark__magazine_size(class)};
+        trim->kept[class].count = 0;
     }
     trim->state = TRIM_COUNTS;
 }
@@ -92,23 +92,32 @@ count_block(struct trim *trim, const void *block, size_t bytes)
     slab->free += (uint32_t)bytes;
 }
 
+static void
+count_batch(struct trim *trim, const struct pool_batch *batch, size_t bytes)
+{
+    void *blocks[BATCH];
+    uint32_t count = hark__batch_list(batch, blocks);
+
+    for (uint32_t i = 0; i < count; i++) {
+        count_block(trim, blocks[i], bytes);
+    }
+}
+
 // False: all are counted.
 static bool
 count_some(struct trim *trim)
 {
-    struct pool_block *first = NULL;
     unsigned class = 0;
 
-    for (unsigned i = 0; i < STEP_MAGAZINES; i++) {
-        first = take_next(trim->taken, &class);
-        if (first == NULL) {
+    for (unsigned i = 0; i < STEP_BATCHES; i++) {
+        struct pool_batch *batch = take_next(trim->taken, &class);
+
+        if (batch == NULL) {
             return false;
         }
-        for (struct pool_block *block = first; block != NULL; block = block->next) {
-            count_block(trim, block, hark__class_bytes(class));
-        }
-        first->next_magazine = trim->looked[class];
-        trim->looked[class] = first;
+        count_batch(trim, batch, hark__class_bytes(class));
+        batch->next = trim->looked[class];
+        trim->looked[class] = batch;
     }
     return true;
 }
@@ -153,28 +162,32 @@ judge(struct depot *depot)
 static void
 shelve_kept(struct depot *depot, unsigned class)
 {
-    struct pool_magazine *kept = &depot->trim.kept[class];
+    struct pool_handful *kept = &depot->trim.kept[class];
 
-    if (kept->first != NULL) {
+    if (kept->count > 0) {
+        struct pool_batch *batch = hark__batch_make(kept->blocks, kept->count);
+
         pthread_mutex_lock(&depot->lock);
-        hark__depot_shelve(depot, class, *kept);
+        hark__depot_shelve(depot, class, batch);
         pthread_mutex_unlock(&depot->lock);
     }
-    *kept = (struct pool_magazine){NULL, hark__magazine_size(class)};
+    kept->count = 0;
 }
 
 static void
-sort_block(struct depot *depot, unsigned class, struct pool_block *block)
+sort_batch(struct depot *depot, unsigned class, const struct pool_batch *batch)
 {
-    struct pool_magazine *kept = &depot->trim.kept[class];
+    struct pool_handful *kept = &depot->trim.kept[class];
+    void *blocks[BATCH];
+    uint32_t count = hark__batch_list(batch, blocks);
 
-    if (slab_of(block)->is_empty) {
-        return;
-    }
-    block->next = kept->first;
-    kept->first = block;
-    if (--kept->room == 0) {
-        shelve_kept(depot, class);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!slab_of(blocks[i])->is_empty) {
+            kept->blocks[kept->count++] = blocks[i];
+        }
+        if (kept->count == BATCH) {
+            shelve_kept(depot, class);
+        }
     }
 }
 
@@ -184,21 +197,16 @@ sort_some(struct depot *depot)
 {
     unsigned class = 0;
 
-    for (unsigned i = 0; i < STEP_MAGAZINES; i++) {
-        struct pool_block *block = take_next(depot->trim.looked, &class);
+    for (unsigned i = 0; i < STEP_BATCHES; i++) {
+        struct pool_batch *batch = take_next(depot->trim.looked, &class);
 
-        if (block == NULL) {
+        if (batch == NULL) {
             for (class = 0; class < POOL_SMALL_CLASSES; class ++) {
                 shelve_kept(depot, class);
             }
             return false;
         }
-        while (block != NULL) {
-            struct pool_block *next = block->next;
-
-            sort_block(depot, class, block);
-            block = next;
-        }
+        sort_batch(depot, class, batch);
     }
     return true;
 }

@@ -434,6 +434,7 @@ worker_new(struct sched *sched, unsigned index, void *local)
     hark__next_init(&worker->next, sched->env);
     worker->random = (uint32_t)sched->env->ops->random(sched->env) | 1;
     worker->face.now_ns = hark__env_now(sched->env);
+    worker->face.grain = 1;
     atomic_init(&worker->sleep_until_ns, INT64_MIN);
     worker->wheel = hark__wheel_open(worker->face.now_ns);
     worker->stack = hark__stack_take(&sched->stacks, &worker->stacks);

@@ -64,6 +64,7 @@ struct sched_stats {
 struct worker_face {
     int64_t now_ns;
     _Atomic(uint64_t) units; // owner counts; see balance.h
+    uint32_t grain; // of turns: what tasks do for others may be so many times the usual
 };
 
 // Starts the workers. HARK_ENOMEM: no memory, or no threads.
@@ -127,6 +128,13 @@ hark__worker_did(struct worker *worker, uint32_t units)
     uint64_t before = atomic_load_explicit(&face->units, memory_order_relaxed);
 
     atomic_store_explicit(&face->units, before + units, memory_order_relaxed);
+}
+// 1, or more while work is spread: who takes tasks from another processor waits for
+// their cache lines, and is to find more to do there each time. Worker's thread.
+static inline uint32_t
+hark__worker_grain(const struct worker *worker)
+{
+    return ((const struct worker_face *)(const void *)worker)->grain;
 }
 void *hark__worker_local(const struct worker *worker);
 // The clock as of this worker's last look, at most some turns ago. Worker's thread

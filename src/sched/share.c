@@ -91,6 +91,11 @@ hark__worker_sample(struct worker *self)
     struct balance_sample sample = {.units = units, .count = sched->count};
 
     // relaxed, here and below: recent values are enough.
+    // relaxed: who samples wrote it; a turn or two of the old size do no harm.
+    self->face.grain =
+        atomic_load_explicit(&sched->surplus, memory_order_relaxed) == SURPLUS_EAGER
+            ? GRAIN_SPREAD
+            : 1;
     if (self->face.now_ns
             < atomic_load_explicit(&sched->next_sample_ns, memory_order_relaxed)
         || !begin_sample(sched)) {

@@ -21,6 +21,7 @@
 enum {
     SURPLUS = 3,       // tasks in a ring from which on others are called to help,
     SURPLUS_EAGER = 1, // and while sharing has been found to pay; see balance.h
+    GRAIN_SPREAD = 8,  // of turns, then
 };
 
 #define WATCH_TICK_NS INT64_C(250000) // between two looks of a watcher

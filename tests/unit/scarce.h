@@ -1,6 +1,6 @@
 // Memory that runs out: each allocation of our own code asks here first. For programs that are
 // linked with --wrap (tests/CMakeLists.txt), one source file each. In builds with our own pool
-// (HARK_POOL) a block is asked for only when a magazine is empty; in the others, always.
+// (HARK_POOL) a block is asked for only when a row of the pool is empty; in the others, always.
 
 #ifndef UNIT_SCARCE_H
 #define UNIT_SCARCE_H

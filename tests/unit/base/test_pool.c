@@ -14,7 +14,7 @@
 
 #include "base/pool.h"
 
-enum { MAGAZINE = 128 }; // blocks that a pool and the depot trade at once
+enum { TRADED = 110 }; // blocks, at once, between a pool and the depot
 
 // Fixture: a depot and two pools, as of two threads.
 struct fixture {
@@ -128,14 +128,14 @@ a_large_block_is_whole_and_freed_by_either_pool(void **state)
 }
 
 static void
-blocks_survive_while_magazines_rotate(void **state)
+blocks_survive_while_rows_spill(void **state)
 {
     struct fixture *f = *state;
-    enum { COUNT = 5 * MAGAZINE + 3 };
+    enum { COUNT = 5 * TRADED + 3 };
     struct held *held = test_calloc(COUNT, sizeof *held);
 
     for (int round = 0; round < 6; round++) {
-        // Freed elsewhere and in part, so that magazines go through the depot.
+        // Freed elsewhere and in part, so that batches go through the depot.
         fill(f->here, held, COUNT, 96);
         assert_untouched(held, COUNT, 96);
         free_all(f->there, held, COUNT / 2);
@@ -148,7 +148,7 @@ static void
 live_blocks_stay_apart_while_others_come_and_go(void **state)
 {
     struct fixture *f = *state;
-    enum { KEPT = 2 * MAGAZINE, PASSING = 3 * MAGAZINE };
+    enum { KEPT = 2 * TRADED, PASSING = 3 * TRADED };
     struct held *kept = test_calloc(KEPT, sizeof *kept);
     struct held *passing = test_calloc(PASSING, sizeof *passing);
 
@@ -268,7 +268,7 @@ static void
 what_a_closed_pool_held_serves_another(void **state)
 {
     struct fixture *f = *state;
-    enum { COUNT = 4 * MAGAZINE };
+    enum { COUNT = 4 * TRADED };
     struct held *first = test_calloc(COUNT, sizeof *first);
     struct held *second = test_calloc(COUNT, sizeof *second);
     struct pool *passing = hark__pool_open(f->depot);
@@ -476,7 +476,7 @@ main(void)
         TEST(an_impossible_size_is_refused),
         TEST(large_blocks_are_used_again),
         TEST(large_blocks_that_nobody_uses_are_bounded),
-        TEST(blocks_survive_while_magazines_rotate),
+        TEST(blocks_survive_while_rows_spill),
         TEST(live_blocks_stay_apart_while_others_come_and_go),
         TEST(what_a_closed_pool_held_serves_another),
         TEST(sizes_of_one_class_share_their_blocks),
