@@ -409,8 +409,8 @@ untellable(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
     return err;
 }
 
-hark_err
-hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
+static __attribute__((noinline)) hark_err
+tell_any(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
 {
     if (ctx == NULL || type == NULL || value == NULL) {
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_tell: null argument");
@@ -424,6 +424,32 @@ hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *v
     }
     message->from = ctx->self; // kind is MESSAGE_TELL, 0
     message->correlation = ctx->chain_id;
+    return send_here(ctx, to, message);
+}
+
+// Most tells are short, to actors here, and find a free block at hand. Nothing is called
+// for them but send_here at the end, so that no register is to be saved.
+hark_err
+hark_tell_value(hark_ctx *ctx, hark_ref to, const hark_type *type, const void *value)
+{
+    struct hark_message *message = NULL;
+    uint8_t size_class;
+
+    if (ctx != NULL && type != NULL && value != NULL && hark__is_here(ctx, to)
+        && hark__type_is_short(type)) {
+        message =
+            hark__pool_take(ctx_pool(ctx), sizeof *message + type->size, &size_class);
+    }
+    if (message == NULL) {
+        return tell_any(ctx, to, type, value);
+    }
+    *message = (struct hark_message){.type = type,
+                                     .from = ctx->self,
+                                     .correlation = ctx->chain_id,
+                                     .size = type->size,
+                                     .size_class = size_class,
+                                     .kind = MESSAGE_TELL};
+    hark__message_fill_short(message, type, value);
     return send_here(ctx, to, message);
 }
 

@@ -95,10 +95,9 @@ void hark__pool_close(struct pool *pool);
 void *hark__pool_alloc_slow(struct pool *pool, size_t size, uint8_t *out_class);
 void hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class);
 
-// Gives size bytes, aligned to 16 and not cleared, or NULL. *out_class says what
-// hark__pool_free needs to know.
+// As hark__pool_alloc if that takes no call; else NULL.
 static inline void *
-hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
+hark__pool_take(struct pool *pool, size_t size, uint8_t *out_class)
 {
     // Of size 0 the class is far too large; that is one of the rare cases.
     size_t size_class = (size - 1) >> POOL_CLASS_SHIFT;
@@ -112,7 +111,17 @@ hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
             return pool->blocks[last];
         }
     }
-    return hark__pool_alloc_slow(pool, size, out_class);
+    return NULL;
+}
+
+// Gives size bytes, aligned to 16 and not cleared, or NULL. *out_class says what
+// hark__pool_free needs to know.
+static inline void *
+hark__pool_alloc(struct pool *pool, size_t size, uint8_t *out_class)
+{
+    void *block = hark__pool_take(pool, size, out_class);
+
+    return block != NULL ? block : hark__pool_alloc_slow(pool, size, out_class);
 }
 
 // Takes a block that any pool of the same depot gave.

@@ -101,6 +101,45 @@ hark__message_alloc(struct pool *pool, const hark_type *type, size_t size)
     return hark__message_alloc_roomy(pool, type, size, 0);
 }
 
+// ---- short payloads ----
+
+enum { MESSAGE_SHORT = 32 }; // bytes of payload that are copied without a call
+
+// Does hark__message_fill_short do for it?
+static inline bool
+hark__type_is_short(const hark_type *type)
+{
+    return type->flat
+           && (type->count == 0 || (type->size >= 4 && type->size <= MESSAGE_SHORT));
+}
+
+// Copies a value of a type that is short: its first and its last bytes, which overlap.
+static inline void
+hark__message_fill_short(struct hark_message *message, const hark_type *type,
+                         const void *value)
+{
+    const unsigned char *from = value;
+    unsigned char *to = hark__message_payload(message);
+    size_t size = type->size;
+
+    if (type->count == 0) {
+        return; // a message without fields touches no second cache line
+    }
+    if (size >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + size - 16, from + size - 16, 16);
+    } else if (size >= 8) {
+        uint64_t last;
+
+        memcpy(&last, from + size - 8, 8);
+        memcpy(to, from, 8);
+        memcpy(to + size - 8, &last, 8);
+    } else {
+        memcpy(to, from, 4);
+        memcpy(to + size - 4, from + size - 4, 4);
+    }
+}
+
 // Writes a chain id behind the payload of an ASK that has room for it.
 static inline void
 hark__message_put_chain_id(struct hark_message *message, uint64_t chain_id)
