@@ -1,6 +1,8 @@
 // A signal that ends libzmq's calls early: nothing is overlooked for it.
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include <zmq.h>
@@ -145,11 +147,73 @@ what_an_interrupted_send_has_found_is_polled(void **state)
     place_fini(&there);
 }
 
+// ---- waiting ----
+
+static void
+on_signal(int signal)
+{
+    (void)signal;
+}
+
+// A guest's wait for 100 ms, in which nothing comes.
+struct wait {
+    struct net *net;
+    _Atomic(bool) is_over;
+    bool came;
+    int64_t ended_ns, until_ns;
+};
+
+static void *
+wait_main(void *arg)
+{
+    struct wait *wait = arg;
+
+    wait->until_ns = hark__env_now(hark__env_real()) + 100 * NS_PER_MS;
+    wait->came = hark__net_wait(wait->net, wait->until_ns);
+    wait->ended_ns = hark__env_now(hark__env_real());
+    atomic_store(&wait->is_over, true);
+    return NULL;
+}
+
+static void
+wait_that_signals_interrupt_ends_in_time_and_not_before(void **state)
+{
+    struct sigaction old, action = {.sa_handler = on_signal};
+    struct wait wait = {.is_over = false};
+    struct stopper here = {.sink = {on_begin, on_frame, on_gone, on_tick}};
+    char endpoint[256], error[256];
+    pthread_t thread;
+
+    (void)state;
+    here.net = hark__net_open(
+        &(struct net_options){hark__env_real(), &here.sink, NETS_LIMIT_BYTES, NULL});
+    assert_non_null(here.net);
+    assert_int_equal(hark__net_listen(here.net, "tcp://127.0.0.1:0", endpoint,
+                                      sizeof endpoint, error, sizeof error),
+                     HARK_OK);
+    while (hark__net_wait(here.net, hark__env_now(hark__env_real()) + NS_PER_MS)) {
+        hark__net_poll(here.net, NULL); // what the listener begins with
+    }
+    assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
+    wait.net = here.net;
+    assert_int_equal(pthread_create(&thread, NULL, wait_main, &wait), 0);
+    while (!atomic_load(&wait.is_over)) {
+        pthread_kill(thread, SIGUSR1);
+        sched_yield();
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(sigaction(SIGUSR1, &old, NULL), 0);
+    assert_false(wait.came);
+    assert_true(wait.ended_ns >= wait.until_ns);
+    hark__net_close(here.net, 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_an_interrupted_send_has_found_is_polled),
+        cmocka_unit_test(wait_that_signals_interrupt_ends_in_time_and_not_before),
     };
 
     return cmocka_run_group_tests_name("net/interrupted", tests, NULL, NULL);
