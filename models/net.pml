@@ -7,13 +7,21 @@
 // somebody sleeps. One look takes at most BATCH things.
 //
 // The looks of a thread that stands by, every 2 ms, may happen at any moment here, and
-// after QUIET of them it may sleep. There is no tick: nothing may rely on one.
+// after QUIET of them it may sleep. Nothing may rely on a tick that comes by the clock: one
+// comes only with -DTICKS, of own thread's, at any moment; it holds the lock and looks at
+// nothing. A kick is for a tick, too, and whoever looks next does it.
 //
-// Checked: when nothing moves any more, all that came has been polled, though the guest may
-// just be in a long turn (until `noon`); and at the end all threads stop.
+// Checked: when nothing moves any more, all that came has been polled, and each kick seen,
+// though the guest may just be in a long turn (until `noon`); and at the end all threads stop.
 //
-// -DPASSER: a busy worker polls once, too.
+// -DPASSER: a busy worker polls once, too. -DKICKS=1: somebody kicks.
 //
+// also: -DOUTSIDE=0 -DINSIDE=1 -DTICKS=1
+// also: -DOUTSIDE=1 -DINSIDE=0 -DTICKS=1
+// also: -DOUTSIDE=0 -DINSIDE=1 -DKICKS=1
+// also: -DOUTSIDE=0 -DINSIDE=0 -DKICKS=2 -DTICKS=1
+// BUG_WAKES_BEFORE_THE_KICK needs: -DOUTSIDE=0 -DINSIDE=1 -DKICKS=1
+// BUG_KICK_IS_SILENT needs: -DOUTSIDE=0 -DINSIDE=0 -DKICKS=1
 // also: -DOUTSIDE=2 -DINSIDE=0
 // also: -DOUTSIDE=0 -DPASSER
 // BUG_WHAT_IS_PENDING_HAS_BEEN_TOLD needs: -DOUTSIDE=0 -DINSIDE=2 -DPASSER
@@ -27,6 +35,12 @@
 #ifndef INSIDE
 #define INSIDE 1 // things that somebody of this process leaves
 #endif
+#ifndef KICKS
+#define KICKS 0
+#endif
+#ifndef TICKS
+#define TICKS 0 // by own thread's clock
+#endif
 #define BATCH 1
 #define QUIET 1
 #define OWN 0
@@ -35,7 +49,7 @@
 byte there;         // things to be polled
 bool event[2];      // by epoll: an edge that was not taken yet
 bool unwait;        // the guest's epoll only
-bool pending;
+bool pending, kicked;
 byte sleepers;
 bool polling;       // the lock
 bool own_polls;     // own has the lock, or waits for it
@@ -96,6 +110,28 @@ proctype inside()
     coming--
 }
 
+proctype kicker()
+{
+    byte n;
+    bool was;
+
+    do
+    :: n < KICKS ->
+        n++;
+#ifdef BUG_WAKES_BEFORE_THE_KICK
+        wake();
+        kicked = true
+#else
+        kicked = true;
+#ifndef BUG_KICK_IS_SILENT
+        wake()
+#endif
+#endif
+    :: else -> break
+    od;
+    coming--
+}
+
 // One look; the lock is held.
 inline look()
 {
@@ -119,6 +155,7 @@ inline look()
 #ifdef BUG_CLEARS_AFTER_LOOKING
     pending = false;
 #endif
+    kicked = false; // and if it was set, the tick
     was = false
 }
 
@@ -264,6 +301,22 @@ proctype passer_by()
     ended++
 }
 
+// own_tick: what has come goes before it.
+inline own_tick()
+{
+    atomic {
+        pending = pending || event[OWN];
+        event[OWN] = false
+    }
+    own_polls = true;
+    poll(true);
+    own_polls = false;
+    own_polls = true;
+    atomic { !polling -> polling = true }
+    polling = false;
+    own_polls = false
+}
+
 // Sleeps while it stands by: until a call, or, if it watches, for a while.
 inline stand_by()
 {
@@ -312,7 +365,7 @@ inline choose_duty()
 
 proctype own()
 {
-    byte rounds, quiet;
+    byte rounds, quiet, ticks;
     bool was, more, filled, got, came, waits, helped, stands_by;
 
     do
@@ -325,6 +378,10 @@ proctype own()
         :: else -> wait_in(OWN, came)
         fi;
         came = false;
+        if
+        :: ticks < TICKS -> ticks++; own_tick()
+        :: true
+        fi;
         choose_duty()
     od;
     ended++
@@ -339,6 +396,10 @@ init {
 #else
         ended++;
 #endif
+#if KICKS > 0
+        coming++;
+        run kicker();
+#endif
 #if INSIDE > 0
         coming++;
         run inside();
@@ -346,10 +407,10 @@ init {
         run outside()
     }
     timeout;
-    assert(coming == 0 && there == 0);
+    assert(coming == 0 && there == 0 && !kicked);
     noon = true;
     timeout;
-    assert(there == 0 && !polling);
+    assert(there == 0 && !polling && !kicked);
     // The guest is told by its own room, and own by close.
     stopping = true;
     unwait = true;

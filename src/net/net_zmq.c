@@ -86,15 +86,19 @@ ipc_connect(struct net *net, const char *endpoint, void *user, struct pipe **out
 
 // ---- sending ----
 
-// The lock is held.
+// The lock is held. A signal may end the look when the send before it has consumed
+// what the descriptor said: then nobody else would hear of it.
 static bool
 has_input(void *zmq)
 {
     int events = 0;
     size_t size = sizeof events;
+    int code;
 
-    return zmq_getsockopt(zmq, ZMQ_EVENTS, &events, &size) == 0
-           && (events & ZMQ_POLLIN) != 0;
+    do {
+        code = zmq_getsockopt(zmq, ZMQ_EVENTS, &events, &size);
+    } while (code != 0 && zmq_errno() == EINTR);
+    return code == 0 && (events & ZMQ_POLLIN) != 0;
 }
 
 // 0, or an error number.

@@ -184,6 +184,19 @@ left_ms(struct net *net, int64_t until_ns)
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
+// Sleeps until something has come, or until_ns. A signal is no reason to get up; even
+// one without a handler ends epoll_wait, when it stops the process and lets it go on.
+static int
+sleep_in(struct net *net, int epoll, struct epoll_event *events, int64_t until_ns)
+{
+    int count;
+
+    do {
+        count = epoll_wait(epoll, events, EVENTS_AT_ONCE, left_ms(net, until_ns));
+    } while (count < 0 && errno == EINTR);
+    return count;
+}
+
 static void
 take_event(struct net *net, uint64_t key)
 {
@@ -207,7 +220,7 @@ spin(struct net *net, int epoll, struct epoll_event *events, int64_t until_ns)
     do {
         int count = epoll_wait(epoll, events, EVENTS_AT_ONCE, 0);
 
-        if (count != 0) {
+        if (count > 0) {
             return count;
         }
         sched_yield();
@@ -247,8 +260,8 @@ wait_in(struct net *net, int epoll, int64_t until_ns)
     if (!atomic_load_explicit(&net->pending, memory_order_seq_cst)
         || atomic_load_explicit(&net->own_polls, memory_order_seq_cst)) {
         count = epoll == net->guest_epoll ? guest_spin(net, events, until_ns) : 0;
-        if (count == 0) {
-            count = epoll_wait(epoll, events, EVENTS_AT_ONCE, left_ms(net, until_ns));
+        if (count <= 0) {
+            count = sleep_in(net, epoll, events, until_ns);
         }
     }
     // relaxed: who still counts us writes an event in vain.

@@ -35,14 +35,6 @@ static _Atomic(uint32_t) had_left;  // ms that the handler of `bell` had
 
 enum rung { NO_BELL, BELL_CAME_FIRST, BELL_CAME_LATER }; // than the cancel
 
-static void
-wait_for(_Atomic(int) *counter, int value)
-{
-    while (atomic_load(counter) < value) {
-        sched_yield();
-    }
-}
-
 typedef struct {
     hark_promise promise;
 } server;
@@ -325,7 +317,7 @@ static void
 occupy(struct fixture *f)
 {
     assert_int_equal(hark_tell(f->w->here, f->server, block), HARK_OK);
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
 }
 
 static int64_t
@@ -415,9 +407,9 @@ running_handler_sees_the_cancel_and_its_reply_is_not_sent(void **state)
     hark_ctx *me = f->w->here;
     hark_future asked = hark_ask_within(me, HARK_FOREVER, f->server, spin);
 
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     assert_int_equal(hark_cancel(me, asked), HARK_OK);
-    wait_for(&seen, 1);
+    world_until(&seen, 1);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
     assert_int_equal(count_on(f), 1);
     assert_int_equal(world_stats(f->w->there_system).cancelled, 0); // it did run
@@ -455,17 +447,17 @@ handler_of_an_actor_that_is_stopped_sees_it(void **state)
     hark_ref mine = hark_spawn(f->w->here, server);
     hark_future asked = hark_ask_within(f->w->here, HARK_FOREVER, mine, check);
 
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     assert_int_equal(hark_actor_stop(f->w->here, mine), HARK_OK);
-    wait_for(&seen, 1);
+    world_until(&seen, 1);
     assert_int_equal(atomic_load(&last_code), HARK_ESTOPPED);
     assert_null(hark_await(f->w->here, asked, spun)); // HARK_ENOREPLY, as ever
     // And one that was only told something.
     mine = hark_spawn(f->w->here, server);
     assert_int_equal(hark_tell(f->w->here, mine, spin), HARK_OK);
-    wait_for(&begun, 2);
+    world_until(&begun, 2);
     assert_int_equal(hark_actor_stop(f->w->here, mine), HARK_OK);
-    wait_for(&seen, 2);
+    world_until(&seen, 2);
 }
 
 static void
@@ -475,7 +467,7 @@ deferred_answer_that_is_cancelled_is_not_wanted(void **state)
     hark_ctx *me = f->w->here;
     hark_future asked = hark_ask_within(me, HARK_FOREVER, f->server, later);
 
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     hark_future_drop(me, asked);
     let_arrive(f);
     hark_future told = hark_ask(me, f->server, fulfil_it);
@@ -558,10 +550,10 @@ cancel_goes_down_a_chain_of_asks(void **state)
     hark_future asked =
         hark_ask_within(w->here, HARK_FOREVER, world_reach(w, "a", a), spin);
 
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     assert_int_equal(hark_cancel(w->here, asked), HARK_OK);
-    wait_for(&seen, 1);
-    wait_for(&relays_refused, 4);
+    world_until(&seen, 1);
+    world_until(&relays_refused, 4);
     assert_int_equal(atomic_load(&relays_failed), 4);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
     world_assert_no_dead_letters(f->w);
@@ -574,10 +566,10 @@ what_a_handler_has_asked_is_cancelled_with_its_request(void **state)
     hark_ref p = hark_spawn(f->w->here, parent, .next = f->server);
     hark_future asked = hark_ask_within(f->w->here, HARK_FOREVER, p, spin);
 
-    wait_for(&begun, 1); // the child's handler
+    world_until(&begun, 1); // the child's handler
     assert_int_equal(hark_cancel(f->w->here, asked), HARK_OK);
-    wait_for(&seen, 1);
-    wait_for(&relays_failed, 1);
+    world_until(&seen, 1);
+    world_until(&relays_failed, 1);
     assert_int_equal(count_on(f), 1); // what came after it was not sent
 }
 
@@ -664,9 +656,9 @@ timer_outlives_the_request_that_has_armed_it(void **state)
             world_reach(f->w, name, hark_spawn(f->w->there, sleeper, .bell_ms = ms));
         hark_future asked = hark_ask_within(me, HARK_SECONDS(60), s, later);
 
-        wait_for(&begun, 1);
+        world_until(&begun, 1);
         assert_int_equal(hark_cancel(me, asked), HARK_OK);
-        wait_for(&rung, BELL_CAME_FIRST);
+        world_until(&rung, BELL_CAME_FIRST);
         hark_future_drop(me, asked);
     }
     assert_int_equal(atomic_load(&had_left), HARK_FOREVER);
@@ -683,16 +675,16 @@ delay_is_cancelled_with_its_request(void **state)
                     hark_spawn(f->w->there, sleeper, .bell_ms = HARK_SECONDS(600)));
     hark_future asked = hark_ask_within(me, HARK_FOREVER, s, later);
 
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     assert_int_equal(hark_cancel(me, asked), HARK_OK);
-    wait_for(&seen, 1);
+    world_until(&seen, 1);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
     hark_future_drop(me, asked);
     reset();
     asked = hark_ask_within(me, HARK_FOREVER, s, spin);
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     hark_future_drop(me, asked);
-    wait_for(&seen, 1);
+    world_until(&seen, 1);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
 }
 
@@ -710,7 +702,7 @@ delay_has_no_more_time_than_its_request(void **state)
     for (; atomic_load(&seen) == 0; ms *= 2) {
         assert_null(hark_await(me, hark_ask_within(me, ms, s, later), counted));
         if (atomic_load(&begun) > 0) {
-            wait_for(&seen, 1);
+            world_until(&seen, 1);
         }
     }
     assert_int_equal(atomic_load(&last_code), HARK_ETIMEOUT);
@@ -718,7 +710,7 @@ delay_has_no_more_time_than_its_request(void **state)
     for (ms = 20; atomic_load(&seen) == 0; ms *= 2) {
         assert_null(hark_await(me, hark_ask_within(me, ms, s, spin), spun));
         if (atomic_load(&begun) > 0) {
-            wait_for(&seen, 1);
+            world_until(&seen, 1);
         }
     }
     assert_int_equal(atomic_load(&last_code), HARK_ETIMEOUT);
@@ -753,9 +745,9 @@ shield_lets_a_cancelled_handler_clean_up(void **state)
     hark_ref p = hark_spawn(f->w->here, parent, .next = f->server);
     hark_future asked = hark_ask_within(f->w->here, HARK_FOREVER, p, check);
 
-    wait_for(&begun, 1);
+    world_until(&begun, 1);
     hark_future_drop(f->w->here, asked);
-    wait_for(&tidied, 1);
+    world_until(&tidied, 1);
     assert_int_equal(atomic_load(&run_count), 1);
 }
 
@@ -837,11 +829,11 @@ loss_of_the_askers_node_cancels_what_it_has_asked(void **state)
     assert_int_equal(hark_listen(me, "tcp://127.0.0.1:0", endpoint, sizeof endpoint),
                      HARK_OK);
     assert_true(write(pipes[1], endpoint, strlen(endpoint)) > 0);
-    wait_for(&begun, 3); // deferred, running, and running for the relay
+    world_until(&begun, 3); // deferred, running, and running for the relay
     assert_int_equal(atomic_load(&seen), 0);
     assert_int_equal(kill(child, SIGKILL), 0);
-    wait_for(&seen, 2);
-    wait_for(&relays_refused, 1);
+    world_until(&seen, 2);
+    world_until(&relays_refused, 1);
     hark_future f = hark_ask(me, deferrer, fulfil_it);
     const was *reply = hark_await(me, f, was);
     assert_non_null(reply);

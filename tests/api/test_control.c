@@ -650,8 +650,11 @@ a_node_that_is_lost_gives_back(void **state)
 {
     struct fixture *f = *state;
     hark_hub *hub = hark_hub_new();
-    hark_system *s =
-        hark_start(&(hark_options){.workers = 1, .hub = hub, .name = "lost"});
+    hark_system *s = hark_start(&(hark_options){.workers = 1,
+                                                .hub = hub,
+                                                .name = "lost",
+                                                .connect_ms = WORLD_PATIENCE_MS,
+                                                .heartbeat_ms = WORLD_PATIENCE_MS});
     hark_ctx *it = hark_attach(s);
     char endpoint[256];
     hark_ref m = hark_mutex(f->me, NULL);

@@ -106,7 +106,8 @@ idle_links_wake_for_their_heartbeats_only(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof reaches / sizeof reaches[0]; i++) {
-        struct world *w = world_open(reaches[i], NULL);
+        struct world *w =
+            world_open(reaches[i], &(hark_options){.heartbeat_ms = HARK_SECONDS(3)});
         hark_ref s = world_reach(w, "sleeper", hark_spawn(w->there, sleeper));
         hark_future f = hark_ask(w->here, s, nudge);
 

@@ -283,8 +283,10 @@ node_that_comes_back_is_another_one(void **state)
         hark_future f = hark_ask(w->here, old, hello_you);
         assert_null(hark_await(w->here, f, hello_back));
     }
-    w->there_system =
-        hark_start(&(hark_options){.hub = w->hub, .name = "there", .workers = 1});
+    w->there_system = hark_start(&(hark_options){.hub = w->hub,
+                                                 .name = "there",
+                                                 .workers = 1,
+                                                 .heartbeat_ms = WORLD_PATIENCE_MS});
     w->there = hark_attach(w->there_system);
     assert_int_equal(hark_listen(w->there, w->endpoint, endpoint, sizeof endpoint),
                      HARK_OK);
@@ -300,8 +302,11 @@ static void
 ref_of_a_third_node_is_dialled_when_used(void **state)
 {
     struct world *w = *state;
-    hark_system *third =
-        hark_start(&(hark_options){.hub = w->hub, .name = "third", .workers = 1});
+    hark_system *third = hark_start(&(hark_options){.hub = w->hub,
+                                                    .name = "third",
+                                                    .workers = 1,
+                                                    .connect_ms = WORLD_PATIENCE_MS,
+                                                    .heartbeat_ms = WORLD_PATIENCE_MS});
     hark_ctx *me = hark_attach(third);
     char endpoint[256];
     char name[300];

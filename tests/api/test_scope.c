@@ -23,14 +23,6 @@ static _Atomic(int) lingering;  // handlers of `linger` that wait
 static _Atomic(int) heard;      // and have heard that nobody waits for them
 static _Atomic(int) held_count; // asks that are deferred
 
-static void
-until(const _Atomic(int) *counter, int value)
-{
-    while (atomic_load(counter) < value) {
-        sched_yield();
-    }
-}
-
 // ---- who is asked ----
 
 typedef struct {
@@ -91,7 +83,7 @@ clean(hark_ctx *ctx, void *arg)
 static void
 assert_journal(const char *expected)
 {
-    until(&entries, (int)strlen(expected));
+    world_until(&entries, (int)strlen(expected));
     journal[atomic_load(&entries)] = '\0';
     assert_string_equal(journal, expected);
     atomic_store(&entries, 0);
@@ -174,7 +166,7 @@ first_failure_cancels_the_others(hark_ctx *ctx, hark_ref whom)
     hark_future slow = hark_scope_ask(ctx, s, whom, linger);
     hark_future own = hark_scope_add(ctx, s, hark_future_new(ctx));
 
-    until(&lingering, 1);
+    world_until(&lingering, 1);
     hark_future bad = hark_scope_ask(ctx, s, whom, get, .n = -1);
     assert_int_equal(hark_scope_join(ctx, s), REFUSED);
     assert_error(ctx, REFUSED, "no -1");
@@ -182,7 +174,7 @@ first_failure_cancels_the_others(hark_ctx *ctx, hark_ref whom)
     assert_int_equal(code_of(ctx, own), HARK_ECANCELLED);
     assert_int_equal(code_of(ctx, bad), REFUSED);
     assert_int_equal(hark_scope_failures(ctx, s), 1);
-    until(&heard, before + 1);
+    world_until(&heard, before + 1);
     assert_int_equal(hark_scope_close(ctx, s), HARK_OK);
 }
 
@@ -317,7 +309,7 @@ children_that_have_ended_are_not_waited_for(hark_ctx *ctx, hark_ref whom)
     hark_ref a = hark_scope_spawn(ctx, s, child, .name = "a");
     hark_ref b = hark_scope_spawn(ctx, s, child, .name = "b");
     assert_int_equal(hark_actor_stop(ctx, a), HARK_OK);
-    until(&entries, 1);
+    world_until(&entries, 1);
     assert_int_equal(hark_scope_close(ctx, s), HARK_OK);
     assert_false(hark_is_alive(ctx, a) || hark_is_alive(ctx, b));
     assert_journal("ab");
@@ -662,10 +654,10 @@ asker_cancels_what_the_scope_waits_for(void **state)
         struct pair p = open_pair(reaches[i]);
         hark_future f = begin(&p, JOIN);
 
-        until(&lingering, 1);
+        world_until(&lingering, 1);
         assert_int_equal(hark_cancel(p.w->here, f), HARK_OK);
         assert_journal("cs9i1"); // and cleanups could wait
-        until(&heard, 1);
+        world_until(&heard, 1);
         assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
         world_close(p.w);
         assert_int_equal(atomic_load(&entries), 0);
@@ -680,11 +672,11 @@ stop_ends_what_the_scope_waits_for(void **state)
         struct pair p = open_pair(reaches[i]);
         hark_future f = begin(&p, JOIN);
 
-        until(&lingering, 1);
+        world_until(&lingering, 1);
         assert_int_equal(hark_actor_stop(p.w->here, p.actor), HARK_OK);
         (void)code_of_wait(&p, f);
-        until(&entries, 5); // no wait works any more: the child ends when it does
-        until(&heard, 1);
+        world_until(&entries, 5); // no wait works any more: the child ends when it does
+        world_until(&heard, 1);
         assert_int_equal(atomic_load(&last_code), HARK_ESTOPPED);
         world_close(p.w);
         assert_int_equal(atomic_load(&entries), 5);
@@ -723,7 +715,7 @@ owner_that_ends_with_a_thousand_futures_open_cancels_them(void **state)
         struct pair p = open_pair(reaches[i / 2]);
 
         hark_tell(p.w->here, p.actor, wait_there, .how = hows[i % 2], .whom = p.whom);
-        until(&held_count, MANY);
+        world_until(&held_count, MANY);
         assert_int_equal(hark_actor_stop(p.w->here, p.actor), HARK_OK);
         until_dead(&p, MANY);
         world_close(p.w);
@@ -834,10 +826,10 @@ thread_that_detaches_leaves_all(void **state)
 
     (void)state;
     wait_in_scope(ctx, &p.whom, LEAVE_OPEN);
-    until(&lingering, 1);
+    world_until(&lingering, 1);
     hark_detach(ctx);
     assert_journal("cs9i1");
-    until(&heard, 1);
+    world_until(&heard, 1);
     world_close(p.w);
 }
 

@@ -52,19 +52,6 @@ wait_until(_Atomic(int) *counter, int value)
 }
 
 static void
-wait_until_at_least(_Atomic(int) *counter, int value)
-{
-    time_t until = time(NULL) + PATIENCE_S;
-
-    while (atomic_load(counter) < value) {
-        if (time(NULL) > until) {
-            fail_msg("waited for %d, and it is %d", value, atomic_load(counter));
-        }
-        sched_yield();
-    }
-}
-
-static void
 note_end(int code)
 {
     atomic_store(&last_code, code);
@@ -939,7 +926,7 @@ stream_has_no_more_time_than_the_request_it_is_for(void **state)
         assert_int_equal(reply != NULL ? reply->code : hark_error_of(f->w->here)->code,
                          HARK_ETIMEOUT);
     } while (atomic_load(&written) == 0);
-    wait_until_at_least(&ended, 1); // the one before may have been begun, too
+    world_until(&ended, 1); // the one before may have been begun, too
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);
 }
 
@@ -950,7 +937,7 @@ stream_is_cancelled_with_the_request_it_is_for(void **state)
     hark_ref r = hark_spawn(f->w->here, reader, .shop = f->shop);
     hark_future asked = hark_ask_within(f->w->here, HARK_FOREVER, r, forget);
 
-    wait_until_at_least(&written, 500);
+    world_until(&written, 500);
     assert_int_equal(hark_cancel(f->w->here, asked), HARK_OK);
     wait_until(&ended, 1);
     assert_int_equal(atomic_load(&last_code), HARK_ECANCELLED);

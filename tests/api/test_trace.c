@@ -231,8 +231,11 @@ struct third {
 static void
 third_open(struct third *third, struct world *w)
 {
-    third->system =
-        hark_start(&(hark_options){.hub = w->hub, .workers = 2, .name = "third"});
+    third->system = hark_start(&(hark_options){.hub = w->hub,
+                                               .workers = 2,
+                                               .name = "third",
+                                               .connect_ms = WORLD_PATIENCE_MS,
+                                               .heartbeat_ms = WORLD_PATIENCE_MS});
     assert_non_null(third->system);
     third->ctx = hark_attach(third->system);
     assert_non_null(third->ctx);
@@ -406,8 +409,11 @@ a_node_that_comes_back_is_told_the_calls_again(void **state)
             assert_int_equal(hark_stop(w->there_system, HARK_SECONDS(10)), HARK_OK);
             while (hark_is_alive(w->here, to)) { // until it is known to be gone
             }
-            w->there_system = hark_start(
-                &(hark_options){.hub = w->hub, .workers = 2, .name = "there"});
+            w->there_system =
+                hark_start(&(hark_options){.hub = w->hub,
+                                           .workers = 2,
+                                           .name = "there",
+                                           .heartbeat_ms = WORLD_PATIENCE_MS});
             assert_non_null(w->there_system);
             w->there = hark_attach(w->there_system);
             assert_int_equal(hark_listen(w->there, world_wish(reach, "there"),

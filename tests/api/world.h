@@ -5,18 +5,25 @@
 #ifndef API_WORLD_H
 #define API_WORLD_H
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include <hark/hark.h>
+
+// How long whatever is not about a limit may take: the machine may be very busy. A node
+// that gets no processor for a while is silent, too.
+enum { WORLD_PATIENCE_MS = HARK_SECONDS(55) };
 
 enum reach { REACH_LOCAL, REACH_MEMORY, REACH_TCP, REACH_IPC };
 
@@ -37,6 +44,21 @@ world_error(struct world *world)
     hark_error_print(world->here, hark_error_of(world->here), world->error,
                      sizeof world->error);
     return world->error;
+}
+
+// Waits until counter, which handlers raise, is at least value. A wait that does not end
+// fails the test, which says more than a test that hangs. Only the test's own thread.
+static inline void
+world_until(const _Atomic(int) *counter, int value)
+{
+    time_t until = time(NULL) + WORLD_PATIENCE_MS / 1000;
+
+    while (atomic_load(counter) < value) {
+        if (time(NULL) > until) {
+            fail_msg("waited for %d, and it is %d", value, atomic_load(counter));
+        }
+        sched_yield();
+    }
 }
 
 // The last error here must have that code and say that text.
@@ -79,10 +101,10 @@ world_open(enum reach reach, const hark_options *options)
     assert_non_null(world->hub);
     own.hub = world->hub;
     own.workers = own.workers != 0 ? own.workers : 2;
-    // Where no test is about a limit, none ends it: the machine may be very busy.
     own.ask_timeout_ms =
-        own.ask_timeout_ms != 0 ? own.ask_timeout_ms : HARK_SECONDS(55);
-    own.connect_ms = own.connect_ms != 0 ? own.connect_ms : HARK_SECONDS(55);
+        own.ask_timeout_ms != 0 ? own.ask_timeout_ms : WORLD_PATIENCE_MS;
+    own.connect_ms = own.connect_ms != 0 ? own.connect_ms : WORLD_PATIENCE_MS;
+    own.heartbeat_ms = own.heartbeat_ms != 0 ? own.heartbeat_ms : WORLD_PATIENCE_MS;
     own.name = "here";
     world->here_system = hark_start(&own);
     assert_non_null(world->here_system);

@@ -191,6 +191,14 @@ place_set(struct place *place, bool *flag)
     pthread_mutex_unlock(&place->lock);
 }
 
+static inline void
+place_clear(struct place *place, bool *flag)
+{
+    pthread_mutex_lock(&place->lock);
+    *flag = false;
+    pthread_mutex_unlock(&place->lock);
+}
+
 // The number that the next frame should have.
 static inline void
 place_expect(struct place *place, uint64_t next)
