@@ -81,6 +81,10 @@ struct extra *hark__ctx_extra(hark_ctx *ctx);
 // Appends to text like snprintf; *used, its length so far, counts on beyond size.
 void hark__append(char *out, size_t size, size_t *used, const char *format, ...)
     HARK_PRINTF(4, 5);
+// Appends a ref as hark_ref_print writes it, and the name of its node if that is
+// another one.
+void hark__append_whom(hark_ctx *ctx, hark_ref ref, char *out, size_t size,
+                       size_t *used);
 // Writes an error as one line, with the place of its ask or without.
 size_t hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site,
                         char *out, size_t size);

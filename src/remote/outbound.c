@@ -108,6 +108,15 @@ introduce_trace(struct link *link, uint16_t number)
                : 0;
 }
 
+// Asks what the target of a message is called, behind it, if nobody has.
+static __attribute__((noinline)) void
+ask_who(struct link *link, uint64_t actor)
+{
+    if (hark__link_batch_bytes(link) + CALLEE_ENTRY <= link->max_frame_bytes) {
+        hark__callees_ask(&link->callees_out, actor, &link->outbox);
+    }
+}
+
 // Anything but what put_again has done.
 static __attribute__((noinline)) hark_err
 put_message(struct link *link, hark_ref to, const struct outgoing *what,
@@ -124,6 +133,10 @@ put_message(struct link *link, hark_ref to, const struct outgoing *what,
 
     if (err != HARK_OK && what->kind == MESSAGE_ASK) {
         (void)hark__pending_take(&link->remote->pendings, correlation, &dropped);
+    }
+    if (err == HARK_OK && what->kind <= MESSAGE_ASK
+        && hark__callees_wants(&link->callees_out, to.actor)) {
+        ask_who(link, to.actor);
     }
     return err;
 }
