@@ -242,6 +242,35 @@ hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
     }
 }
 
+void
+hark__ctx_error_futures(hark_ctx *ctx, bool is_full)
+{
+    if (is_full) {
+        hark__ctx_error(ctx, HARK_ELIMIT,
+                        "too many open futures: the limit of one actor or thread is "
+                        "%" PRIu32 " (hark_options.future_limit)",
+                        ctx->node->limits.futures);
+    } else {
+        hark__ctx_error(ctx, HARK_ENOMEM, "no memory for a future");
+    }
+}
+
+void
+hark__ctx_error_about(hark_ctx *ctx, const struct futures *futures,
+                      const struct future *future)
+{
+    struct last_error *last = hark__ctx_last_error(ctx);
+
+    if (last != NULL) {
+        int code = last->error.code;
+
+        last->error = hark__future_error(futures, future);
+        last->error.code = code;
+        last->error.stage = HARK_STAGE_REPLY_LOST;
+        last->error.text = last->text;
+    }
+}
+
 // ---- printing ----
 
 const char *
@@ -343,6 +372,10 @@ hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site, char *o
                      error->text);
     }
     if (error->type == NULL && error->site == NULL) {
+        if (error->elapsed_ms > 0
+            && strcmp(error->text, hark_err_text(error->code)) == 0) {
+            hark__append(out, size, &used, " after %" PRIu32 " ms", error->elapsed_ms);
+        }
         return used;
     }
     hark__append(out, size, &used, " after %" PRIu32 " ms:", error->elapsed_ms);

@@ -99,6 +99,11 @@ void hark__scratch_free(hark_ctx *ctx);
 // code.
 hark_err hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type *type,
                                const void *value);
+// Sets hark_error_of to why ctx's owner has no room for another future.
+void hark__ctx_error_futures(hark_ctx *ctx, bool is_full);
+// The error of ctx, which was just set, is about what a future has asked: it says so.
+void hark__ctx_error_about(hark_ctx *ctx, const struct futures *futures,
+                           const struct future *future);
 // Sets hark_error_of to a future's failure.
 void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                         const struct future *future);

@@ -201,15 +201,21 @@ hark_lookup_ask(hark_ctx *ctx, const char *name, uint32_t timeout_ms)
     return send_request(ctx, &request);
 }
 
-// Waits for a hark_found in an attached thread. False: the error of ctx is set.
+// Waits for a hark_found, about what, in an attached thread. False: the error of ctx is set.
 static bool
-await_found(hark_ctx *ctx, hark_future future, hark_ref *out_found)
+await_found(hark_ctx *ctx, const char *what, hark_future future, hark_ref *out_found)
 {
     const hark_found *found =
         future.id != 0 ? hark_await(ctx, future, hark_found) : NULL;
 
+    const hark_error *error = hark_error_of(ctx);
+
     if (found != NULL) {
         *out_found = found->actor;
+    } else if (error->code == HARK_ETIMEOUT) { // else the error names it
+        hark__ctx_error(ctx, HARK_ETIMEOUT,
+                        "\"%.200s\": no answer within %" PRIu32 " ms", what,
+                        error->elapsed_ms);
     }
     hark_future_drop(ctx, future);
     return found != NULL;
@@ -235,7 +241,7 @@ hark_lookup(hark_ctx *ctx, const char *name)
                         "hark_lookup of a remote name blocks: an actor "
                         "uses hark_lookup_ask");
     } else {
-        (void)await_found(ctx, hark_lookup_ask(ctx, name, 0), &found);
+        (void)await_found(ctx, name, hark_lookup_ask(ctx, name, 0), &found);
     }
     return found;
 }
@@ -263,7 +269,7 @@ hark_connect(hark_ctx *ctx, const char *endpoint)
         .endpoint = endpoint,
         .timeout_ms = hark__ctx_node(ctx)->remote->connect_ms + MARGIN_MS,
     };
-    if (await_found(ctx, send_request(ctx, &request), &found)) {
+    if (await_found(ctx, endpoint, send_request(ctx, &request), &found)) {
         return HARK_OK;
     }
     return (hark_err)hark_error_of(ctx)->code;

@@ -141,17 +141,25 @@ put_message(struct link *link, hark_ref to, const struct outgoing *what,
     return err;
 }
 
+static const char *
+whom(const struct link *link)
+{
+    return link->peer != NULL ? link->peer->name : link->endpoint;
+}
+
 // The link takes no message now.
 static __attribute__((cold, noinline)) hark_err
 refuse(struct link *link, struct remote_text *error)
 {
     if (link->broken != NULL) {
-        snprintf(error->text, sizeof error->text, "%s", link->broken);
+        snprintf(error->text, sizeof error->text, "link to %.150s: %s", whom(link),
+                 link->broken);
         return HARK_ENONODE;
     }
     snprintf(error->text, sizeof error->text,
-             "%zu bytes to this node are not acknowledged yet",
-             link->unacked_bytes + hark__link_batch_bytes(link));
+             "the link to %.150s is full: %zu bytes are not acknowledged yet "
+             "(hark_options.link_limit_bytes)",
+             whom(link), link->unacked_bytes + hark__link_batch_bytes(link));
     hark__pressure_want_ack(link);
     return HARK_ELIMIT;
 }

@@ -62,6 +62,17 @@ move_rows(const struct link *gone, struct link *link, int64_t oldest_ns)
     }
 }
 
+// It never came up, in all its time.
+static bool
+is_overdue(const struct link *gone)
+{
+    const struct remote *remote = gone->remote;
+
+    return gone->peer == NULL
+           && hark__env_now(remote->node->env) - gone->opened_ns
+                  > (int64_t)remote->connect_ms * NS_PER_MS;
+}
+
 // Another link to the endpoint of gone. remote's lock is held. NULL: there is none.
 static struct link *
 other_link(const struct link *gone, int64_t oldest_ns, const char *why)
@@ -81,7 +92,9 @@ other_link(const struct link *gone, int64_t oldest_ns, const char *why)
     if (link != NULL) {
         link->is_redial = true;
         link->opened_ns = oldest_ns; // it has the time that they have
-        snprintf(link->before, sizeof link->before, "%s", why);
+        // That nobody answered in its time is what the next one says, too.
+        snprintf(link->before, sizeof link->before, "%s",
+                 is_overdue(gone) ? gone->before : why);
     }
     return link;
 }
