@@ -73,22 +73,27 @@ is_overdue(const struct link *gone)
                   > (int64_t)remote->connect_ms * NS_PER_MS;
 }
 
+// Why there is no other link.
+struct fault {
+    hark_err err; // HARK_OK: nothing is to be said
+    char text[REMOTE_TEXT];
+};
+
 // Another link to the endpoint of gone. remote's lock is held. NULL: there is none.
 static struct link *
-other_link(const struct link *gone, int64_t oldest_ns, const char *why)
+other_link(const struct link *gone, int64_t oldest_ns, const char *why,
+           struct fault *fault)
 {
     struct remote *remote = gone->remote;
     struct link *link = hark__link_find(remote, gone->endpoint);
-    char error[REMOTE_TEXT];
-    hark_err err;
 
     if (link != NULL) {
         return link;
     }
     bool at_once = gone->peer != NULL && !gone->is_redial;
-    link = at_once
-               ? hark__link_dial(remote, gone->endpoint, 0, &err, error, sizeof error)
-               : hark__link_plan(remote, gone->endpoint);
+    link = at_once ? hark__link_dial(remote, gone->endpoint, 0, &fault->err,
+                                     fault->text, sizeof fault->text)
+                   : hark__link_plan(remote, gone->endpoint);
     if (link != NULL) {
         link->is_redial = true;
         link->opened_ns = oldest_ns; // it has the time that they have
@@ -99,6 +104,21 @@ other_link(const struct link *gone, int64_t oldest_ns, const char *why)
     return link;
 }
 
+// Nobody can be asked again: lookups fail for that reason.
+static void
+fail_lookups(const struct link *gone, const struct fault *fault)
+{
+    struct remote *remote = gone->remote;
+    struct pending_filter lookups = {.link = gone, .lookups_only = true};
+    struct pending pending;
+    uint32_t cursor = 0;
+
+    while (hark__pending_take_next(&remote->pendings, &cursor, &lookups, &pending)) {
+        hark__fail(remote->ctx, pending.asker, pending.correlation, fault->err,
+                   HARK_STAGE_NOT_SENT, fault->text);
+    }
+}
+
 void
 hark__link_redial(struct link *gone, const char *why)
 {
@@ -106,6 +126,7 @@ hark__link_redial(struct link *gone, const char *why)
     int64_t oldest_ns = gone->is_initiator
                             ? find_oldest(gone, hark__env_now(remote->node->env))
                             : INT64_MAX;
+    struct fault fault = {.err = HARK_OK};
     struct link *link = NULL;
 
     if (oldest_ns == INT64_MAX) {
@@ -113,13 +134,16 @@ hark__link_redial(struct link *gone, const char *why)
     }
     pthread_mutex_lock(&remote->lock);
     if (!remote->is_closing) {
-        link = other_link(gone, oldest_ns, why);
+        link = other_link(gone, oldest_ns, why, &fault);
     }
     if (link != NULL) {
         move_rows(gone, link, oldest_ns);
     }
     pthread_mutex_unlock(&remote->lock);
     if (link == NULL) {
+        if (fault.err != HARK_OK) {
+            fail_lookups(gone, &fault);
+        }
         return;
     }
     hark__link_flush(link);
