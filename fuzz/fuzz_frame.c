@@ -3,6 +3,7 @@
 
 #include "fuzz.h"
 
+#include "remote/callees.h"
 #include "remote/traces.h"
 #include "remote/types.h"
 #include "wire/frame.h"
@@ -43,6 +44,20 @@ known_traces(void)
         FUZZ_HOLDS(hark__traces_init(&traces));
     }
     return &traces;
+}
+
+// As above: a table that is never full.
+static struct callees *
+known_callees(void)
+{
+    static struct callees callees;
+    static bool is_made;
+
+    if (!is_made) {
+        hark__callees_init(&callees);
+        is_made = true;
+    }
+    return &callees;
 }
 
 static void
@@ -96,6 +111,21 @@ take_trace(struct input *input, const struct trace_decl *trace)
     FUZZ_HOLDS(number == 0 || hark__trace_row(source.traces, number)->parent < number);
 }
 
+static void
+take_called(struct input *input, const struct called_decl *called)
+{
+    const hark_ref actor = {1, called->actor};
+    char name[CALLED_SIZE];
+
+    check_view(input, called->name.ptr, called->name.len);
+    FUZZ_HOLDS(called->actor != 0);
+    hark__callees_learn(known_callees(), actor, called->name);
+    if (called->name.len > 0) {
+        FUZZ_HOLDS(hark__callees_find(known_callees(), actor, name));
+        FUZZ_HOLDS(strlen(name) < CALLED_SIZE);
+    }
+}
+
 // False: the link would end.
 static bool
 take_entry(struct input *input, struct entry *entry)
@@ -114,6 +144,10 @@ take_entry(struct input *input, struct entry *entry)
         return true;
     case ENTRY_TRACE:
         take_trace(input, &entry->trace);
+        return true;
+    case ENTRY_WHO:
+    case ENTRY_CALLED:
+        take_called(input, &entry->called);
         return true;
     default:
         return true;

@@ -207,8 +207,9 @@ HARK_CHECKED hark_err hark_register(hark_ctx *ctx, const char *name, hark_ref ac
 HARK_API hark_err hark_unregister(hark_ctx *ctx, const char *name);
 
 // Finds an actor by name: "account" on this node, or "tcp://host:port/account" on
-// another (opens the link if there is none; an ipc path ends at its last slash). A null
-// ref on error, with the reason in hark_error_of(ctx): HARK_ENONAME, HARK_EENDPOINT,
+// another (opens the link if there is none; an ipc path ends at its last slash). If that
+// node restarts just now, the new one is looked up, while there is time. A null ref on
+// error, with the reason in hark_error_of(ctx): HARK_ENONAME, HARK_EENDPOINT,
 // HARK_ENONODE, HARK_EPROTO, HARK_ETIMEOUT. A remote name blocks the calling thread for
 // up to hark_options.connect_ms and a little more, so only an attached thread may ask
 // for one; an actor uses hark_lookup_ask (else HARK_ENOTSUP).
@@ -254,7 +255,8 @@ HARK_API void *hark_alloc(hark_ctx *ctx, size_t size);
 HARK_API hark_str hark_format(hark_ctx *ctx, const char *format, ...) HARK_PRINTF(2, 3);
 
 // Writes "account<3f9a.17.4>" (behavior, the node's first digits, slot, generation) and
-// a NUL; the behavior is "actor" where it is not known. Returns the whole length.
+// a NUL. On another node the behavior is known once its actor was looked up, or soon
+// after it was first sent to; "actor" where it is not. Returns the whole length.
 HARK_API size_t hark_ref_print(hark_ctx *ctx, hark_ref ref, char *out, size_t size);
 
 HARK_END_DECLS

@@ -51,9 +51,9 @@ typedef struct hark_error {
 //     asked by main at bank.c:102, node counter
 // and a NUL; returns the whole length. A call is an ask, "armed by" (a timer's message,
 // a hark_delay) or "spawned by" (asks of a start hook); tells have none. Its node is
-// told if it is another one; who called is the actor's behavior or the thread's name.
-// For people: see hark_error_line. ctx is of the node of the error's ask; NULL: a line
-// only.
+// told if it is another one, as is the target's ("of node counter"); who called is the
+// actor's behavior or the thread's name. For people: see hark_error_line. ctx is of the
+// node of the error's ask; NULL: a line only.
 HARK_API size_t hark_error_print(hark_ctx *ctx, const hark_error *error, char *out,
                                  size_t size);
 

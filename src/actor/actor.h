@@ -95,6 +95,10 @@ void hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
 void hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation,
                        uint16_t credits);
 
+// What an actor, or thread, of this node is called. NULL: there is none of that word.
+// Any thread.
+const char *hark__called_here(struct node *node, uint64_t actor);
+
 // Opens a future of ctx's owner for a request that the room above makes itself. site is
 // static or NULL. Its id is the correlation. {0}: no memory, or the limit; the error of
 // ctx is set.

@@ -138,8 +138,7 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     }
     if (future == NULL) {
         bool full = futures != NULL && futures->open_count >= futures->limit;
-        hark__ctx_error(ctx, full ? HARK_ELIMIT : HARK_ENOMEM,
-                        full ? "too many open futures" : "no memory for a future");
+        hark__ctx_error_futures(ctx, full);
         return NULL;
     }
     future->target = to;

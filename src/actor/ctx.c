@@ -242,21 +242,49 @@ hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
     }
 }
 
+void
+hark__ctx_error_futures(hark_ctx *ctx, bool is_full)
+{
+    if (is_full) {
+        hark__ctx_error(ctx, HARK_ELIMIT,
+                        "too many open futures: the limit of one actor or thread is "
+                        "%" PRIu32 " (hark_options.future_limit)",
+                        ctx->node->limits.futures);
+    } else {
+        hark__ctx_error(ctx, HARK_ENOMEM, "no memory for a future");
+    }
+}
+
+void
+hark__ctx_error_about(hark_ctx *ctx, const struct futures *futures,
+                      const struct future *future)
+{
+    struct last_error *last = hark__ctx_last_error(ctx);
+
+    if (last != NULL) {
+        int code = last->error.code;
+
+        last->error = hark__future_error(futures, future);
+        last->error.code = code;
+        last->error.stage = HARK_STAGE_REPLY_LOST;
+        last->error.text = last->text;
+    }
+}
+
 // ---- printing ----
 
-static const char *
-behavior_name(struct node *node, hark_ref ref)
+const char *
+hark__called_here(struct node *node, uint64_t actor)
 {
-    struct slot *slot =
-        ref.node == node->id ? hark__slot_at(&node->slots, (uint32_t)ref.actor) : NULL;
-    uint32_t generation = (uint32_t)(ref.actor >> 32);
+    struct slot *slot = hark__slot_at(&node->slots, (uint32_t)actor);
+    uint32_t generation = (uint32_t)(actor >> 32);
 
     // acquire: pairs with birth's release; the behavior is that of this generation, or
     // of a later one, which only a dead ref can bring up. Behaviors are static.
-    if (slot == NULL
+    if (slot == NULL || !hark__generation_lives(generation)
         || atomic_load_explicit(&slot->generation, memory_order_acquire)
                != generation) {
-        return "actor";
+        return NULL;
     }
     // relaxed: see above.
     const hark_behavior *behavior =
@@ -264,16 +292,55 @@ behavior_name(struct node *node, hark_ref ref)
     return behavior != NULL ? behavior->name : "thread";
 }
 
+// The target that stands for another node's actors; NULL: ref is of this node, or
+// nobody knows.
+static struct target *
+target_of(hark_ctx *ctx, hark_ref ref)
+{
+    return ctx != NULL && ref.node != 0 && ref.node != ctx->node->id
+               ? hark__targets_find(&ctx->node->targets, ref.node)
+               : NULL;
+}
+
+// NULL: it is not known. out: room for it.
+static const char *
+called(hark_ctx *ctx, hark_ref ref, char out[CALLED_SIZE])
+{
+    struct target *target = target_of(ctx, ref);
+
+    if (target != NULL) {
+        return target->call(target, ref, out) ? out : NULL;
+    }
+    return ctx != NULL && ref.node == ctx->node->id
+               ? hark__called_here(ctx->node, ref.actor)
+               : NULL;
+}
+
 size_t
 hark_ref_print(hark_ctx *ctx, hark_ref ref, char *out, size_t size)
 {
+    char room[CALLED_SIZE];
+
     if (hark_ref_is_null(ref)) {
         return (size_t)snprintf(out, size, "nobody");
     }
+    const char *name = called(ctx, ref, room);
     return (size_t)snprintf(out, size, "%s<%04" PRIx64 ".%" PRIu32 ".%" PRIu32 ">",
-                            ctx != NULL ? behavior_name(ctx->node, ref) : "actor",
-                            ref.node >> 48, (uint32_t)ref.actor,
-                            (uint32_t)(ref.actor >> 32));
+                            name != NULL ? name : "actor", ref.node >> 48,
+                            (uint32_t)ref.actor, (uint32_t)(ref.actor >> 32));
+}
+
+void
+hark__append_whom(hark_ctx *ctx, hark_ref ref, char *out, size_t size, size_t *used)
+{
+    const struct target *target = target_of(ctx, ref);
+    char text[REF_TEXT];
+
+    hark_ref_print(ctx, ref, text, sizeof text);
+    hark__append(out, size, used, "%s", text);
+    if (target != NULL) {
+        hark__append(out, size, used, " of node %s", target->node_name);
+    }
 }
 
 void
@@ -293,7 +360,6 @@ hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site, char *o
                  size_t size)
 {
     size_t used = 0;
-    char target[REF_TEXT];
 
     if (error == NULL) {
         hark__append(out, size, &used, "no error");
@@ -306,12 +372,16 @@ hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site, char *o
                      error->text);
     }
     if (error->type == NULL && error->site == NULL) {
+        if (error->elapsed_ms > 0
+            && strcmp(error->text, hark_err_text(error->code)) == 0) {
+            hark__append(out, size, &used, " after %" PRIu32 " ms", error->elapsed_ms);
+        }
         return used;
     }
     hark__append(out, size, &used, " after %" PRIu32 " ms:", error->elapsed_ms);
     if (error->type != NULL) {
-        hark_ref_print(ctx, error->target, target, sizeof target);
-        hark__append(out, size, &used, " ask %s to %s", error->type, target);
+        hark__append(out, size, &used, " ask %s to ", error->type);
+        hark__append_whom(ctx, error->target, out, size, &used);
     }
     if (with_site && error->site != NULL) {
         hark__append(out, size, &used, " at %s", error->site);

@@ -81,6 +81,10 @@ struct extra *hark__ctx_extra(hark_ctx *ctx);
 // Appends to text like snprintf; *used, its length so far, counts on beyond size.
 void hark__append(char *out, size_t size, size_t *used, const char *format, ...)
     HARK_PRINTF(4, 5);
+// Appends a ref as hark_ref_print writes it, and the name of its node if that is
+// another one.
+void hark__append_whom(hark_ctx *ctx, hark_ref ref, char *out, size_t size,
+                       size_t *used);
 // Writes an error as one line, with the place of its ask or without.
 size_t hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site,
                         char *out, size_t size);
@@ -95,6 +99,11 @@ void hark__scratch_free(hark_ctx *ctx);
 // code.
 hark_err hark__ctx_error_value(hark_ctx *ctx, const char *call, const hark_type *type,
                                const void *value);
+// Sets hark_error_of to why ctx's owner has no room for another future.
+void hark__ctx_error_futures(hark_ctx *ctx, bool is_full);
+// The error of ctx, which was just set, is about what a future has asked: it says so.
+void hark__ctx_error_about(hark_ctx *ctx, const struct futures *futures,
+                           const struct future *future);
 // Sets hark_error_of to a future's failure.
 void hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
                         const struct future *future);

@@ -40,12 +40,10 @@ static void
 print_what(hark_ctx *ctx, const struct wait *wait, struct text *text)
 {
     const struct future *future = wait->future;
-    char ref[REF_TEXT];
 
     if (future != NULL && future->asked != NULL) {
-        hark_ref_print(ctx, future->target, ref, sizeof ref);
-        hark__append(text->out, text->size, &text->used, "%s of %s",
-                     future->asked->name, ref);
+        hark__append(text->out, text->size, &text->used, "%s of ", future->asked->name);
+        hark__append_whom(ctx, future->target, text->out, text->size, &text->used);
     } else {
         hark__append(text->out, text->size, &text->used, "%s", wait->what);
     }

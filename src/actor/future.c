@@ -27,6 +27,7 @@ hark_future_value(hark_ctx *ctx, hark_future name, const hark_type *type)
     if (value == NULL) {
         hark__ctx_error(ctx, HARK_ETYPE, "the reply is %s, not %s",
                         future->message->type->name, type->name);
+        hark__ctx_error_about(ctx, ctx_futures(ctx), future);
         return NULL;
     }
     hark__future_got(future);

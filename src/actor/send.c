@@ -1,5 +1,9 @@
 #include "actor/ctx.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "actor/names.h"
 #include "actor/owed.h"
 
@@ -31,6 +35,17 @@ undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err
     hark__bounce_message(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
     hark__ask_free(ctx, message);
     return err;
+}
+
+static __attribute__((cold, noinline)) hark_err
+refuse_full(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t limit)
+{
+    char text[100];
+
+    snprintf(text, sizeof text,
+             "its mailbox is full: its limit is %" PRIu32 " waiting message%s", limit,
+             limit == 1 ? "" : "s");
+    return undeliverable(ctx, to, message, HARK_ELIMIT, text);
 }
 
 // Counts a user message against the limit of its mailbox. False: it is full.
@@ -74,7 +89,7 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
     uint32_t limit = atomic_load_explicit(&slot->limit, memory_order_relaxed);
     if (limit != 0 && message->kind <= MESSAGE_ASK
         && !count_waiting(slot, message, limit)) {
-        return undeliverable(ctx, to, message, HARK_ELIMIT, "its mailbox is full");
+        return refuse_full(ctx, to, message, limit);
     }
     message->generation = (uint32_t)(to.actor >> 32);
     ctx->sends_left--;
@@ -495,31 +510,58 @@ hark_is_alive(hark_ctx *ctx, hark_ref actor)
     return target != NULL && target->is_up(target);
 }
 
+static const char gone[] = "has ended, or never was";
+
+static __attribute__((cold, noinline)) hark_err
+refuse_ref(hark_ctx *ctx, hark_err err, const char *call, hark_ref ref, const char *why)
+{
+    char text[REF_TEXT];
+    size_t used = 0;
+
+    hark__append_whom(ctx, ref, text, sizeof text, &used);
+    return hark__ctx_error(ctx, err, "%s: %s %s", call, text, why);
+}
+
+static __attribute__((cold, noinline)) hark_err
+refuse_name(hark_ctx *ctx, hark_err err, const char *name)
+{
+    char holder[REF_TEXT];
+
+    if (err == HARK_EEXIST) {
+        hark_ref_print(ctx, hark__names_find(ctx->node->names, name, strlen(name)),
+                       holder, sizeof holder); // nobody, if it has just been let go
+        return hark__ctx_error(ctx, err, "name \"%.255s\": already taken, by %s", name,
+                               holder);
+    }
+    return hark__ctx_error(ctx, err, "name \"%.255s\": %s", name,
+                           err == HARK_EINVAL ? "must have 1 to 255 bytes and no slash"
+                                              : hark_err_text(err));
+}
+
 hark_err
 hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
 {
-    if (ctx == NULL || name == NULL || !hark__is_here(ctx, actor)) {
-        return hark__ctx_error(ctx, HARK_EINVAL,
-                               "hark_register: null argument, or an "
-                               "actor of another node");
+    if (ctx == NULL || name == NULL) {
+        return hark__ctx_error(ctx, HARK_EINVAL, "hark_register: null argument");
+    }
+    if (!hark__is_here(ctx, actor)) {
+        return refuse_ref(ctx, HARK_EINVAL, "hark_register", actor,
+                          "is not of this node");
     }
     struct slot *slot = live_slot(ctx, actor);
     if (slot == NULL) {
-        return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_register: no such actor");
+        return refuse_ref(ctx, HARK_ENOACTOR, "hark_register", actor, gone);
     }
     actor.node = ctx->node->id;
     hark_err err = hark__names_add(ctx->node->names, name, actor);
     if (err != HARK_OK) {
-        return hark__ctx_error(ctx, err, "name \"%.255s\": %s", name,
-                               err == HARK_EINVAL
-                                   ? "must have 1 to 255 bytes and no slash"
-                                   : hark_err_text(err));
+        return refuse_name(ctx, err, name);
     }
     // seq_cst, then live_slot's load: see names.h.
     atomic_store_explicit(&slot->named, true, memory_order_seq_cst);
     if (live_slot(ctx, actor) == NULL) {
         hark__names_forget(ctx->node->names, actor.actor);
-        return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_register: the actor ended");
+        return refuse_ref(ctx, HARK_ENOACTOR, "hark_register", actor, gone);
     }
     return HARK_OK;
 }
@@ -547,8 +589,8 @@ hark_actor_stop(hark_ctx *ctx, hark_ref actor)
         return hark__ctx_error(ctx, HARK_EINVAL, "hark_actor_stop: null argument");
     }
     if (!hark__is_here(ctx, actor)) {
-        return hark__ctx_error(ctx, HARK_ENOTSUP,
-                               "hark_actor_stop: the actor is on another node");
+        return refuse_ref(ctx, HARK_ENOTSUP, "hark_actor_stop", actor,
+                          "cannot be stopped from another node: tell it to stop");
     }
     if (ctx->worker != NULL && ctx->self.actor == actor.actor) {
         hark_exit(ctx);
@@ -556,15 +598,14 @@ hark_actor_stop(hark_ctx *ctx, hark_ref actor)
     }
     struct slot *slot = live_slot(ctx, actor);
     if (slot == NULL) {
-        return hark__ctx_error(ctx, HARK_ENOACTOR, "hark_actor_stop: no such actor");
+        return refuse_ref(ctx, HARK_ENOACTOR, "hark_actor_stop", actor, gone);
     }
     // relaxed: live_slot has seen the birth that set it; a thread has none.
     if (atomic_load_explicit(&slot->behavior, memory_order_relaxed) == NULL) {
         return live_slot(ctx, actor) != NULL
                    ? hark__ctx_error(ctx, HARK_ENOTSUP,
                                      "hark_actor_stop: it is an attached thread")
-                   : hark__ctx_error(ctx, HARK_ENOACTOR,
-                                     "hark_actor_stop: no such actor");
+                   : refuse_ref(ctx, HARK_ENOACTOR, "hark_actor_stop", actor, gone);
     }
     return hark__send_system(ctx, actor, SYSTEM_STOP)
                ? HARK_OK

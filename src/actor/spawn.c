@@ -147,8 +147,8 @@ static __attribute__((cold, noinline)) hark_ref
 refuse_full(hark_ctx *ctx, const hark_behavior *behavior)
 {
     hark__ctx_error(ctx, HARK_ELIMIT,
-                    "hark_spawn: %s: the limit of %u actors is reached, or there "
-                    "is no memory",
+                    "hark_spawn: %s: the limit of %u actors and threads is reached "
+                    "(hark_options.actor_limit), or there is no memory",
                     behavior->name, (unsigned)ctx->node->slots.limit);
     return nobody;
 }

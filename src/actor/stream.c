@@ -399,10 +399,7 @@ open_next(hark_ctx *ctx, const struct future *future, uint32_t timeout_ms)
     struct future *next = hark__future_open(futures, ctx_pool(ctx), timeout_ms);
 
     if (next == NULL) {
-        bool is_full = futures->open_count >= futures->limit;
-
-        hark__ctx_error(ctx, is_full ? HARK_ELIMIT : HARK_ENOMEM,
-                        is_full ? "too many open futures" : "no memory for a future");
+        hark__ctx_error_futures(ctx, futures->open_count >= futures->limit);
         return NULL;
     }
     next->computed = &hark__self_made; // so no cancel of its own goes out

@@ -45,7 +45,13 @@ hark__outgoing_of(const struct hark_message *message)
     };
 }
 
+enum { CALLED_SIZE = 48 }; // of what an actor is called, with its NUL
+
 struct target {
+    const char *node_name; // of its node, for people; constant
+    // What the node's actor is called, as far as that is known here. False: it is not.
+    // Any thread.
+    bool (*call)(struct target *target, hark_ref actor, char out[CALLED_SIZE]);
     // Sends what for `to`; borrows it. An error means that it was not sent, and that
     // the target has accounted for it (a failure to the asker, or a dead letter).
     hark_err (*deliver)(struct target *target, hark_ctx *ctx, hark_ref to,

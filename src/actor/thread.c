@@ -1,5 +1,7 @@
 // An attached thread takes in what came (attached.h), and waits.
 
+#include <inttypes.h>
+
 #include "actor/attached.h"
 #include "actor/await.h"
 #include "actor/owed.h"
@@ -319,6 +321,18 @@ pop_inbox(struct attached *attached)
     return message;
 }
 
+static void
+explain_nothing(struct attached *attached, uint32_t timeout_ms)
+{
+    if (attached->stopping) {
+        hark__ctx_error(&attached->ctx, HARK_ESTOPPED,
+                        "hark_receive: the system stops");
+    } else {
+        hark__ctx_error(&attached->ctx, HARK_ETIMEOUT,
+                        "hark_receive: nothing came within %" PRIu32 " ms", timeout_ms);
+    }
+}
+
 // NULL: the wait has ended first.
 static hark_message *
 rest_until_told(struct attached *attached, uint32_t timeout_ms)
@@ -330,10 +344,7 @@ rest_until_told(struct attached *attached, uint32_t timeout_ms)
 
     while ((message = pop_inbox(attached)) == NULL) {
         if (attached->stopping || hark__env_now(env) >= until_ns) {
-            hark__ctx_error(ctx, attached->stopping ? HARK_ESTOPPED : HARK_ETIMEOUT,
-                            "hark_receive: %s",
-                            attached->stopping ? "the system stops"
-                                               : "nothing came in time");
+            explain_nothing(attached, timeout_ms);
             return NULL;
         }
         rest(attached, next_look_ns(ctx, until_ns));

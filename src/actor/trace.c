@@ -346,13 +346,11 @@ static void
 print_foreign_asker(hark_ctx *ctx, const struct hark_message *message, char *out,
                     size_t size, size_t *used)
 {
-    char from[REF_TEXT];
-
     if (message != NULL && message->trace == 0 && message->from.node != 0
         && message->from.node != ctx->node->id) {
-        hark_ref_print(ctx, message->from, from, sizeof from);
-        hark__append(out, size, used, "\n  %s by %s of another node",
-                     message->kind == MESSAGE_ASK ? "asked" : "told", from);
+        hark__append(out, size, used, "\n  %s by ",
+                     message->kind == MESSAGE_ASK ? "asked" : "told");
+        hark__append_whom(ctx, message->from, out, size, used);
     }
 }
 

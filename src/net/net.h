@@ -77,8 +77,9 @@ struct sink {
     // stranger's first frame.
     void (*frame)(struct sink *sink, struct pipe *pipe, struct arrival *arrival);
     // The other side is gone (the transport saw it, with the text why). No frame comes
-    // after it. The pipe must still be closed.
-    void (*gone)(struct sink *sink, struct pipe *pipe, const char *why);
+    // after it. The pipe must still be closed. err: HARK_ENONODE, or HARK_EPROTO if
+    // what is there does not speak the transport's protocol.
+    void (*gone)(struct sink *sink, struct pipe *pipe, hark_err err, const char *why);
     // Called after hark__net_kick, and when what it gave last time has come: the time
     // of the next tick (INT64_MAX: only a kick's).
     int64_t (*tick)(struct sink *sink);

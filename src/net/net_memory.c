@@ -353,7 +353,8 @@ hark__memory_poll(struct memory_side *side)
         if (found.frame != NULL) {
             pass_on(sink, &found.end->pipe, found.frame);
         } else {
-            sink->gone(sink, &found.end->pipe, "the other side closed it");
+            sink->gone(sink, &found.end->pipe, HARK_ENONODE,
+                       "the other side closed it");
         }
     }
     return true;

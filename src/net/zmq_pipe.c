@@ -118,7 +118,7 @@ hark__zpipe_forget(struct zpipe *pipe)
 
 // The pipe's connection is over. The sink closes the pipe, unless it has before.
 static void
-end_pipe(struct zpipe *pipe, const char *why)
+end_pipe(struct zpipe *pipe, hark_err err, const char *why)
 {
     struct sink *sink = pipe->pipe.net->sink;
 
@@ -126,7 +126,7 @@ end_pipe(struct zpipe *pipe, const char *why)
         hark__zpipe_forget(pipe);
     } else if (!pipe->gone) {
         pipe->gone = true;
-        sink->gone(sink, &pipe->pipe, why);
+        sink->gone(sink, &pipe->pipe, err, why);
     }
 }
 
@@ -189,7 +189,7 @@ hark__zpipe_of(struct zsocket *socket, struct received *received)
     hark__zsocket_poll_monitor(socket);
     pipe = *find_pipe(socket, received->id, received->id_size);
     if (pipe != NULL) {
-        end_pipe(pipe, "another connection took its place");
+        end_pipe(pipe, HARK_ENONODE, "another connection took its place");
     }
     // The last words of a connection may have come behind the news of its end.
     pipe = pipe_with_fd(socket, zmq_msg_get(&received->body, ZMQ_SRCFD));
@@ -198,7 +198,7 @@ hark__zpipe_of(struct zsocket *socket, struct received *received)
         return NULL;
     }
     if (pipe != NULL) {
-        end_pipe(pipe, "the connection was lost");
+        end_pipe(pipe, HARK_ENONODE, "the connection was lost");
     }
     return *find_pipe(socket, received->id, received->id_size) == NULL
                ? add_pipe(socket, received)
@@ -218,7 +218,7 @@ note_ending(struct zsocket *socket, const struct ending *ending)
 
         if (grown == NULL) {
             if (ending->pipe != NULL) {
-                end_pipe(ending->pipe, ending->why);
+                end_pipe(ending->pipe, ending->err, ending->why);
             }
             return;
         }
@@ -251,7 +251,12 @@ reason_of(unsigned event)
 static void
 take_event(struct zsocket *socket, unsigned event, int value)
 {
-    struct ending ending = {.why = reason_of(event), .fd = value};
+    struct ending ending = {
+        .why = reason_of(event),
+        .err =
+            event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL ? HARK_EPROTO : HARK_ENONODE,
+        .fd = value,
+    };
 
     if (event == ZMQ_EVENT_ACCEPTED) {
         forget_ending_of(socket, value);
@@ -299,7 +304,7 @@ hark__zsocket_tell_endings(struct zsocket *socket)
 
         if (pipe != NULL) {
             drop_ending(socket, i);
-            end_pipe(pipe, ending.why);
+            end_pipe(pipe, ending.err, ending.why);
         }
     }
     socket->held = 0;

@@ -40,6 +40,7 @@ struct zpipe {
 struct ending {
     struct zpipe *pipe; // NULL: nothing has come from there yet
     int fd;
+    hark_err err;
     const char *why;
 };
 

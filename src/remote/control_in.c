@@ -71,22 +71,38 @@ take_failure(struct link *link, const struct envelope *envelope)
 static void
 take_lookup(struct link *link, const struct envelope *envelope)
 {
-    hark_ref found = hark__names_find(link->remote->node->names, envelope->text.ptr,
-                                      envelope->text.len);
+    struct node *node = link->remote->node;
+    hark_ref found =
+        hark__names_find(node->names, envelope->text.ptr, envelope->text.len);
 
+    // Who stops has no names any more: its GOODBYE answers, and whoever looks us up
+    // may find the next of us then. relaxed: a hint.
+    if (hark_ref_is_null(found)
+        && atomic_load_explicit(&node->stopping, memory_order_relaxed)) {
+        return;
+    }
     if (!hark_ref_is_null(found)) {
-        hark__link_found(link, envelope->correlation, found);
+        hark__link_found(link, envelope->correlation, found,
+                         hark__called_here(node, found.actor));
     } else {
         char text[REMOTE_TEXT];
 
         snprintf(text, sizeof text, "no actor is named \"%.*s\" at node %s",
                  (int)(envelope->text.len < 200 ? envelope->text.len : 200),
-                 envelope->text.len > 0 ? envelope->text.ptr : "",
-                 link->remote->node->name);
+                 envelope->text.len > 0 ? envelope->text.ptr : "", node->name);
         hark__link_fail(link, envelope->correlation, HARK_ENONAME, HARK_STAGE_RUNNING,
                         text);
     }
     hark__link_flush(link);
+}
+
+// A node says what an actor is called: believed of its own.
+static void
+learn(struct link *link, hark_ref actor, hark_str name)
+{
+    if (actor.node == link->peer->incarnation) {
+        hark__callees_learn(&link->remote->callees, actor, name);
+    }
 }
 
 static void
@@ -98,6 +114,7 @@ take_found(struct link *link, const struct envelope *envelope)
         return;
     }
     if (pending.kind == PENDING_LOOKUP) {
+        learn(link, envelope->found, envelope->text);
         hark__lookup_found(link->remote->ctx, &pending, envelope->found);
     } else {
         hark__inbound_refuse_answer(link, &pending);
@@ -166,6 +183,18 @@ take_trace(struct link *link, const struct trace_decl *trace)
     hark__traces_in_declare(&link->traces_in, &source, trace);
 }
 
+// Of an actor that has ended nothing is known: then nothing is said.
+static void
+take_who(struct link *link, uint64_t actor)
+{
+    const char *name = hark__called_here(link->remote->node, actor);
+
+    if (name != NULL) {
+        hark__link_call(link, actor, name);
+        link->has_called = true;
+    }
+}
+
 hark_err
 hark__control_declare(struct link *link, struct entry *entry)
 {
@@ -178,6 +207,13 @@ hark__control_declare(struct link *link, struct entry *entry)
         return HARK_OK;
     case ENTRY_TRACE:
         take_trace(link, &entry->trace);
+        return HARK_OK;
+    case ENTRY_WHO:
+        take_who(link, entry->called.actor);
+        return HARK_OK;
+    case ENTRY_CALLED:
+        learn(link, (hark_ref){link->peer->incarnation, entry->called.actor},
+              entry->called.name);
         return HARK_OK;
     default:
         return HARK_OK;

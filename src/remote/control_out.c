@@ -1,5 +1,8 @@
 #include "remote/control.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "actor/probe.h"
 #include "remote/draft.h"
 #include "remote/pressure.h"
@@ -116,11 +119,30 @@ hark__link_await(struct link *link, const struct pending *pending, bool *out_is_
     // Under the lock, so that the link does not come up between the look and the row.
     pthread_mutex_lock(&link->lock);
     *out_is_up = link->state == LINK_UP;
-    if (!*out_is_up && hark__pending_add(&link->remote->pendings, pending) == 0) {
+    bool is_added =
+        !*out_is_up && hark__pending_add(&link->remote->pendings, pending) != 0;
+    if (!*out_is_up && !is_added) {
         err = HARK_ENOMEM;
     }
     pthread_mutex_unlock(&link->lock);
+    if (!is_added) {
+        free(pending->lookup);
+    }
     return err;
+}
+
+// A row of that number is there.
+static hark_err
+put_lookup(struct link *link, uint64_t number, hark_ref asker, hark_str name)
+{
+    return put_own(link, &(struct envelope){
+                             .kind = ENVELOPE_LOOKUP,
+                             .sender = asker,
+                             .correlation = number,
+                             .remaining_ms = HARK_FOREVER,
+                             .type = TYPE_NONE,
+                             .text = name,
+                         });
 }
 
 hark_err
@@ -130,16 +152,13 @@ hark__link_lookup(struct link *link, const struct pending *pending, hark_str nam
     struct pending dropped;
 
     if (number == 0) {
+        free(pending->lookup);
         return HARK_ENOMEM;
     }
-    hark_err err = put_own(link, &(struct envelope){
-                                     .kind = ENVELOPE_LOOKUP,
-                                     .sender = pending->asker,
-                                     .correlation = number,
-                                     .remaining_ms = HARK_FOREVER,
-                                     .type = TYPE_NONE,
-                                     .text = name,
-                                 });
+    hark_err err = put_lookup(link, number, pending->asker, name);
+    if (err == HARK_ENONODE) {
+        return HARK_OK; // it breaks just now: the row is asked again, or fails then
+    }
     if (err != HARK_OK) {
         (void)hark__pending_take(&link->remote->pendings, number, &dropped);
     } else {
@@ -148,8 +167,19 @@ hark__link_lookup(struct link *link, const struct pending *pending, hark_str nam
     return err;
 }
 
+hark_err
+hark__link_lookup_again(struct link *link, uint64_t number,
+                        const struct pending *pending)
+{
+    const struct pending_lookup *lookup = pending->lookup;
+
+    return put_lookup(link, number, pending->asker,
+                      (hark_str){lookup->name, lookup->size});
+}
+
 void
-hark__link_found(struct link *link, uint64_t correlation, hark_ref found)
+hark__link_found(struct link *link, uint64_t correlation, hark_ref found,
+                 const char *called)
 {
     // Without memory the asker's clock ends it.
     (void)put_own(link, &(struct envelope){
@@ -157,7 +187,42 @@ hark__link_found(struct link *link, uint64_t correlation, hark_ref found)
                             .correlation = correlation,
                             .type = TYPE_NONE,
                             .found = found,
+                            .text = hark_str_of(called),
                         });
+}
+
+// Without memory, or room in a frame, it stays unsaid.
+static void
+put_called(struct link *link, const struct called_decl *called)
+{
+    if (hark__link_batch_bytes(link) + CALLEE_ENTRY > link->max_frame_bytes) {
+        hark__link_flush_locked(link);
+    }
+    size_t start = link->outbox.size;
+
+    if (hark__link_batch_bytes(link) + CALLEE_ENTRY <= link->max_frame_bytes) {
+        hark__entry_called(&link->outbox, called);
+    }
+    if (link->outbox.failed) {
+        hark__bytes_truncate(&link->outbox, start);
+    }
+}
+
+void
+hark__link_call(struct link *link, uint64_t actor, const char *name)
+{
+    const struct called_decl called = {
+        .actor = actor,
+        .name = {name, strnlen(name, CALLED_SIZE - 1)},
+    };
+
+    pthread_mutex_lock(&link->lock);
+    if (link->state == LINK_UP && link->broken == NULL) {
+        put_called(link, &called);
+        hark__draft_done(link);
+        hark__pressure_bound_answers(link);
+    }
+    pthread_mutex_unlock(&link->lock);
 }
 
 void

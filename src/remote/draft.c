@@ -180,8 +180,9 @@ explain(const struct link *link, hark_err err, size_t size, char *error,
 {
     if (err == HARK_ETOOBIG) {
         snprintf(error, error_size,
-                 "%zu bytes are more than the peer's limit of %" PRIu64, size,
-                 link->max_frame_bytes);
+                 "%zu bytes are more than the peer's limit of %" PRIu64
+                 " (hark_options.frame_limit_bytes there)",
+                 size, link->max_frame_bytes);
     } else {
         snprintf(error, error_size, "%s",
                  err == HARK_EINVAL   ? "a field has a length and a null pointer"

@@ -92,8 +92,11 @@ find_overdue(const struct link *link, int64_t now_ns, char *text, size_t size)
         if (now_ns - link->opened_ns <= (int64_t)link->remote->connect_ms * NS_PER_MS) {
             return NULL;
         }
-        snprintf(text, size, "nobody answered within %" PRIu32 " ms",
-                 link->remote->connect_ms);
+        bool has_before = link->before[0] != '\0';
+
+        snprintf(text, size, "nobody answered within %" PRIu32 " ms%s%s%s",
+                 link->remote->connect_ms, has_before ? " (before: " : "", link->before,
+                 has_before ? ")" : "");
         return text;
     }
     if (now_ns - link->heard_ns <= (int64_t)link->heartbeat_ms * NS_PER_MS) {
@@ -124,11 +127,30 @@ next_look_ns(struct link *link, int64_t now_ns)
     return due_ns > now_ns ? due_ns : now_ns + NS_PER_MS;
 }
 
+// Opens the link if that is still to be done. False: it is gone.
+static bool
+open_if_planned(struct link *link)
+{
+    char error[REMOTE_TEXT];
+
+    if (link->pipe != NULL) {
+        return true;
+    }
+    hark_err err = hark__link_open_planned(link, error, sizeof error);
+    if (err != HARK_OK) {
+        hark__link_down(link, err, error, false);
+    }
+    return err == HARK_OK;
+}
+
 int64_t
 hark__link_tick(struct link *link, int64_t now_ns, bool beats)
 {
     char text[REMOTE_TEXT];
 
+    if (!open_if_planned(link)) {
+        return INT64_MAX;
+    }
     pthread_mutex_lock(&link->lock);
     const char *broken = link->broken;
     const char *overdue = find_overdue(link, now_ns, text, sizeof text);
@@ -141,6 +163,7 @@ hark__link_tick(struct link *link, int64_t now_ns, bool beats)
     }
     pthread_mutex_lock(&link->lock);
     hark__link_flush_locked(link);
+    hark__callees_tick(&link->callees_out);
     bool is_due = now_ns - link->sent_ns >= beat_after_ns(link);
     bool may_join = link->is_initiator && now_ns - link->sent_ns >= beat_along_ns(link);
     if (is_due || (beats && may_join)) {

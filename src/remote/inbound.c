@@ -344,6 +344,10 @@ take_entries(struct link *link, struct reader *entries)
     }
     send_chain(&batch);
     link->remote->arrival->made_bytes = batch.made_bytes;
+    if (link->has_called) {
+        link->has_called = false;
+        hark__link_flush(link);
+    }
     return fault;
 }
 

@@ -40,6 +40,7 @@ link_retire(struct link *link)
     hark__types_out_fini(&link->types_out);
     hark__traces_in_fini(&link->traces_in);
     hark__traces_out_fini(&link->traces_out);
+    hark__callees_out_fini(&link->callees_out);
     free(link->sent);
     link->sent = NULL;
     hark__list_append(&link->remote->unused, &link->by_remote);
@@ -57,6 +58,7 @@ link_new(struct remote *remote)
     link->remote = remote;
     link->heartbeat_ms = remote->heartbeat_ms;
     link->max_frame_bytes = remote->frame_limit_bytes;
+    link->callees_out.left = CALLEES_AT_ONCE;
     link->opened_ns = link->heard_ns = link->sent_ns = hark__env_now(remote->node->env);
     hark__list_init(&link->by_remote);
     hark__bytes_init(&link->outbox);
@@ -103,37 +105,105 @@ say_hello(struct link *link, enum frame_kind kind)
     return err;
 }
 
+// One of ours, not opened yet. remote's lock is held. NULL: no memory.
+static struct link *
+link_to(struct remote *remote, const char *endpoint)
+{
+    struct link *link = link_new(remote);
+
+    if (link != NULL) {
+        link->is_initiator = true;
+        link->state = LINK_CONNECTING;
+        snprintf(link->endpoint, sizeof link->endpoint, "%s", endpoint);
+    }
+    return link;
+}
+
+// Connects and says HELLO. remote's lock is held.
+static hark_err
+open_link(struct link *link, char *error, size_t error_size)
+{
+    struct net *net = link->remote->net;
+    hark_err err =
+        hark__net_connect(net, link->endpoint, link, &link->pipe, error, error_size);
+
+    if (err != HARK_OK) {
+        return err;
+    }
+    hark__remote_begin(link->remote);
+    err = say_hello(link, FRAME_HELLO);
+    if (err != HARK_OK) {
+        pthread_mutex_lock(&link->lock);
+        hark__link_note_sent(link, err); // the poller takes it down
+        pthread_mutex_unlock(&link->lock);
+    }
+    return HARK_OK;
+}
+
 struct link *
 hark__link_dial(struct remote *remote, const char *endpoint, uint64_t expected,
                 hark_err *out_err, char *error, size_t error_size)
 {
-    struct link *link = link_new(remote);
+    struct link *link = link_to(remote, endpoint);
 
     *out_err = HARK_ENOMEM;
     if (link == NULL) {
         snprintf(error, error_size, "link to %s: no memory", endpoint);
         return NULL;
     }
-    link->is_initiator = true;
     link->expected = expected;
-    link->state = LINK_CONNECTING;
-    snprintf(link->endpoint, sizeof link->endpoint, "%s", endpoint);
-    *out_err =
-        hark__net_connect(remote->net, endpoint, link, &link->pipe, error, error_size);
+    *out_err = open_link(link, error, error_size);
     if (*out_err != HARK_OK) {
         link_retire(link);
         return NULL;
     }
-    hark__remote_begin(remote);
     hark__list_append(&remote->links, &link->by_remote);
-    *out_err = say_hello(link, FRAME_HELLO);
-    if (*out_err != HARK_OK) {
-        pthread_mutex_lock(&link->lock);
-        hark__link_note_sent(link, *out_err); // the poller takes it down
-        pthread_mutex_unlock(&link->lock);
-    }
     hark__net_kick(remote->net); // its clocks run from now on
     return link;
+}
+
+struct link *
+hark__link_find(struct remote *remote, const char *endpoint)
+{
+    for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
+        struct link *link = CONTAINER_OF(at, struct link, by_remote);
+
+        if (link->is_initiator && strcmp(link->endpoint, endpoint) == 0) {
+            pthread_mutex_lock(&link->lock);
+            bool is_good = link->broken == NULL && link->state != LINK_DOWN;
+            pthread_mutex_unlock(&link->lock);
+            if (is_good) {
+                return link;
+            }
+        }
+    }
+    return NULL;
+}
+
+struct link *
+hark__link_plan(struct remote *remote, const char *endpoint)
+{
+    struct link *link = link_to(remote, endpoint);
+
+    if (link != NULL) {
+        hark__list_append(&remote->links, &link->by_remote);
+        hark__net_kick(remote->net);
+    }
+    return link;
+}
+
+hark_err
+hark__link_open_planned(struct link *link, char *error, size_t error_size)
+{
+    struct remote *remote = link->remote;
+    hark_err err = HARK_OK;
+
+    pthread_mutex_lock(&remote->lock); // as hark__link_dial
+    if (!remote->is_closing) {
+        err = open_link(link, error, error_size);
+    }
+    pthread_mutex_unlock(&remote->lock);
+    return err;
 }
 
 struct link *
@@ -151,9 +221,8 @@ hark__link_accept(struct remote *remote, struct pipe *pipe)
     return link;
 }
 
-// Tells who waits only for the link that it is up.
-static void
-end_connects(struct link *link)
+void
+hark__link_end_connects(struct link *link)
 {
     struct remote *remote = link->remote;
     struct pending_filter connects = {.link = link, .connects_only = true};
@@ -177,6 +246,9 @@ hark__link_up(struct link *link, const struct hello *hello)
     hark_err err = peer == NULL         ? HARK_ENOMEM
                    : link->is_initiator ? HARK_OK
                                         : say_hello(link, FRAME_WELCOME);
+    if (err == HARK_OK) {
+        hark__peer_replaces(remote, peer);
+    }
     pthread_mutex_unlock(&remote->lock);
     if (err != HARK_OK) {
         return err;
@@ -198,7 +270,7 @@ hark__link_up(struct link *link, const struct hello *hello)
     atomic_fetch_add_explicit(&remote->links_up, 1, memory_order_relaxed);
     hark__peer_gain(peer, link);
     hark__link_flush(link);
-    end_connects(link);
+    hark__link_end_connects(link);
     hark__net_kick(remote->net); // its clocks are others now
     return HARK_OK;
 }
@@ -212,7 +284,7 @@ say_goodbye_to(struct link *link, int code, const char *why)
 
     hark__bytes_init(&frame);
     hark__frame_goodbye(&frame, link->seq_out, link->ack_out, code, hark_str_of(why));
-    if (!frame.failed) {
+    if (!frame.failed && link->pipe != NULL) {
         (void)hark__pipe_send(link->pipe, frame.data, frame.size);
     }
     hark__bytes_fini(&frame);
@@ -313,7 +385,12 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
     if (say_goodbye) {
         say_goodbye_to(link, code, why);
     }
-    hark__pipe_close(link->pipe);
+    if (link->pipe != NULL) {
+        hark__pipe_close(link->pipe);
+    }
+    if (code == HARK_ENONODE) {
+        hark__link_redial(link, why);
+    }
     fail_pendings(link, code, was_up ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT, text);
     report_lost(link, lost, code, text);
     // relaxed: this thread has written it.

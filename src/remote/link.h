@@ -6,6 +6,9 @@
 //                            CONNECTING ----------------------- +
 //        silence, gap, GOODBYE, the transport's end, stop
 //
+// Lookups that were on a link that has gone are asked again on another one to the same
+// endpoint, while their time lasts (redial.c): a node that restarts is found.
+//
 // Senders append envelopes to the outbox, a batch in the making, and send it off at the
 // end of their turn; so one frame carries what a turn has sent. Batches are numbered;
 // a gap ends the link, since order and delivery cannot be promised any more.
@@ -25,6 +28,7 @@
 #include "actor/actor.h"
 #include "base/list.h"
 #include "net/net.h"
+#include "remote/callees.h"
 #include "remote/pending.h"
 #include "remote/remote.h"
 #include "remote/traces.h"
@@ -34,6 +38,7 @@
 
 enum {
     REMOTE_TEXT = 300,    // bytes of an error's text
+    BEFORE_TEXT = 120,    // bytes of why an earlier try ended
     NODE_NAME = 256,      // with its NUL
     ENDPOINT_SIZE = 300,  // with its NUL
     NODES_INTRODUCED = 64 // remembered by a link; more are introduced again
@@ -48,12 +53,14 @@ struct remote {
     uint32_t heartbeat_ms, tick_ms, connect_ms;
     size_t link_limit_bytes, frame_limit_bytes;
     struct pendings pendings;
+    struct callees callees;
     pthread_mutex_t lock; // guards links, unused, peers, has_begun and endpoint
     struct list links;    // struct link, by_remote
     struct list unused;   // struct link that are gone, by_remote
     struct peer *peers;   // by next; never shrinks
     uint32_t peer_count;
     bool has_begun;               // idle workers know of the net
+    bool is_closing;              // under lock: no link is opened any more
     char endpoint[ENDPOINT_SIZE]; // of our first listener; empty: we are a guest
     int64_t ticked_ns, due_ns; // the last tick, and the next; poller only, as the rest
     int64_t next_sweep_ns;
@@ -78,6 +85,7 @@ struct peer {
     _Atomic(struct link *) link;  // where messages go out; NULL: none. Taken away under
                                   // the link's own lock
     bool may_dial;                // introduced, and never tried
+    _Atomic(bool) is_replaced;    // another node answers at its endpoint; poller writes
     _Atomic(uint32_t) room; // moves when a full link has room again; senders wait on it
     _Atomic(uint32_t) waiting; // for room
 };
@@ -110,9 +118,11 @@ struct link {
     pthread_mutex_t lock;  // guards what it says below; it outlives the link
     struct list by_remote; // among links, or unused
     struct remote *remote;
-    struct pipe *pipe;
+    struct pipe *pipe; // NULL: CONNECTING, and the next tick opens it
     bool is_initiator;
+    bool is_redial;               // opened in place of one that has gone
     char endpoint[ENDPOINT_SIZE]; // that we connected to; empty: it came to us
+    char before[BEFORE_TEXT];     // why the one before ended; empty: there was none
     uint64_t expected; // incarnation of the introduced node we dialled; 0: any
     struct peer *peer; // NULL before HELLO or WELCOME; poller writes under lock
     // Poller only.
@@ -121,6 +131,7 @@ struct link {
     size_t unacked_in; // bytes received since we last sent an ack
     struct types_in types_in;
     struct traces_in traces_in;
+    bool has_called; // the batch at hand has asked, and our answers are in the outbox
 
     // Under the lock.
     enum link_state state;
@@ -146,6 +157,7 @@ struct link {
     uint32_t sent_capacity, sent_first;
     struct types_out types_out;
     struct traces_out traces_out;
+    struct callees_out callees_out;
     uint64_t introduced[NODES_INTRODUCED];
     uint32_t introduced_count;
 };
@@ -169,6 +181,15 @@ void hark__remote_begin(struct remote *remote);
 struct link *hark__link_dial(struct remote *remote, const char *endpoint,
                              uint64_t expected, hark_err *out_err, char *error,
                              size_t error_size);
+// The link that was opened to endpoint, and may still serve; NULL: none. remote's lock
+// is held.
+struct link *hark__link_find(struct remote *remote, const char *endpoint);
+// Gives a link that the next tick opens. remote's lock is held. NULL: no memory.
+struct link *hark__link_plan(struct remote *remote, const char *endpoint);
+// Opens it. Error: it could not be. Poller.
+hark_err hark__link_open_planned(struct link *link, char *error, size_t error_size);
+// Tells who waits only for the link that it is up. Poller.
+void hark__link_end_connects(struct link *link);
 // A stranger said HELLO. Poller, with no lock held. NULL: no memory.
 struct link *hark__link_accept(struct remote *remote, struct pipe *pipe);
 // The HELLO or WELCOME that came: the link is up. Poller.
@@ -184,6 +205,13 @@ void hark__link_goodbye(struct link *link, int code, const char *why);
 void hark__links_free(struct remote *remote);
 // Our side of HELLO and WELCOME. remote's lock is held.
 struct hello hark__link_hello(struct remote *remote);
+
+// ---- redial.c ----
+
+// A link has gone for a reason that another one to the same endpoint need not meet: its
+// lookups whose time is not over go on there. Those that stay have failed. Poller, with
+// no lock held.
+void hark__link_redial(struct link *gone, const char *why);
 
 // ---- outbox.c ----
 
@@ -236,14 +264,21 @@ hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *w
 
 // ---- control_out.c ----
 
-// Adds a row that waits for the link, unless it is up already: *out_is_up.
+// Adds a row that waits for the link, unless it is up already: *out_is_up. Takes
+// pending's lookup.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);
-// Adds a row, and sends a LOOKUP of name.
+// Adds a row, and sends a LOOKUP of name. Takes pending's lookup.
 hark_err hark__link_lookup(struct link *link, const struct pending *pending,
                            hark_str name);
-// A FOUND, the answer to a LOOKUP.
-void hark__link_found(struct link *link, uint64_t correlation, hark_ref found);
+// Sends the LOOKUP of a row that is there.
+hark_err hark__link_lookup_again(struct link *link, uint64_t number,
+                                 const struct pending *pending);
+// A FOUND, the answer to a LOOKUP; called: what the actor is.
+void hark__link_found(struct link *link, uint64_t correlation, hark_ref found,
+                      const char *called);
+// Says what our actor is called.
+void hark__link_call(struct link *link, uint64_t actor, const char *name);
 // A FAILURE, the answer to an ASK or LOOKUP.
 void hark__link_fail(struct link *link, uint64_t correlation, int code,
                      hark_stage stage, const char *text);
@@ -254,6 +289,8 @@ void hark__link_fail(struct link *link, uint64_t correlation, int code,
 // memory, or too many.
 struct peer *hark__peer_get(struct remote *remote, uint64_t incarnation, hark_str name,
                             hark_str endpoint);
+// Peer is up at its endpoint: whoever was there before is gone. remote's lock is held.
+void hark__peer_replaces(struct remote *remote, const struct peer *peer);
 // Without making one.
 struct peer *hark__peer_find(struct remote *remote, uint64_t incarnation);
 void hark__peer_free(struct peer *peer);

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "actor/names.h"
@@ -18,14 +19,11 @@ static struct link *
 link_to(struct remote *remote, const char *endpoint, hark_err *out_err, char *error,
         size_t error_size)
 {
-    for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
-        struct link *link = CONTAINER_OF(at, struct link, by_remote);
+    struct link *link = hark__link_find(remote, endpoint);
 
-        if (link->is_initiator && strcmp(link->endpoint, endpoint) == 0) {
-            return link;
-        }
-    }
-    return hark__link_dial(remote, endpoint, 0, out_err, error, error_size);
+    return link != NULL
+               ? link
+               : hark__link_dial(remote, endpoint, 0, out_err, error, error_size);
 }
 
 // What a request needs to know.
@@ -60,6 +58,23 @@ answer_here(hark_ctx *ctx, hark_future future, hark_ref found)
     return future;
 }
 
+// What the row keeps to ask again, if the link goes first. NULL: no memory; then it
+// does not.
+static struct pending_lookup *
+make_lookup(struct remote *remote, hark_str name)
+{
+    struct pending_lookup *lookup = malloc(sizeof *lookup + name.len);
+
+    if (lookup != NULL) {
+        lookup->started_ns = hark__env_now(remote->node->env);
+        lookup->size = (uint32_t)name.len;
+        if (name.len > 0) {
+            memcpy(lookup->name, name.ptr, name.len);
+        }
+    }
+    return lookup;
+}
+
 static hark_err
 start(struct remote *remote, const struct request *request, struct pending *pending,
       bool *out_is_up, char *error, size_t error_size)
@@ -70,6 +85,7 @@ start(struct remote *remote, const struct request *request, struct pending *pend
     pthread_mutex_lock(&remote->lock); // the link cannot go meanwhile
     pending->link = link_to(remote, request->endpoint, &err, error, error_size);
     if (pending->link != NULL) {
+        pending->lookup = make_lookup(remote, request->name);
         err = request->kind == PENDING_CONNECT
                   ? hark__link_await(pending->link, pending, out_is_up)
                   : hark__link_lookup(pending->link, pending, request->name);
@@ -185,15 +201,21 @@ hark_lookup_ask(hark_ctx *ctx, const char *name, uint32_t timeout_ms)
     return send_request(ctx, &request);
 }
 
-// Waits for a hark_found in an attached thread. False: the error of ctx is set.
+// Waits for a hark_found, about what, in an attached thread. False: the error of ctx is set.
 static bool
-await_found(hark_ctx *ctx, hark_future future, hark_ref *out_found)
+await_found(hark_ctx *ctx, const char *what, hark_future future, hark_ref *out_found)
 {
     const hark_found *found =
         future.id != 0 ? hark_await(ctx, future, hark_found) : NULL;
 
+    const hark_error *error = hark_error_of(ctx);
+
     if (found != NULL) {
         *out_found = found->actor;
+    } else if (error->code == HARK_ETIMEOUT) { // else the error names it
+        hark__ctx_error(ctx, HARK_ETIMEOUT,
+                        "\"%.200s\": no answer within %" PRIu32 " ms", what,
+                        error->elapsed_ms);
     }
     hark_future_drop(ctx, future);
     return found != NULL;
@@ -219,7 +241,7 @@ hark_lookup(hark_ctx *ctx, const char *name)
                         "hark_lookup of a remote name blocks: an actor "
                         "uses hark_lookup_ask");
     } else {
-        (void)await_found(ctx, hark_lookup_ask(ctx, name, 0), &found);
+        (void)await_found(ctx, name, hark_lookup_ask(ctx, name, 0), &found);
     }
     return found;
 }
@@ -247,7 +269,7 @@ hark_connect(hark_ctx *ctx, const char *endpoint)
         .endpoint = endpoint,
         .timeout_ms = hark__ctx_node(ctx)->remote->connect_ms + MARGIN_MS,
     };
-    if (await_found(ctx, send_request(ctx, &request), &found)) {
+    if (await_found(ctx, endpoint, send_request(ctx, &request), &found)) {
         return HARK_OK;
     }
     return (hark_err)hark_error_of(ctx)->code;

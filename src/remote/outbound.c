@@ -108,6 +108,15 @@ introduce_trace(struct link *link, uint16_t number)
                : 0;
 }
 
+// Asks what the target of a message is called, behind it, if nobody has.
+static __attribute__((noinline)) void
+ask_who(struct link *link, uint64_t actor)
+{
+    if (hark__link_batch_bytes(link) + CALLEE_ENTRY <= link->max_frame_bytes) {
+        hark__callees_ask(&link->callees_out, actor, &link->outbox);
+    }
+}
+
 // Anything but what put_again has done.
 static __attribute__((noinline)) hark_err
 put_message(struct link *link, hark_ref to, const struct outgoing *what,
@@ -125,7 +134,17 @@ put_message(struct link *link, hark_ref to, const struct outgoing *what,
     if (err != HARK_OK && what->kind == MESSAGE_ASK) {
         (void)hark__pending_take(&link->remote->pendings, correlation, &dropped);
     }
+    if (err == HARK_OK && what->kind <= MESSAGE_ASK
+        && hark__callees_wants(&link->callees_out, to.actor)) {
+        ask_who(link, to.actor);
+    }
     return err;
+}
+
+static const char *
+whom(const struct link *link)
+{
+    return link->peer != NULL ? link->peer->name : link->endpoint;
 }
 
 // The link takes no message now.
@@ -133,12 +152,14 @@ static __attribute__((cold, noinline)) hark_err
 refuse(struct link *link, struct remote_text *error)
 {
     if (link->broken != NULL) {
-        snprintf(error->text, sizeof error->text, "%s", link->broken);
+        snprintf(error->text, sizeof error->text, "link to %.150s: %s", whom(link),
+                 link->broken);
         return HARK_ENONODE;
     }
     snprintf(error->text, sizeof error->text,
-             "%zu bytes to this node are not acknowledged yet",
-             link->unacked_bytes + hark__link_batch_bytes(link));
+             "the link to %.150s is full: %zu bytes are not acknowledged yet "
+             "(hark_options.link_limit_bytes)",
+             whom(link), link->unacked_bytes + hark__link_batch_bytes(link));
     hark__pressure_want_ack(link);
     return HARK_ELIMIT;
 }

@@ -74,7 +74,15 @@ struct attempt {
 static __attribute__((cold, noinline)) void
 explain_down(const struct peer *peer, struct remote_text *error)
 {
-    snprintf(error->text, sizeof error->text, "node %s is down", peer->name);
+    // relaxed: a hint, for the text only.
+    if (atomic_load_explicit(&peer->is_replaced, memory_order_relaxed)) {
+        snprintf(error->text, sizeof error->text,
+                 "node %.80s is down: another one is at %.120s now, so look the actor "
+                 "up again",
+                 peer->name, peer->endpoint);
+    } else {
+        snprintf(error->text, sizeof error->text, "node %s is down", peer->name);
+    }
 }
 
 static inline hark_err
@@ -192,6 +200,14 @@ is_up(struct target *target)
     return up;
 }
 
+static bool
+call(struct target *target, hark_ref actor, char out[CALLED_SIZE])
+{
+    const struct peer *peer = CONTAINER_OF(target, struct peer, target);
+
+    return hark__callees_find(&peer->remote->callees, actor, out);
+}
+
 // ---- the directory ----
 
 struct peer *
@@ -219,6 +235,8 @@ peer_new(struct remote *remote, uint64_t incarnation, hark_str name, hark_str en
     peer->target.deliver = deliver;
     peer->target.flush = flush;
     peer->target.is_up = is_up;
+    peer->target.call = call;
+    peer->target.node_name = peer->name;
     peer->remote = remote;
     peer->incarnation = incarnation;
     peer->trace_room = TRACES_OF_PEER;
@@ -247,6 +265,20 @@ hark__peer_get(struct remote *remote, uint64_t incarnation, hark_str name,
     remote->peers = peer;
     remote->peer_count++;
     return peer;
+}
+
+void
+hark__peer_replaces(struct remote *remote, const struct peer *peer)
+{
+    if (peer->endpoint[0] == '\0') {
+        return; // a guest
+    }
+    for (struct peer *other = remote->peers; other != NULL; other = other->next) {
+        if (other != peer && strcmp(other->endpoint, peer->endpoint) == 0) {
+            // relaxed: see explain_down.
+            atomic_store_explicit(&other->is_replaced, true, memory_order_relaxed);
+        }
+    }
 }
 
 void

@@ -17,6 +17,9 @@ void
 hark__pendings_fini(struct pendings *pendings)
 {
     pthread_mutex_destroy(&pendings->lock);
+    for (uint32_t i = 0; i < pendings->count; i++) {
+        free(pendings->rows[i].lookup); // of a free row NULL
+    }
     free(pendings->rows);
 }
 
@@ -71,9 +74,15 @@ find(struct pendings *pendings, uint64_t number)
     return &pendings->rows[index];
 }
 
+// Takes the row for the caller, and frees it.
 static void
-release(struct pendings *pendings, struct pending *row)
+take(struct pendings *pendings, struct pending *row, struct pending *out_pending)
 {
+    if (row->lookup != NULL) {
+        free(row->lookup);
+        row->lookup = NULL;
+    }
+    *out_pending = *row;
     row->link = NULL;
     row->generation = row->generation == UINT32_MAX ? 1 : row->generation + 1;
     row->next_free = pendings->free;
@@ -87,8 +96,7 @@ hark__pending_take(struct pendings *pendings, uint64_t number,
     pthread_mutex_lock(&pendings->lock);
     struct pending *row = find(pendings, number);
     if (row != NULL) {
-        *out_pending = *row;
-        release(pendings, row);
+        take(pendings, row, out_pending);
     }
     pthread_mutex_unlock(&pendings->lock);
     return row != NULL;
@@ -138,11 +146,27 @@ hark__pending_credit(struct pendings *pendings, uint64_t number,
 static bool
 is_wanted(const struct pending *row, const struct pending_filter *filter)
 {
-    if (row->link == NULL || (filter->connects_only && row->kind != PENDING_CONNECT)) {
+    if (row->link == NULL || (filter->connects_only && row->kind != PENDING_CONNECT)
+        || (filter->lookups_only && row->lookup == NULL)) {
         return false;
     }
     return filter->link != NULL ? row->link == filter->link
                                 : row->expiry_ns < filter->now_ns;
+}
+
+// The next row that is wanted; NULL: no more. The lock is held.
+static struct pending *
+next_wanted(struct pendings *pendings, uint32_t *cursor,
+            const struct pending_filter *filter)
+{
+    while (*cursor < pendings->count) {
+        struct pending *row = &pendings->rows[(*cursor)++];
+
+        if (is_wanted(row, filter)) {
+            return row;
+        }
+    }
+    return NULL;
 }
 
 bool
@@ -150,18 +174,37 @@ hark__pending_take_next(struct pendings *pendings, uint32_t *cursor,
                         const struct pending_filter *filter,
                         struct pending *out_pending)
 {
-    bool found = false;
-
     pthread_mutex_lock(&pendings->lock);
-    while (*cursor < pendings->count && !found) {
-        struct pending *row = &pendings->rows[(*cursor)++];
-
-        found = is_wanted(row, filter);
-        if (found) {
-            *out_pending = *row;
-            release(pendings, row);
-        }
+    struct pending *row = next_wanted(pendings, cursor, filter);
+    if (row != NULL) {
+        take(pendings, row, out_pending);
     }
     pthread_mutex_unlock(&pendings->lock);
-    return found;
+    return row != NULL;
+}
+
+bool
+hark__pending_see_next(struct pendings *pendings, uint32_t *cursor,
+                       const struct pending_filter *filter, uint64_t *out_number,
+                       struct pending *out_pending)
+{
+    pthread_mutex_lock(&pendings->lock);
+    struct pending *row = next_wanted(pendings, cursor, filter);
+    if (row != NULL) {
+        *out_number = (uint64_t)row->generation << 32 | (*cursor - 1);
+        *out_pending = *row;
+    }
+    pthread_mutex_unlock(&pendings->lock);
+    return row != NULL;
+}
+
+void
+hark__pending_move(struct pendings *pendings, uint64_t number, struct link *link)
+{
+    pthread_mutex_lock(&pendings->lock);
+    struct pending *row = find(pendings, number);
+    if (row != NULL) {
+        row->link = link;
+    }
+    pthread_mutex_unlock(&pendings->lock);
 }

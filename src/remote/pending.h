@@ -21,15 +21,25 @@ enum pending_kind {
     PENDING_CONNECT, // ends when the link is up; never on the wire
 };
 
+// What it takes to ask once more, on another link (redial.c).
+struct pending_lookup {
+    int64_t started_ns;
+    uint32_t size;
+    char name[]; // of a LOOKUP; size bytes
+};
+
 struct pending {
     enum pending_kind kind;
-    struct link *link;    // NULL: the row is free
-    hark_ref asker;       // an actor or thread of this node
-    uint64_t correlation; // its future
-    int64_t expiry_ns;    // after this nobody waits
-    uint32_t credits;     // STREAM: ITEMs that may still come
+    union {
+        uint32_t credits;   // STREAM: ITEMs that may still come
+        uint32_t next_free; // of a free row
+    };
+    struct link *link;             // NULL: the row is free
+    hark_ref asker;                // an actor or thread of this node
+    uint64_t correlation;          // its future
+    int64_t expiry_ns;             // after this nobody waits
+    struct pending_lookup *lookup; // of malloc's, the row's own; NULL: not asked again
     uint32_t generation;
-    uint32_t next_free;
 };
 
 struct pendings {
@@ -42,9 +52,11 @@ struct pendings {
 void hark__pendings_init(struct pendings *pendings);
 void hark__pendings_fini(struct pendings *pendings);
 
-// Adds a row; pending's generation and next_free are not looked at. 0: no memory.
+// Adds a row; pending's generation is not looked at, and its lookup is taken. 0: no
+// memory, and lookup is still the caller's.
 uint64_t hark__pending_add(struct pendings *pendings, const struct pending *pending);
-// Takes a row out. False: there is none of that number.
+// Takes a row out, but for its lookup, which is freed. False: there is none of that
+// number.
 bool hark__pending_take(struct pendings *pendings, uint64_t number,
                         struct pending *out_pending);
 // Looks at a row without taking it.
@@ -62,11 +74,19 @@ struct pending_filter {
     const struct link *link; // of this link; NULL: of any, if expired
     int64_t now_ns;          // link NULL: what expired before
     bool connects_only;
+    bool lookups_only; // those that can be asked again
 };
 
 // Takes the next such row, from *cursor on (which starts at 0). False: no more.
 bool hark__pending_take_next(struct pendings *pendings, uint32_t *cursor,
                              const struct pending_filter *filter,
                              struct pending *out_pending);
+// Looks at the next such row without taking it. *out_number names it. Its lookup stays
+// the row's; only who takes such rows may use it.
+bool hark__pending_see_next(struct pendings *pendings, uint32_t *cursor,
+                            const struct pending_filter *filter, uint64_t *out_number,
+                            struct pending *out_pending);
+// The request of a row goes on over another link.
+void hark__pending_move(struct pendings *pendings, uint64_t number, struct link *link);
 
 #endif // REMOTE_PENDING_H

@@ -63,7 +63,7 @@ on_begin(struct sink *sink, void *where)
 }
 
 static void
-on_gone(struct sink *sink, struct pipe *pipe, const char *why)
+on_gone(struct sink *sink, struct pipe *pipe, hark_err err, const char *why)
 {
     struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
 
@@ -72,7 +72,7 @@ on_gone(struct sink *sink, struct pipe *pipe, const char *why)
     pthread_mutex_unlock(&remote->lock);
     struct link *link = hark__pipe_user(pipe);
     if (link != NULL) {
-        hark__link_down(link, HARK_ENONODE, why, false);
+        hark__link_down(link, err, why, false);
         hark__ctx_flush(remote->ctx);
     } else {
         hark__pipe_close(pipe);
@@ -196,6 +196,7 @@ hark__remote_open(const struct remote_options *options, struct remote **out_remo
     hark__list_init(&remote->links);
     hark__list_init(&remote->unused);
     hark__pendings_init(&remote->pendings);
+    hark__callees_init(&remote->callees);
     remote->ctx = hark__service_open(options->node);
     struct net_options net = {
         .env = options->node->env,
@@ -218,6 +219,7 @@ static void
 close_links(struct remote *remote)
 {
     pthread_mutex_lock(&remote->lock); // no link is freed meanwhile
+    remote->is_closing = true;
     for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
         hark__link_goodbye(CONTAINER_OF(at, struct link, by_remote), HARK_ESTOPPED,
                            "it stops");
@@ -245,6 +247,7 @@ hark__remote_close(struct remote *remote)
         hark__service_close(remote->ctx);
     }
     hark__pendings_fini(&remote->pendings);
+    hark__callees_fini(&remote->callees);
     pthread_mutex_destroy(&remote->lock);
     free((void *)remote->ticking);
     free(remote);

@@ -84,7 +84,10 @@ take_welcome(struct link *link, const struct frame *frame)
 
     if (fault == NULL && link->expected != 0
         && link->expected != frame->hello.incarnation) {
-        fault = "another node answers there now";
+        hark__link_down(link, HARK_ENONODE,
+                        "the node that was meant is gone: another one answers there",
+                        true);
+        return;
     }
     if (fault != NULL) {
         hark__link_down(link, HARK_EPROTO, fault, true);

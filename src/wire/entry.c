@@ -10,6 +10,10 @@
 #define NODE_CODE 101
 #define TRACE_CODE 103
 #define TRACE_ELEMENTS 8
+#define WHO_CODE 104
+#define WHO_ELEMENTS 2
+#define CALLED_CODE 105
+#define CALLED_ELEMENTS 3
 #define REPEAT_ELEMENTS 3
 
 void
@@ -91,6 +95,23 @@ hark__entry_trace(struct bytes *out, const struct trace_decl *trace)
     put_optional(out, trace->in);
     put_optional(out, trace->site);
     put_optional(out, trace->node);
+}
+
+void
+hark__entry_who(struct bytes *out, uint64_t actor)
+{
+    hark__bytes_put_array(out, WHO_ELEMENTS);
+    hark__bytes_put_u64(out, WHO_CODE);
+    hark__bytes_put_u64(out, actor);
+}
+
+void
+hark__entry_called(struct bytes *out, const struct called_decl *called)
+{
+    hark__bytes_put_array(out, CALLED_ELEMENTS);
+    hark__bytes_put_u64(out, CALLED_CODE);
+    hark__bytes_put_u64(out, called->actor);
+    hark__bytes_put_str(out, called->name);
 }
 
 void
@@ -214,11 +235,36 @@ get_trace(struct reader *in, struct trace_decl *trace)
            && get_optional(in, &trace->site) && get_optional(in, &trace->node);
 }
 
+static bool
+get_actor(struct reader *in, struct called_decl *called)
+{
+    called->name = (hark_str){"", 0};
+    return hark__reader_u64(in, &called->actor) && called->actor != 0;
+}
+
 static hark_err
 fail(char *error, size_t error_size, const char *what)
 {
     snprintf(error, error_size, "entry: %s", what);
     return HARK_EDECODE;
+}
+
+// Decodes who asks, or says, what an actor is called: behind its code.
+static hark_err
+decode_called(struct reader *in, uint32_t count, uint32_t code, struct entry *entry,
+              char *error, size_t error_size)
+{
+    if (code == WHO_CODE) {
+        entry->kind = ENTRY_WHO;
+        return count >= WHO_ELEMENTS && get_actor(in, &entry->called)
+                   ? HARK_OK
+                   : fail(error, error_size, "malformed question for an actor");
+    }
+    entry->kind = ENTRY_CALLED;
+    return count >= CALLED_ELEMENTS && get_actor(in, &entry->called)
+                   && hark__reader_str(in, &entry->called.name)
+               ? HARK_OK
+               : fail(error, error_size, "malformed name of an actor");
 }
 
 // Decodes an entry that is neither an envelope nor a repeat, and all of `in`: behind
@@ -244,6 +290,9 @@ decode_other(struct reader *in, uint32_t count, uint32_t code, struct entry *ent
         return count >= TRACE_ELEMENTS && get_trace(in, &entry->trace)
                    ? HARK_OK
                    : fail(error, error_size, "malformed declaration of a trace");
+    }
+    if (code == WHO_CODE || code == CALLED_CODE) {
+        return decode_called(in, count, code, entry, error, error_size);
     }
     entry->kind = ENTRY_UNKNOWN;
     return HARK_OK;

@@ -5,6 +5,8 @@
 //     [101, incarnation, name, endpoint]                                   a third node
 //     [102, correlation, payload]                                          a repeat
 //     [103, number, parent, kind, who, in, site, node]       how something came about
+//     [104, actor]                                  the question what an actor is called
+//     [105, actor, name]                                                   and its answer
 //
 // A repeat stands for the last envelope before it in the batch, with another
 // correlation and payload. Most messages of a turn go the same way, and so need not say
@@ -22,6 +24,8 @@ enum entry_kind {
     ENTRY_TYPES,
     ENTRY_NODE,
     ENTRY_TRACE,
+    ENTRY_WHO,
+    ENTRY_CALLED,
     ENTRY_UNKNOWN, // a later version's; to be ignored
 };
 
@@ -66,6 +70,13 @@ struct trace_decl {
     hark_str node; // empty: the sender
 };
 
+// An actor of the receiver that the sender asks about; or one of the sender, with what
+// it is called.
+struct called_decl {
+    uint64_t actor; // never 0
+    hark_str name;  // of ENTRY_CALLED
+};
+
 #define TRACE_NUMBER_MOST 65535
 
 // Starts as {0} and is kept from one entry of a batch to the next.
@@ -81,6 +92,7 @@ struct entry {
         struct types types;
         struct node_decl node;
         struct trace_decl trace;
+        struct called_decl called; // ENTRY_WHO, ENTRY_CALLED
     };
 };
 
@@ -90,6 +102,8 @@ void hark__entry_types(struct bytes *out, uint32_t first, uint32_t count);
 void hark__entry_type(struct bytes *out, const hark_type *type);
 void hark__entry_node(struct bytes *out, const struct node_decl *node);
 void hark__entry_trace(struct bytes *out, const struct trace_decl *trace);
+void hark__entry_who(struct bytes *out, uint64_t actor);
+void hark__entry_called(struct bytes *out, const struct called_decl *called);
 // The general case of hark__entry_repeat.
 void hark__entry_repeat_any(struct bytes *out, uint64_t correlation);
 

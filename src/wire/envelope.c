@@ -63,8 +63,11 @@ hark__envelope_encode(struct bytes *out, const struct envelope *envelope)
         hark__bytes_put_str(out, envelope->text);
         break;
     case ENVELOPE_FOUND:
-        hark__bytes_put_array(out, 1);
+        hark__bytes_put_array(out, envelope->text.len > 0 ? 2 : 1);
         hark__bytes_put_ref(out, envelope->found);
+        if (envelope->text.len > 0) {
+            hark__bytes_put_str(out, envelope->text);
+        }
         break;
     case ENVELOPE_PROBE:
         put_probe(out, envelope);
@@ -168,6 +171,19 @@ get_probe(struct reader *in, struct envelope *envelope)
            && !hark_ref_is_null(envelope->found);
 }
 
+// A call: what most envelopes need stays small.
+static __attribute__((noinline)) bool
+get_found(struct reader *in, struct envelope *envelope)
+{
+    uint32_t count;
+
+    return hark__reader_array(in, &count) && count >= 1
+           && hark__reader_ref(in, &envelope->found)
+           && !hark_ref_is_null(envelope->found)
+           && (count == 1 || hark__reader_nil(in)
+               || hark__reader_str(in, &envelope->text));
+}
+
 // The payloads whose form the protocol itself fixes.
 static bool
 get_own_payload(struct envelope *envelope)
@@ -182,9 +198,7 @@ get_own_payload(struct envelope *envelope)
         return hark__reader_array(&in, &count) && count >= 1
                && hark__reader_str(&in, &envelope->text);
     case ENVELOPE_FOUND:
-        return hark__reader_array(&in, &count) && count >= 1
-               && hark__reader_ref(&in, &envelope->found)
-               && !hark_ref_is_null(envelope->found);
+        return get_found(&in, envelope);
     case ENVELOPE_PROBE:
         return get_probe(&in, envelope);
     default:

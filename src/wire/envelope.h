@@ -21,7 +21,7 @@ enum envelope_kind {
     ENVELOPE_REPLY = 3,
     ENVELOPE_FAILURE = 4, // payload [code, stage, text]
     ENVELOPE_LOOKUP = 5,  // payload [name]
-    ENVELOPE_FOUND = 6,   // payload [ref]: the answer to a LOOKUP
+    ENVELOPE_FOUND = 6,   // payload [ref, called]: the answer to a LOOKUP
     ENVELOPE_CANCEL = 7,  // of an ASK with this sender and correlation; no payload
     ENVELOPE_MONITOR = 8, // reserved, as is the next: ignored
     ENVELOPE_DOWN = 9,
@@ -45,7 +45,8 @@ struct envelope {
     // FAILURE
     uint32_t stage; // hark_stage
     int32_t code;
-    // FAILURE: what happened. LOOKUP: the name. PROBE: the path.
+    // FAILURE: what happened. LOOKUP: the name. FOUND: what the actor is called. PROBE:
+    // the path.
     hark_str text;
     hark_ref found; // FOUND. PROBE: the origin
     // PROBE

@@ -129,8 +129,9 @@ on_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 }
 
 static void
-on_gone(struct sink *sink, struct pipe *pipe, const char *why)
+on_gone(struct sink *sink, struct pipe *pipe, hark_err err, const char *why)
 {
+    (void)err;
     (void)why;
     fault((struct guest *)sink); // it is always we who go
     leave((struct guest *)sink, pipe);

@@ -148,10 +148,11 @@ place_keep(struct place *place)
 }
 
 static inline void
-place_on_gone(struct sink *sink, struct pipe *pipe, const char *why)
+place_on_gone(struct sink *sink, struct pipe *pipe, hark_err err, const char *why)
 {
     struct place *place = (struct place *)sink;
 
+    (void)err;
     pthread_mutex_lock(&place->lock);
     place->gone++;
     snprintf(place->why, sizeof place->why, "%s", why);

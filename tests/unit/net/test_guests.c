@@ -398,9 +398,10 @@ slow_begin(struct sink *sink, void *where)
 }
 
 static void
-slow_gone(struct sink *sink, struct pipe *pipe, const char *why)
+slow_gone(struct sink *sink, struct pipe *pipe, hark_err err, const char *why)
 {
     (void)sink;
+    (void)err;
     (void)why;
     hark__pipe_close(pipe);
 }

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -202,6 +204,55 @@ a_sweep_takes_what_has_expired_on_any_link(void **state)
     assert_int_equal(sum, 4);
 }
 
+static struct pending_lookup *
+lookup(const char *name)
+{
+    struct pending_lookup *made = malloc(sizeof *made + strlen(name));
+
+    assert_non_null(made);
+    made->started_ns = 0;
+    made->size = (uint32_t)strlen(name);
+    memcpy(made->name, name, made->size);
+    return made;
+}
+
+static void
+lookups_move_to_another_link(void **state)
+{
+    struct pending_filter lookups = {.link = LINK(0), .lookups_only = true};
+    struct pending moving = row(PENDING_LOOKUP, 0, 1, 0), seen;
+    uint64_t number, seen_number = 0, sum;
+    uint32_t cursor = 0;
+
+    moving.lookup = lookup("till");
+    add(*state, row(PENDING_LOOKUP, 0, 2, 0)); // without what it takes
+    add(*state, row(PENDING_ASK, 0, 4, 0));
+    number = add(*state, moving);
+    assert_true(hark__pending_see_next(*state, &cursor, &lookups, &seen_number, &seen));
+    assert_int_equal(seen_number, number);
+    assert_memory_equal(seen.lookup->name, "till", 4);
+    hark__pending_move(*state, number, LINK(1));
+    assert_false(
+        hark__pending_see_next(*state, &cursor, &lookups, &seen_number, &seen));
+    assert_int_equal(take_all(*state, (struct pending_filter){.link = LINK(0)}, &sum),
+                     2);
+    assert_true(hark__pending_take(*state, number, &seen)); // by the same number
+    assert_ptr_equal(seen.link, LINK(1));
+    assert_null(seen.lookup);
+    hark__pending_move(*state, number, LINK(0)); // none any more: nothing happens
+    assert_int_equal(take_all(*state, (struct pending_filter){.link = LINK(0)}, &sum),
+                     0);
+}
+
+static void
+lookups_go_with_their_table(void **state)
+{
+    struct pending left = row(PENDING_CONNECT, 0, 1, 0);
+
+    left.lookup = lookup("");
+    add(*state, left);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -216,6 +267,8 @@ main(void)
         TEST(a_links_end_takes_its_rows_and_no_others),
         TEST(a_link_that_is_up_takes_those_who_waited_for_it),
         TEST(a_sweep_takes_what_has_expired_on_any_link),
+        TEST(lookups_move_to_another_link),
+        TEST(lookups_go_with_their_table),
     };
     return cmocka_run_group_tests_name("remote/pending", tests, NULL, NULL);
 }

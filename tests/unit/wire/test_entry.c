@@ -430,6 +430,60 @@ malformed_traces_are_refused(void **state)
     }
 }
 
+static void
+what_an_actor_is_called_comes_back(void **state)
+{
+    struct entry entry = {0};
+    const struct called_decl *called = &entry.called;
+
+    (void)state;
+    hark__entry_who(&bytes, 300);
+    assert_bytes(&bytes, RAW("\x92\x68\xcd\x01\x2c"));
+    assert_int_equal(read_one(bytes.data, bytes.size, &entry), HARK_OK);
+    assert_int_equal(entry.kind, ENTRY_WHO);
+    assert_int_equal(called->actor, 300);
+    assert_int_equal(called->name.len, 0);
+
+    hark__bytes_truncate(&bytes, 0);
+    hark__entry_called(&bytes, &(struct called_decl){5, HARK_STR("till")});
+    assert_bytes(&bytes, RAW("\x93\x69\x05\xa4till"));
+    assert_int_equal(read_one(bytes.data, bytes.size, &entry), HARK_OK);
+    assert_int_equal(entry.kind, ENTRY_CALLED);
+    assert_int_equal(called->actor, 5);
+    assert_true(hark_str_equal(called->name, HARK_STR("till")));
+    // A later version says more.
+    assert_int_equal(read_one(RAW("\x93\x68\x05\xa1x"), &entry), HARK_OK);
+    assert_int_equal(entry.kind, ENTRY_WHO);
+    assert_int_equal(read_one(RAW("\x94\x69\x05\xa1x\x80"), &entry), HARK_OK);
+    assert_int_equal(entry.kind, ENTRY_CALLED);
+}
+
+static void
+malformed_names_of_actors_are_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *error;
+    } rows[] = {
+        {RAW("\x91\x68"), "entry: malformed question for an actor"},
+        {RAW("\x92\x68\x00"), "entry: malformed question for an actor"},
+        {RAW("\x92\x68\xff"), "entry: malformed question for an actor"},
+        {RAW("\x92\x68\xc0"), "entry: malformed question for an actor"},
+        {RAW("\x92\x69\x05"), "entry: malformed name of an actor"},
+        {RAW("\x93\x69\x00\xa1x"), "entry: malformed name of an actor"},
+        {RAW("\x93\x69\x05\xc0"), "entry: malformed name of an actor"},
+        {RAW("\x93\x69\x05\xc4\x01x"), "entry: malformed name of an actor"},
+    };
+    struct entry entry = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(read_one(rows[i].bytes, rows[i].size, &entry), HARK_EDECODE);
+        assert_string_equal(error, rows[i].error);
+    }
+}
+
 // ---- comparing types ----
 
 static void
@@ -505,7 +559,7 @@ the_field_that_differs_is_named(void **state)
 
 // ---- bytes that nobody vouches for ----
 
-enum { WHOLE = 5 }; // entries
+enum { WHOLE = 7 }; // entries
 
 static void
 write_batch(void)
@@ -519,6 +573,8 @@ write_batch(void)
     hark__entry_trace(&bytes, &(struct trace_decl){.number = 1,
                                                    .who = HARK_STR("who"),
                                                    .site = HARK_STR("a.c:1")});
+    hark__entry_who(&bytes, 6);
+    hark__entry_called(&bytes, &(struct called_decl){5, HARK_STR("till")});
     hark__envelope_encode(
         &bytes, &(struct envelope){.kind = ENVELOPE_TELL,
                                    .target = 5,
@@ -605,6 +661,8 @@ main(void)
         TEST(malformed_declarations_are_refused),
         TEST(a_trace_comes_back),
         TEST(malformed_traces_are_refused),
+        TEST(what_an_actor_is_called_comes_back),
+        TEST(malformed_names_of_actors_are_refused),
         TEST(a_type_is_compatible_with_itself),
         TEST(appended_fields_are_compatible_both_ways),
         TEST(the_field_that_differs_is_named),

@@ -107,6 +107,16 @@ payloads_of_the_protocol_come_back(void **state)
         &(struct envelope){.kind = ENVELOPE_FOUND, .type = TYPE_NONE, .found = {5, 6}});
     assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
     assert_true(hark_ref_equal(got.found, (hark_ref){5, 6}));
+    assert_int_equal(got.text.len, 0);
+
+    hark__bytes_truncate(&bytes, 0);
+    hark__envelope_encode(&bytes, &(struct envelope){.kind = ENVELOPE_FOUND,
+                                                     .type = TYPE_NONE,
+                                                     .found = {5, 6},
+                                                     .text = HARK_STR("till")});
+    assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
+    assert_true(hark_ref_equal(got.found, (hark_ref){5, 6}));
+    assert_true(hark_str_equal(got.text, HARK_STR("till")));
 
     hark__bytes_truncate(&bytes, 0);
     hark__envelope_encode(&bytes, &(struct envelope){.kind = ENVELOPE_CANCEL});
@@ -191,6 +201,9 @@ malformed_elements_are_named(void **state)
         {RAW("\x9a\x05\x00\xc0\x00\x00\x00\x00\x00\xc0\x91\x01"),
          "envelope: malformed payload"},
         {RAW("\x9a\x06\x00\xc0\x00\x00\x00\x00\x00\xc0\x91\xc0"), // FOUND nobody
+         "envelope: malformed payload"},
+        {RAW("\x9a\x06\x00\xc0\x00\x00\x00\x00\x00\xc0\x92\xd8\x01"
+             "\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\6\x01"), // FOUND called 1
          "envelope: malformed payload"},
         {RAW("\x9a\x0c\x00\xc0\x00\x00\x00\x00\x00\xc0\x95\xc0\x01\x02\x03\xa0"),
          "envelope: malformed payload"}, // PROBE of nobody
