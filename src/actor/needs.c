@@ -66,7 +66,14 @@ visit_inputs(const struct walk *walk, const struct computed *computed, int depth
     return true;
 }
 
-// The scopes of a handler are few; a future that its owner makes need not be one's.
+// It is no ask, and made of no others.
+static bool
+is_own(const struct future *future)
+{
+    return future->computed == NULL || future->computed == &hark__self_made;
+}
+
+// The scopes of a handler are few; a future of its owner need not be one's.
 static bool
 visit_own(const struct walk *walk, const struct future *future, int depth)
 {
@@ -86,10 +93,10 @@ visit(const struct walk *walk, struct future *future, int depth)
         return walk->see(walk->arg, future);
     }
     const struct computed *computed = future->computed;
-    if (computed == &hark__self_made) {
+    if (is_own(future)) {
         return visit_own(walk, future, depth);
     }
-    if (computed == NULL || computed->ops->needs == NEEDS_NOTHING
+    if (computed->ops->needs == NEEDS_NOTHING
         || (computed->ops->needs == NEEDS_ONE && !walk->with_choices)) {
         return true;
     }
@@ -205,12 +212,12 @@ find_dead(const struct walk *walk, struct future *future, int depth)
         return walk->see(walk->arg, future) ? future : NULL;
     }
     const struct computed *computed = future->computed;
-    if (computed == &hark__self_made) {
+    if (is_own(future)) {
         const struct scope *scope = scope_of(walk, future);
 
         return scope != NULL ? find_dead_member(walk, scope, depth) : NULL;
     }
-    if (computed == NULL || computed->ops->needs == NEEDS_NOTHING) {
+    if (computed->ops->needs == NEEDS_NOTHING) {
         return NULL;
     }
     return computed->ops->needs == NEEDS_ONE

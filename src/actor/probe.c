@@ -370,11 +370,9 @@ has_returned(void *arg, struct future *future)
     return false;
 }
 
-// The wait that a probe of ctx's actor was sent for, if that is still so and blocks the
-// debt. NULL: it is not.
+// The wait that a probe of ctx's actor was sent for. NULL: it is over.
 static struct await *
-find_origin(const struct waits *waits, const struct probe *probe,
-            const struct debt *debt)
+find_origin(const struct waits *waits, const struct probe *probe)
 {
     for (struct list *link = waits->suspended.next; link != &waits->suspended;
          link = link->next) {
@@ -382,7 +380,7 @@ find_origin(const struct waits *waits, const struct probe *probe,
 
         // 0: that wait has sent none.
         if (await->nonce != 0 && await->nonce == probe->nonce) {
-            return blocks(await, debt) ? await : NULL;
+            return await;
         }
     }
     return NULL;
@@ -394,12 +392,11 @@ static void
 judge(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
 {
     const struct probe *probe = (const struct probe *)(message + 1);
-    struct debt debt = find_debt(ctx, waits, message, probe);
     struct returned returned = {.ctx = ctx, .waits = waits};
     struct future *dead;
 
     if (hark_ref_equal(probe->origin, ctx->self)) {
-        returned.await = find_origin(waits, probe, &debt);
+        returned.await = find_origin(waits, probe);
     }
     while (returned.await != NULL && returned.await->waits
            && (dead = hark__needs_dead(ctx, returned.await, has_returned, &returned))
@@ -409,18 +406,13 @@ judge(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
     }
 }
 
-// The probe has come back to its origin. True: it is to be kept, until others have.
+// The probe has come back to await, which it was sent for. True: it is to be kept, until
+// others have.
 static bool
-come_back(hark_ctx *ctx, const struct waits *waits, const struct hark_message *message,
-          const struct debt *debt)
+come_back(hark_ctx *ctx, const struct await *await, const struct hark_message *message)
 {
-    const struct probe *probe = (const struct probe *)(message + 1);
-    const struct await *await = find_origin(waits, probe, debt);
-    uint64_t wait = probe->wait;
+    uint64_t wait = ((const struct probe *)(message + 1))->wait;
 
-    if (await == NULL) {
-        return false;
-    }
     if (!hark__needs_each(ctx, await, see_other, &wait)) {
         end_ask(ctx, hark__future_find(ctx_futures(ctx), wait), message);
         return false;
@@ -510,7 +502,11 @@ pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
         return false;
     }
     if (hark_ref_equal(probe->origin, ctx->self)) {
-        return come_back(ctx, waits, message, &debt);
+        const struct await *origin = find_origin(waits, probe);
+
+        if (origin == NULL || blocks(origin, &debt)) {
+            return origin != NULL && come_back(ctx, origin, message);
+        } // it has come by another handler of the same actor
     }
     each_blocking(ctx, waits, message, &debt, only, go_along);
     return true;
