@@ -73,7 +73,7 @@ struct waits {
     uint32_t turned_away; // probes, for there were too many
     struct list doubtful; // those that may be in circles, the longest wait first
     bool keeps_aside;     // some that are kept may be of what was set aside
-    bool has_unseen; // asks that marks do not show may be among those aside
+    bool has_unseen;      // asks that marks do not show may be among those aside
 };
 
 // The waits of ctx's actor, made if need be; NULL: no memory.

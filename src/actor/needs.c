@@ -43,8 +43,8 @@ visit_members(const struct walk *walk, const struct scope *scope, int depth)
 {
     int left = WIDTH;
 
-    for (const struct list *link = scope->open.next;
-         link != &scope->open && left-- > 0; link = link->next) {
+    for (const struct list *link = scope->open.next; link != &scope->open && left-- > 0;
+         link = link->next) {
         if (!visit(walk, member_of(walk, link), depth + 1)) {
             return false;
         }
@@ -171,8 +171,7 @@ find_dead_input(const struct walk *walk, const struct computed *computed, int de
     struct future *dead = NULL;
 
     for (size_t i = 0; i < count && i < WIDTH && dead == NULL; i++) {
-        dead = find_dead(walk,
-                         hark__future_find(walk->futures, computed->inputs[i].id),
+        dead = find_dead(walk, hark__future_find(walk->futures, computed->inputs[i].id),
                          depth + 1);
     }
     return dead;
@@ -188,10 +187,8 @@ find_dead_choice(const struct walk *walk, const struct computed *computed, int d
         return NULL;
     }
     for (size_t i = 0; i < computed->input_count; i++) {
-        struct future *input =
-            hark__future_find(walk->futures, computed->inputs[i].id);
-        struct future *dead =
-            input != NULL ? find_dead(walk, input, depth + 1) : NULL;
+        struct future *input = hark__future_find(walk->futures, computed->inputs[i].id);
+        struct future *dead = input != NULL ? find_dead(walk, input, depth + 1) : NULL;
 
         if (dead == NULL && (input != NULL || computed->inputs[i].lost)) {
             return NULL;
@@ -220,9 +217,8 @@ find_dead(const struct walk *walk, struct future *future, int depth)
     if (computed->ops->needs == NEEDS_NOTHING) {
         return NULL;
     }
-    return computed->ops->needs == NEEDS_ONE
-               ? find_dead_choice(walk, computed, depth)
-               : find_dead_input(walk, computed, depth);
+    return computed->ops->needs == NEEDS_ONE ? find_dead_choice(walk, computed, depth)
+                                             : find_dead_input(walk, computed, depth);
 }
 
 struct future *

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "actor/debt.h"
 #include "actor/stream.h"
 #include "message/failure.h"
 
@@ -10,7 +11,6 @@ enum {
     KEPT = 256,  // probes that one actor keeps
     NAME = 400,  // bytes of an actor's name, at most
     TIDY = 64,   // probes that are turned away before room is looked for again
-    LOOK = 64,   // handlers that wait, through which a probe looks one by one
 };
 
 // ---- paths ----
@@ -102,10 +102,10 @@ send_probe(void *arg, struct future *future)
         return true; // the stream is over, and so the item will be
     }
     bool is_far = !hark__is_here(ctx, ask->target);
-    struct hark_message *message = new_probe(
-        onward,
-        is_far
-            || (onward->before != NULL && onward->before->from.node != ctx->node->id));
+    struct hark_message *message =
+        new_probe(onward, is_far
+                              || (onward->before != NULL
+                                  && onward->before->from.node != ctx->node->id));
     if (message == NULL) {
         return false; // timeouts end it
     }
@@ -149,148 +149,7 @@ hark__probes_begin(hark_ctx *ctx, const struct waits *waits)
     }
 }
 
-// ---- proving: is the answer owed? ----
-
-// How an actor owes the answer that a probe is about.
-struct debt {
-    bool is_owed;
-    bool is_free;          // also code that a wait does not keep from running may pay
-    struct await *handler; // that has it in hand; NULL: it does not run
-    uint64_t chain_id;     // of the ask; 0: not known
-};
-
-static bool
-is_asked(const struct hark_message *message, const struct hark_message *from,
-         const struct probe *probe)
-{
-    return message->kind == MESSAGE_ASK && message->correlation == probe->asked
-           && hark_ref_equal(message->from, from->from);
-}
-
-// Does the handler of ctx wait, with that ask in hand?
-static bool
-has_in_hand(const hark_ctx *ctx, const struct hark_message *message,
-            const struct probe *probe)
-{
-    const struct await *await = ctx->await;
-
-    return await != NULL && (await->waits || !hark__list_is_empty(&await->by_state))
-           && ctx->owes_answer && is_asked(ctx->message, message, probe);
-}
-
-static struct await *
-find_in_list(const struct list *list, const struct hark_message *message,
-             const struct probe *probe)
-{
-    for (struct list *link = list->next; link != list; link = link->next) {
-        struct await *await = CONTAINER_OF(link, struct await, by_state);
-
-        if (has_in_hand(await->ctx, message, probe)) {
-            return await;
-        }
-    }
-    return NULL;
-}
-
-// request: what is known by the ask's name; NULL: nothing.
-static struct await *
-find_handler(const struct waits *waits, const struct request *request,
-             const struct hark_message *message, const struct probe *probe)
-{
-    struct await *await = NULL;
-
-    if (request != NULL && request->turn != NULL) {
-        const hark_ctx *handler = request->turn;
-
-        return has_in_hand(handler, message, probe) ? handler->await : NULL;
-    }
-    if (waits->count <= LOOK) { // its request may have found no memory
-        await = find_in_list(&waits->suspended, message, probe);
-    }
-    if (await == NULL && waits->count <= LOOK) {
-        await = find_in_list(&waits->due, message, probe);
-    }
-    return await;
-}
-
-// NULL: it was not set aside.
-static const struct hark_message *
-find_aside(const hark_ctx *ctx, const struct waits *waits,
-           const struct hark_message *message, const struct probe *probe)
-{
-    const struct hark_message *current = ctx->slot->current;
-    const struct hark_message *aside = waits->first_aside;
-
-    while (aside != NULL && !is_asked(aside, message, probe)) {
-        // relaxed: ours alone.
-        aside = atomic_load_explicit(&aside->next, memory_order_relaxed);
-    }
-    if (aside == NULL && current != NULL && (current->flags & MESSAGE_ASIDE)
-        && is_asked(current, message, probe)) {
-        aside = current;
-    }
-    return aside;
-}
-
-// Has the asker's own clock not ended it?
-static struct debt
-debt_until(const hark_ctx *ctx, int64_t deadline_ns, struct await *handler,
-           uint64_t chain_id)
-{
-    bool is_owed =
-        deadline_ns == INT64_MAX || deadline_ns > hark__env_now(ctx->node->env);
-
-    return (struct debt){is_owed, false, handler, chain_id};
-}
-
-// The answer was deferred: all of the actor's code may give it, and callbacks of futures
-// made of others run even while nobody is let in. Of a stream an item may be on its way.
-static struct debt
-debt_deferred(const hark_ctx *ctx, const struct request *request,
-              const struct probe *probe)
-{
-    struct debt debt = debt_until(ctx, request->deadline_ns, NULL, 0);
-    const struct futures *futures = ctx_futures(ctx);
-
-    debt.is_free = futures != NULL && futures->calling > 0;
-    if (request->producer != NULL && hark__producer_sent(request) != probe->items) {
-        debt.is_owed = false;
-    }
-    return debt;
-}
-
-static struct debt
-find_debt(const hark_ctx *ctx, const struct waits *waits,
-          const struct hark_message *message, const struct probe *probe)
-{
-    const struct request *request = hark__requests_find(
-        ctx->slot->extra->requests, (struct request_name){message->from, probe->asked});
-
-    if (request != NULL && request->state != REQUEST_OPEN) {
-        return (struct debt){false, false, NULL, 0};
-    }
-    struct await *handler = find_handler(waits, request, message, probe);
-    if (handler != NULL) {
-        return debt_until(ctx, handler->ctx->message->deadline_ns, handler,
-                          handler->ctx->chain_id);
-    }
-    if (request != NULL) {
-        return debt_deferred(ctx, request, probe);
-    }
-    const struct hark_message *aside = find_aside(ctx, waits, message, probe);
-    return aside != NULL ? debt_until(ctx, aside->deadline_ns, NULL,
-                                      hark__chain_of_ask(aside, ctx->node->id))
-                         : (struct debt){false, false, NULL, 0};
-}
-
-// Can the answer not be given before the handler that waits goes on?
-static bool
-blocks(const struct await *await, const struct debt *debt)
-{
-    return await == debt->handler || (await->lock == LOCK_ALL && !debt->is_free)
-           || (await->lock == LOCK_OTHERS && debt->chain_id != 0
-               && !hark__chain_is_same(await->ctx->chain_id, debt->chain_id));
-}
+// ---- proving: the way on ----
 
 static const struct probe *
 probe_of(const struct list *link)
@@ -310,8 +169,6 @@ is_same_wait(const struct probe *a, const struct probe *b)
     return a->nonce == b->nonce && a->wait == b->wait
            && hark_ref_equal(a->origin, b->origin);
 }
-
-// ---- proving: the way on ----
 
 // The ask that closes the circle ends, here and where it waits.
 static void
@@ -361,8 +218,8 @@ has_returned(void *arg, struct future *future)
             continue;
         }
         struct debt debt =
-            find_debt(returned->ctx, returned->waits, message_of(link), probe);
-        if (debt.is_owed && blocks(returned->await, &debt)) {
+            hark__debt_find(returned->ctx, returned->waits, message_of(link), probe);
+        if (debt.is_owed && hark__debt_waits_for(&debt, returned->await)) {
             returned->message = message_of(link);
             return true;
         }
@@ -427,16 +284,17 @@ has_gone(const hark_ctx *ctx, struct waits *waits, const struct hark_message *me
 {
     const struct probe *probe = (const struct probe *)(message + 1);
 
-    for (struct list *link = waits->kept.next; link != &waits->kept; link = link->next) {
+    for (struct list *link = waits->kept.next; link != &waits->kept;
+         link = link->next) {
         const struct probe *kept = probe_of(link);
 
         if (kept == probe) {
             break; // what follows came later
         }
         if (is_same_wait(kept, probe)) {
-            struct debt debt = find_debt(ctx, waits, message_of(link), kept);
+            struct debt debt = hark__debt_find(ctx, waits, message_of(link), kept);
 
-            if (debt.is_owed && blocks(await, &debt)) {
+            if (debt.is_owed && hark__debt_waits_for(&debt, await)) {
                 return true;
             }
         }
@@ -483,7 +341,7 @@ each_blocking(hark_ctx *ctx, struct waits *waits, const struct hark_message *mes
          link = link->next) {
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
-        if ((only == NULL || await == only) && blocks(await, debt)) {
+        if ((only == NULL || await == only) && hark__debt_waits_for(debt, await)) {
             see(ctx, waits, message, await);
         }
     }
@@ -496,7 +354,7 @@ pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
         const struct await *only)
 {
     const struct probe *probe = (const struct probe *)(message + 1);
-    struct debt debt = find_debt(ctx, waits, message, probe);
+    struct debt debt = hark__debt_find(ctx, waits, message, probe);
 
     if (!debt.is_owed || probe->hops >= HOPS) {
         return false;
@@ -504,7 +362,7 @@ pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
     if (hark_ref_equal(probe->origin, ctx->self)) {
         const struct await *origin = find_origin(waits, probe);
 
-        if (origin == NULL || blocks(origin, &debt)) {
+        if (origin == NULL || hark__debt_waits_for(&debt, origin)) {
             return origin != NULL && come_back(ctx, origin, message);
         } // it has come by another handler of the same actor
     }
@@ -569,10 +427,11 @@ go_through(hark_ctx *ctx, struct waits *waits, struct await *begun)
         struct list *next = link->next;
         const struct hark_message *message = message_of(link);
 
-        bool is_needed = begun != NULL ? pass_on(ctx, waits, message, begun)
-                                       : find_debt(ctx, waits, message,
-                                                   (const struct probe *)(message + 1))
-                                             .is_owed;
+        bool is_needed = begun != NULL
+                             ? pass_on(ctx, waits, message, begun)
+                             : hark__debt_find(ctx, waits, message,
+                                               (const struct probe *)(message + 1))
+                                   .is_owed;
         if (!is_needed) {
             drop(ctx, waits, link);
         }
@@ -635,7 +494,7 @@ static void
 begin_own(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
 {
     struct debt debt =
-        find_debt(ctx, waits, message, (const struct probe *)(message + 1));
+        hark__debt_find(ctx, waits, message, (const struct probe *)(message + 1));
 
     if (debt.is_owed) {
         each_blocking(ctx, waits, message, &debt, NULL, begin_along);

@@ -67,9 +67,9 @@ ask_along(hark_ctx *ctx, const base *msg, size_t edge)
     for (size_t i = 0; i < edge; i++) {
         at += (size_t)msg->lengths.items[i];
     }
-    return hark_ask(ctx, msg->way.items[at], hop,
-                    .rest = {msg->way.items + at + 1,
-                             (size_t)msg->lengths.items[edge] - 1});
+    return hark_ask(
+        ctx, msg->way.items[at], hop,
+        .rest = {msg->way.items + at + 1, (size_t)msg->lengths.items[edge] - 1});
 }
 
 HARK_MAP(go_on, number)
@@ -155,9 +155,8 @@ HARK_ON(vertex, hop) {
         return;
     }
     assert_int_equal(hark_wait_mode(ctx, HARK_WAIT_INTERLEAVE), HARK_OK);
-    hark_future f =
-        hark_ask(ctx, msg->rest.items[0], hop,
-                 .rest = {msg->rest.items + 1, msg->rest.count - 1});
+    hark_future f = hark_ask(ctx, msg->rest.items[0], hop,
+                             .rest = {msg->rest.items + 1, msg->rest.count - 1});
     if (hark_await(ctx, f, number) != NULL) {
         hark_reply(ctx, number, .n = 1);
     } else {
@@ -403,10 +402,10 @@ left_of(const struct graph *g)
 
 // Collects until no circle is left (or, with all, nothing that may go on).
 static void
-collect_until(struct graph *g, hark_future *f, const bool *dead, bool is_open, int *told)
+collect_until(struct graph *g, hark_future *f, const bool *dead, bool is_open,
+              int *told)
 {
-    int64_t until_ns =
-        hark_now_ns(w->here) + (int64_t)PATIENCE_MS * 1000 * 1000;
+    int64_t until_ns = hark_now_ns(w->here) + (int64_t)PATIENCE_MS * 1000 * 1000;
 
     for (;;) {
         bool stuck[MOST];
@@ -476,12 +475,11 @@ check(enum reach reach)
 
         draw_graph(&g, &seed);
         for (size_t i = 0; i < g.size; i++) {
-            char name[32];
+            char name[64];
 
             snprintf(name, sizeof name, "vertex%d.%zu", round, i);
-            all[i] = i % 2 == 0
-                         ? hark_spawn(w->here, vertex)
-                         : world_reach(w, name, hark_spawn(w->there, vertex));
+            all[i] = i % 2 == 0 ? hark_spawn(w->here, vertex)
+                                : world_reach(w, name, hark_spawn(w->there, vertex));
         }
         run_graph(&g, &told, &circles, &unseen);
     }
