@@ -21,8 +21,8 @@
 // of it is known only for whose sakes they wait. If for the same as the one who comes
 // by, that request may have come back to where it was, and the probe goes at once. Else
 // the wait is in doubt, and the probe goes when it has lasted DOUBT_NS and still is;
-// most do not. The last one of a circle comes to itself or to a wide mark; and what
-// widens a mark makes no circle. One probe along a wait that lets nobody in is enough
+// most do not. So the last one of a circle comes to itself or to a wide mark, which is in
+// the circle too. One probe along a wait that lets nobody in is enough
 // for all who come to that wait: it says so in its mark.
 //
 // Over links, and where several handlers of one actor wait in the mode chain, so that

@@ -163,6 +163,7 @@ get_probe(struct reader *in, struct envelope *envelope)
 {
     uint32_t count;
 
+    envelope->items = 0; // which older nodes do not tell
     return hark__reader_array(in, &count) && count >= PROBE_ELEMENTS
            && hark__reader_ref(in, &envelope->found)
            && hark__reader_u64(in, &envelope->wait)
