@@ -25,6 +25,7 @@ make_waits(hark_ctx *ctx)
             hark__list_init(&extra->waits->due);
             hark__list_init(&extra->waits->held);
             hark__list_init(&extra->waits->kept);
+            hark__list_init(&extra->waits->doubtful);
             extra->waits->node = ctx->node->id;
         }
     }
@@ -97,6 +98,14 @@ await_complete(struct waiter *waiter, void *turn, struct future *future)
 {
     (void)future;
     make_due(ctx_waits(turn), CONTAINER_OF(waiter, struct await, waiter));
+}
+
+struct await *
+hark__await_of(struct waiter *waiter)
+{
+    return waiter->complete == await_complete
+               ? CONTAINER_OF(waiter, struct await, waiter)
+               : NULL;
 }
 
 static void
@@ -238,7 +247,7 @@ hark__await_go_on(hark_ctx *ctx, struct await *await)
     struct waits *waits = ctx_waits(ctx);
 
     leave(waits, await);
-    hark__deadlock_forget(ctx, waits);
+    hark__deadlock_forget(ctx, waits, await);
     hark__sched_resume(ctx->worker, await->stack);
 }
 
@@ -286,7 +295,7 @@ wait_for(hark_ctx *ctx, struct future *future)
     hark__deadlock_look(ctx, await, future);
     if (suspend(ctx, waits, await, hark__actor_rest) != HARK_OK) {
         future->waiter = NULL;
-        hark__deadlock_forget(ctx, waits);
+        hark__deadlock_forget(ctx, waits, await);
         hark__ctx_error(ctx, HARK_ELIMIT,
                         "hark_await: no stack for another handler that waits");
         return false;

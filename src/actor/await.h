@@ -29,9 +29,16 @@ struct stack;
 // Whom a handler that waits keeps from running.
 enum lock { LOCK_NOBODY, LOCK_OTHERS, LOCK_ALL };
 
+// What is known of circles (deadlock.h) of a handler that waits: independent facts.
+enum await_circle {
+    AWAIT_DOUBTED = 1, // it may be in one, and is looked at again
+    AWAIT_PROBED = 2,  // a probe went along all that it waits for
+};
+
 // A handler that has waited, in its turn's memory (hark_alloc).
 struct await {
     struct list by_state; // in waits->suspended or ->due, or alone
+    struct list by_doubt; // in waits->doubtful while AWAIT_DOUBTED
     struct waiter waiter;
     struct stack *stack;
     hark_ctx *ctx;                // the handler's own
@@ -42,6 +49,7 @@ struct await {
     uint64_t nonce;               // of probes for this wait; 0: none was sent
     uint8_t mode;                 // enum hark_wait
     uint8_t lock;                 // enum lock, while it waits
+    uint8_t circle;               // enum await_circle
     bool waits;                   // now
     hark_err err;                 // why the wait ended without the future; HARK_OK
     const char *why;              // in words
@@ -62,7 +70,10 @@ struct waits {
     struct list held;    // futures whose continuations wait for the handler
     struct list kept;    // probes that may have to go on; see deadlock.h
     uint32_t kept_count;
-    bool has_unseen; // asks that marks do not show may be among those aside
+    uint32_t turned_away; // probes, for there were too many
+    struct list doubtful; // those that may be in circles, the longest wait first
+    bool keeps_aside;     // some that are kept may be of what was set aside
+    bool has_unseen;      // asks that marks do not show may be among those aside
 };
 
 // The waits of ctx's actor, made if need be; NULL: no memory.
@@ -91,6 +102,8 @@ void hark__waits_cancel(struct waits *waits, const struct request *request);
 struct hark_message *hark__waits_take_out(hark_ctx *ctx, struct request_name name,
                                           bool *out_is_all);
 
+// The wait that waiter stands for; NULL: it is another one's.
+struct await *hark__await_of(struct waiter *waiter);
 // Who may go on now; NULL: nobody.
 struct await *hark__waits_due(const struct waits *waits);
 // Every wait ends with err.

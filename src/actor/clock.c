@@ -2,6 +2,7 @@
 // is due then fails. An actor arms at most one wheel timer, for its earliest.
 
 #include "actor/ctx.h"
+#include "actor/deadlock.h"
 
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
@@ -61,6 +62,16 @@ arm(hark_ctx *ctx, struct extra *extra, int64_t next_ns)
     }
 }
 
+void
+hark__clock_arm(hark_ctx *ctx, int64_t at_ns)
+{
+    struct extra *extra = ctx->slot->extra;
+
+    if (at_ns < extra->armed_ns) {
+        arm(ctx, extra, at_ns);
+    }
+}
+
 static void
 let_expire(struct extra *extra)
 {
@@ -109,6 +120,8 @@ hark__futures_end_turn(hark_ctx *ctx)
     if (extra->expired) {
         hark__futures_expire(ctx, extra->due_ns);
         next_ns = hark__futures_next_ns(futures);
+        int64_t look_ns = hark__deadlock_look_again(ctx, extra->due_ns);
+        next_ns = look_ns < next_ns ? look_ns : next_ns;
         extra->expired = false;
     }
     while (hark__futures_are_unsettled(futures)) {

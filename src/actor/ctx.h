@@ -165,6 +165,8 @@ void hark__futures_end_turn(hark_ctx *ctx);
 // A handler of ctx's owner goes on later: starts the clocks of what it has asked, which
 // moves to `made`, and sees to the timer.
 void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
+// Has the end of a turn look at the clock of ctx's owner at that time, or before.
+void hark__clock_arm(hark_ctx *ctx, int64_t at_ns);
 // An open future is about to fail: its time is over, or it is cancelled. Tells what
 // stands behind it, and returns how far it has got.
 hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);

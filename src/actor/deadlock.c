@@ -1,54 +1,61 @@
 #include "actor/deadlock.h"
 
-enum { CIRCLE = 1000 }; // the longest that is looked for
+enum {
+    CIRCLE = 1000,              // the longest that is looked for
+    FEW = 4,                    // handlers that wait, of which a mark can tell
+    DOUBT_NS = 5 * 1000 * 1000, // a wait in doubt lasts so long before a probe goes
+};
 
-// waits_for: several; the other bits are of the chain for whose sake.
+// waits_for: WIDE: several; the lower bits are a filter of the chains for whose sake.
+// PROBED: nobody is let in, and a probe has gone along that wait.
 #define WIDE (UINT32_C(1) << 31)
+#define PROBED (UINT32_C(1) << 30)
+#define LOW_BITS (PROBED - 1)
+#define ANY_CHAIN LOW_BITS
 
 // ---- suspecting: marks ----
 
+enum suspicion { CLEAR, IN_DOUBT, SUSPECTED };
+
+// A chain's in the filter.
 static uint32_t
-wide_mark(uint64_t chain_id)
+chain_bits(uint64_t chain_id)
 {
-    return WIDE | (uint32_t)chain_id;
+    enum { BITS = 30 };
+
+    return UINT32_C(1) << (uint32_t)(chain_id & 0xFFFF) % BITS
+           | UINT32_C(1) << (uint32_t)(chain_id >> 16 & 0xFFFF) % BITS
+           | UINT32_C(1) << (uint32_t)(chain_id >> 32 & 0xFFFF) % BITS;
 }
 
 // The mark of the actor that mark, which is simple, says. 0: it has none.
 static inline uint32_t
 next_mark(const hark_ctx *ctx, uint32_t mark)
 {
-    struct slot *slot = hark__slot_at(&ctx->node->slots, mark - 1);
+    struct slot *slot = hark__slot_at(&ctx->node->slots, (mark & LOW_BITS) - 1);
 
     // seq_cst: after the store of our own mark; see deadlock.h.
     return slot != NULL ? atomic_load_explicit(&slot->waits_for, memory_order_seq_cst)
                         : 0;
 }
 
-// next is the mark of the first on the way. An actor that waits for several is a way
-// back if it does so for the sake of the same request: then that has come back to where
-// it was.
-static __attribute__((noinline)) bool
-comes_back(const hark_ctx *ctx, uint32_t next)
+// Where does the way lead whose first mark is next, for the sake of that chain?
+static __attribute__((noinline)) enum suspicion
+follow(const hark_ctx *ctx, uint64_t chain_id, uint32_t next)
 {
     for (int i = 0; i < CIRCLE && next != 0; i++) {
         if (next & WIDE) {
-            return next == wide_mark(ctx->chain_id);
+            uint32_t chains = next & LOW_BITS;
+            uint32_t own = chain_bits(chain_id);
+
+            return chains != ANY_CHAIN && (chains & own) == own ? SUSPECTED : IN_DOUBT;
         }
-        if (next - 1 == ctx->slot->index) {
-            return true;
+        if ((next & LOW_BITS) - 1 == ctx->slot->index) {
+            return SUSPECTED;
         }
         next = next_mark(ctx, next);
     }
-    return false;
-}
-
-// Does the way that begins with mark, a simple one, lead back to ctx's actor?
-static inline bool
-leads_back(const hark_ctx *ctx, uint32_t mark)
-{
-    uint32_t next = next_mark(ctx, mark); // itself, if ctx's actor asks itself
-
-    return next != 0 && comes_back(ctx, next);
+    return CLEAR;
 }
 
 // 0: future asks somebody of another node.
@@ -56,78 +63,159 @@ static uint32_t
 simple_mark(const hark_ctx *ctx, const struct future *future)
 {
     return future->target.node == ctx->node->id
-               ? ((uint32_t)future->target.actor + 1) & ~WIDE
+               ? ((uint32_t)future->target.actor + 1) & LOW_BITS
                : 0;
 }
 
 // The mark that says what some handlers wait for.
 struct marking {
     const hark_ctx *ctx;
+    uint32_t mark;   // of the one for whom they wait; 0: nobody here
+    uint32_t chains; // the filter
     uint64_t chain_id;
-    uint32_t mark;
+    bool is_wide;
 };
 
 static bool
-mark_ask(void *arg, const struct future *future)
+mark_ask(void *arg, struct future *future)
 {
     struct marking *marking = arg;
     uint32_t mark = simple_mark(marking->ctx, future);
 
-    if (marking->mark != 0 && mark != 0 && mark != marking->mark) {
-        marking->mark = wide_mark(marking->chain_id);
-        return false;
+    if (mark != 0) {
+        marking->is_wide =
+            marking->is_wide || (marking->mark != 0 && mark != marking->mark);
+        marking->mark = mark;
+        marking->chains |= chain_bits(marking->chain_id);
     }
-    marking->mark |= mark;
     return true;
 }
 
 static uint32_t
 mark_of(const hark_ctx *ctx, const struct waits *waits)
 {
-    struct marking marking = {ctx, 0, 0};
+    struct marking marking = {.ctx = ctx};
+    uint32_t probed = 0;
 
     for (struct list *link = waits->suspended.next; link != &waits->suspended;
          link = link->next) {
         const struct await *await = CONTAINER_OF(link, struct await, by_state);
 
         marking.chain_id = await->ctx->chain_id;
-        if (await->lock != LOCK_NOBODY
-            && !hark__await_each_ask(ctx, await, mark_ask, &marking)) {
-            break;
+        (void)hark__needs_each_way(ctx, await, mark_ask, &marking);
+        if (await->lock == LOCK_ALL && (await->circle & AWAIT_PROBED)) {
+            probed = PROBED;
         }
     }
-    return marking.mark;
+    if (marking.mark == 0) {
+        return 0;
+    }
+    return (marking.is_wide ? WIDE | marking.chains : marking.mark) | probed;
 }
+
+// Of many it would take long to say for whom they wait.
+static uint32_t
+mark_of_few(const hark_ctx *ctx, const struct waits *waits)
+{
+    return waits->count <= FEW ? mark_of(ctx, waits) : WIDE | ANY_CHAIN;
+}
+
+struct looking {
+    hark_ctx *ctx;
+    uint64_t chain_id;
+    enum suspicion found;
+    bool is_again; // whom a probe has gone along already is left out
+};
 
 static bool
-see_way_back(void *arg, const struct future *future)
+look_along(void *arg, struct future *future)
 {
-    const hark_ctx *ctx = arg;
-    uint32_t mark = simple_mark(ctx, future);
+    struct looking *looking = arg;
+    uint32_t mark = simple_mark(looking->ctx, future);
+    uint32_t next = mark != 0 ? next_mark(looking->ctx, mark) : 0;
 
-    return mark == 0 || !leads_back(ctx, mark);
+    if (next == 0 || (looking->is_again && (next & PROBED))) {
+        return true;
+    }
+    enum suspicion found = follow(looking->ctx, looking->chain_id, next);
+    looking->found = found > looking->found ? found : looking->found;
+    return looking->found != SUSPECTED;
 }
 
-// True: the marks say that a handler's wait may have closed a circle.
-static bool
-look_along(hark_ctx *ctx, const struct waits *waits, const struct await *await)
+static enum suspicion
+look(hark_ctx *ctx, const struct await *await, bool is_again)
 {
-    // seq_cst: before the loads in next_mark; see deadlock.h.
-    atomic_store_explicit(&ctx->slot->waits_for, mark_of(ctx, waits),
-                          memory_order_seq_cst);
-    return !hark__await_each_ask(ctx, await, see_way_back, ctx);
+    struct looking looking = {ctx, await->ctx->chain_id, CLEAR, is_again};
+
+    (void)hark__needs_each_way(ctx, await, look_along, &looking);
+    return looking.found;
 }
 
-// The mark says more than it did, and those who followed it before have not seen that.
+// ---- doubt ----
+
+static void
+doubt(hark_ctx *ctx, struct await *await)
+{
+    if (!(await->circle & AWAIT_DOUBTED)) {
+        await->circle |= AWAIT_DOUBTED;
+        hark__list_append(&ctx_waits(ctx)->doubtful, &await->by_doubt);
+    }
+    hark__clock_arm(ctx, hark__worker_now(ctx->worker) + DOUBT_NS);
+}
+
+static void
+doubt_no_more(struct await *await)
+{
+    if (await->circle & AWAIT_DOUBTED) {
+        await->circle &= (uint8_t)~AWAIT_DOUBTED;
+        hark__list_remove(&await->by_doubt);
+    }
+}
+
+int64_t
+hark__deadlock_look_again(hark_ctx *ctx, int64_t due_ns)
+{
+    struct waits *waits = ctx_waits(ctx);
+
+    while (waits != NULL && !hark__list_is_empty(&waits->doubtful)) {
+        struct await *await =
+            CONTAINER_OF(waits->doubtful.next, struct await, by_doubt);
+
+        if (await->waits && await->since_ns + DOUBT_NS > due_ns) {
+            return await->since_ns + DOUBT_NS;
+        }
+        doubt_no_more(await);
+        if (await->waits && look(ctx, await, true) != CLEAR) {
+            hark__probe_begin(ctx, await);
+        }
+    }
+    return INT64_MAX;
+}
+
 void
-hark__deadlock_forget_one(hark_ctx *ctx, const struct waits *waits)
+hark__deadlock_note_probe(hark_ctx *ctx, struct await *await)
 {
-    uint32_t mark = mark_of(ctx, waits);
+    // relaxed: ours alone to write.
+    uint32_t mark = atomic_load_explicit(&ctx->slot->waits_for, memory_order_relaxed);
 
-    // seq_cst: before the loads in next_mark; see deadlock.h.
-    atomic_store_explicit(&ctx->slot->waits_for, mark, memory_order_seq_cst);
-    if (mark != 0 && !(mark & WIDE) && leads_back(ctx, mark)) {
-        hark__probes_begin(ctx, waits);
+    await->circle |= AWAIT_PROBED;
+    if (await->lock == LOCK_ALL && mark != 0) {
+        // relaxed: who has not seen it sends a probe in vain; who sees it too long has
+        // come before the next wait, which looks for itself.
+        atomic_store_explicit(&ctx->slot->waits_for, mark | PROBED,
+                              memory_order_relaxed);
+    }
+}
+
+// The mark says less than it did, and who has followed it before is in doubt.
+void
+hark__deadlock_forget_one(hark_ctx *ctx, struct waits *waits, struct await *await)
+{
+    doubt_no_more(await);
+    if (waits->count <= FEW) {
+        // relaxed: as in hark__deadlock_forget.
+        atomic_store_explicit(&ctx->slot->waits_for, mark_of(ctx, waits),
+                              memory_order_relaxed);
     }
 }
 
@@ -192,26 +280,51 @@ hark__deadlock_aside(hark_ctx *ctx, const struct hark_message *message)
 
 // ---- what happens ----
 
-// The general case of hark__deadlock_look.
+static void
+heed(hark_ctx *ctx, struct await *await, enum suspicion found)
+{
+    if (found == SUSPECTED) {
+        hark__probe_begin(ctx, await);
+    } else if (found == IN_DOUBT) {
+        doubt(ctx, await);
+    }
+}
+
+// The general case of hark__deadlock_look; also when what a wait needs has changed.
 static __attribute__((noinline)) void
-look_closely(hark_ctx *ctx, const struct await *await)
+look_closely(hark_ctx *ctx, struct await *await)
 {
     struct waits *waits = ctx_waits(ctx);
 
-    if (await->lock != LOCK_NOBODY
-        && (look_along(ctx, waits, await) || is_waited_for(ctx, waits, await))) {
+    // seq_cst: before the loads in next_mark; see deadlock.h.
+    atomic_store_explicit(&ctx->slot->waits_for, mark_of_few(ctx, waits),
+                          memory_order_seq_cst);
+    heed(ctx, await, look(ctx, await, false));
+    if (await->lock != LOCK_NOBODY && is_waited_for(ctx, waits, await)) {
         hark__probes_begin(ctx, waits);
     }
     hark__probes_pass_on(ctx, waits, await);
 }
 
+void
+hark__deadlock_follow(hark_ctx *ctx, const struct future *future)
+{
+    struct await *await = hark__needs_of(ctx, future);
+
+    if (await == NULL) {
+        return;
+    }
+    look_closely(ctx, await);
+    if (await->nonce != 0) {
+        hark__probe_begin_anew(ctx, await);
+    }
+}
+
 // The actor whose mark is next may stand in a circle.
 static __attribute__((noinline)) void
-look_on(hark_ctx *ctx, uint32_t next)
+look_on(hark_ctx *ctx, struct await *await, uint32_t next)
 {
-    if (comes_back(ctx, next)) {
-        hark__probes_begin(ctx, ctx_waits(ctx));
-    }
+    heed(ctx, await, follow(ctx, ctx->chain_id, next));
 }
 
 void
@@ -221,8 +334,9 @@ hark__deadlock_look(hark_ctx *ctx, struct await *await, const struct future *fut
     const struct waits *waits = extra->waits;
 
     await->nonce = 0;
-    if (await->lock == LOCK_NOBODY || !hark__future_is_ask(future) || waits->count > 1
-        || waits->kept_count > 0 || waits->has_unseen || extra->promises != NULL) {
+    await->circle = 0;
+    if (!hark__future_is_ask(future) || waits->count > 1 || waits->kept_count > 0
+        || waits->has_unseen || extra->promises != NULL) {
         look_closely(ctx, await);
         return;
     }
@@ -231,6 +345,6 @@ hark__deadlock_look(hark_ctx *ctx, struct await *await, const struct future *fut
     atomic_store_explicit(&ctx->slot->waits_for, mark, memory_order_seq_cst);
     uint32_t next = mark != 0 ? next_mark(ctx, mark) : 0;
     if (next != 0) {
-        look_on(ctx, next);
+        look_on(ctx, await, next);
     }
 }

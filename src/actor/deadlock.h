@@ -17,6 +17,14 @@
 //
 // so the last one of a circle to begin sees all the others.
 //
+// Who waits for several, or has several handlers that wait for others, has a wide mark:
+// of it is known only for whose sakes they wait. If for the same as the one who comes
+// by, that request may have come back to where it was, and the probe goes at once. Else
+// the wait is in doubt, and the probe goes when it has lasted DOUBT_NS and still is;
+// most do not. So the last one of a circle comes to itself or to a wide mark, which is in
+// the circle too. One probe along a wait that lets nobody in is enough
+// for all who come to that wait: it says so in its mark.
+//
 // Over links, and where several handlers of one actor wait in the mode chain, so that
 // one mark cannot say for whom, by chain ids (chain_id.h). In a circle some asks were
 // set aside, since each ask that is being handled is older than what its handler asks.
@@ -25,8 +33,9 @@
 // unseen. So whoever sets such an ask aside, or owes an answer to one while another
 // handler blocks it, sends a probe along its own wait; one for each wait.
 //
-// Who waits for several at once (hark_all) marks the chain instead; that tells when a
-// request comes back to where it was.
+// Who waits for one of several (hark_any, hark_race) passes no probe on, but sends its
+// own along each; when all have come back, no one of them can come, and all end
+// (needs.h). So of circles with such choices those are found that have one.
 //
 // A probe names the wait and a random number that only those know whom it has come by.
 // So who lies can end no wait but one that goes through itself.
@@ -35,52 +44,49 @@
 #define ACTOR_DEADLOCK_H
 
 #include "actor/await.h"
+#include "actor/needs.h"
 #include "actor/probe.h"
 
-// A handler of ctx has begun to wait for future, and lets not all others run meanwhile;
-// or (LOCK_NOBODY) all.
+// A handler of ctx has begun to wait for future.
 void hark__deadlock_look(hark_ctx *ctx, struct await *await,
                          const struct future *future);
 // The general case of hark__deadlock_forget.
-void hark__deadlock_forget_one(hark_ctx *ctx, const struct waits *waits);
+void hark__deadlock_forget_one(hark_ctx *ctx, struct waits *waits, struct await *await);
 
 // One waits no more.
 static inline void
-hark__deadlock_forget(hark_ctx *ctx, const struct waits *waits)
+hark__deadlock_forget(hark_ctx *ctx, struct waits *waits, struct await *await)
 {
-    if (waits->exclusive + waits->chained > 0) {
-        hark__deadlock_forget_one(ctx, waits);
+    if (waits->count > 0 || (await->circle & AWAIT_DOUBTED)) {
+        hark__deadlock_forget_one(ctx, waits, await);
         return;
     }
     // relaxed: who sees the mark too long only sends a probe in vain.
     atomic_store_explicit(&ctx->slot->waits_for, 0, memory_order_relaxed);
 }
 
+// A callback has given future, for which something may have begun to wait with it.
+void hark__deadlock_follow(hark_ctx *ctx, const struct future *future);
+// Looks again at those waits of ctx's actor that were in doubt for long enough at
+// due_ns. Returns when to do so again; INT64_MAX: never.
+int64_t hark__deadlock_look_again(hark_ctx *ctx, int64_t due_ns);
+// A probe has gone along all that await waits for.
+void hark__deadlock_note_probe(hark_ctx *ctx, struct await *await);
 // A message was set aside.
 void hark__deadlock_aside(hark_ctx *ctx, const struct hark_message *message);
+
 // ---- probe.c ----
 
-// Sees an open ask that something waits for. False: no more is wanted.
-typedef bool see_ask(void *arg, const struct future *future);
-
-static inline bool
-hark__future_is_ask(const struct future *future)
-{
-    return future->computed == NULL && future->asked != NULL;
-}
-
-// Calls see for each ask that must end before what await waits for can succeed. False:
-// see wanted no more.
-bool hark__await_each_ask(const hark_ctx *ctx, const struct await *await, see_ask *see,
-                          void *arg);
-// Sends the one probe of each wait that keeps others from running, if it is not sent
-// yet.
+// Sends the probe of a wait, if it is not sent yet.
+void hark__probe_begin(hark_ctx *ctx, struct await *await);
+// Sends it once more: what the wait needs has changed.
+void hark__probe_begin_anew(hark_ctx *ctx, struct await *await);
+// Sends those of all waits that keep others from running.
 void hark__probes_begin(hark_ctx *ctx, const struct waits *waits);
 // A probe came to ctx's actor, and all that was sent before it has been looked at.
 void hark__probe_came(hark_ctx *ctx, struct hark_message *message);
 // Passes those that are kept on along a wait that has begun.
-void hark__probes_pass_on(hark_ctx *ctx, struct waits *waits,
-                          const struct await *begun);
+void hark__probes_pass_on(hark_ctx *ctx, struct waits *waits, struct await *begun);
 // Lets go of those that are of no use any more; or of all.
 void hark__probes_tidy(hark_ctx *ctx, struct waits *waits);
 void hark__probes_fini(hark_ctx *ctx, struct waits *waits);

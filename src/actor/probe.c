@@ -2,52 +2,16 @@
 
 #include <stdio.h>
 
-#include "future/computed.h"
+#include "actor/debt.h"
+#include "actor/stream.h"
 #include "message/failure.h"
 
 enum {
     HOPS = 1000, // of one probe
     KEPT = 256,  // probes that one actor keeps
     NAME = 400,  // bytes of an actor's name, at most
-    DEPTH = 8,   // futures made of futures made of ...
-    WIDTH = 256, // futures of one, that are looked at
+    TIDY = 64,   // probes that are turned away before room is looked for again
 };
-
-// ---- what is waited for ----
-
-// Calls see for each ask that must end before future does.
-static bool
-each_ask(const struct futures *futures, const struct future *future, int depth,
-         see_ask *see, void *arg)
-{
-    if (future == NULL || future->state != FUTURE_OPEN) {
-        return true;
-    }
-    if (hark__future_is_ask(future)) {
-        return see(arg, future);
-    }
-    const struct computed *computed = future->computed;
-    if (computed == NULL || computed->ops == NULL || !computed->ops->needs_all
-        || depth == DEPTH) {
-        return true;
-    }
-    for (size_t i = 0; i < computed->input_count && i < WIDTH; i++) {
-        if (!each_ask(futures, hark__future_find(futures, computed->inputs[i].id),
-                      depth + 1, see, arg)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool
-hark__await_each_ask(const hark_ctx *ctx, const struct await *await, see_ask *see,
-                     void *arg)
-{
-    const struct futures *futures = ctx_futures(ctx);
-
-    return each_ask(futures, hark__future_find(futures, await->future), 0, see, arg);
-}
 
 // ---- paths ----
 
@@ -89,55 +53,86 @@ struct onward {
     const struct hark_message *before; // the probe that is passed on; NULL: a new one
 };
 
-// Sends a probe to whom future asks, behind that ask.
-static bool
-send_probe(void *arg, const struct future *future)
+// Gives a message with room for a path. NULL: no memory.
+static struct hark_message *
+new_probe(const struct onward *onward, bool with_node)
 {
-    const struct onward *onward = arg;
     hark_ctx *ctx = onward->ctx;
     const struct probe *before =
         onward->before != NULL ? (const struct probe *)(onward->before + 1) : NULL;
-    bool is_far = !hark__is_here(ctx, future->target);
     char path[PROBE_PATH];
     size_t size = before != NULL ? before->size : 0;
 
     if (before != NULL) {
         memcpy(path, before->path, size);
     }
-    size = put_hop(
-        ctx, path, sizeof path, size,
-        is_far || (before != NULL && onward->before->from.node != ctx->node->id));
+    size = put_hop(ctx, path, sizeof path, size, with_node);
     struct hark_message *message =
         hark__message_alloc(ctx_pool(ctx), NULL, sizeof(struct probe) + size);
     if (message == NULL) {
-        return false; // timeouts end it
+        return NULL;
     }
     struct probe *probe = hark__message_payload(message);
-    if (before != NULL) {
-        *probe = *before;
-    } else {
-        *probe = (struct probe){
-            .origin = ctx->self, .wait = future->id, .nonce = onward->await->nonce};
-    }
+    *probe = before != NULL
+                 ? *before
+                 : (struct probe){.origin = ctx->self, .nonce = onward->await->nonce};
     hark__list_init(&probe->by_waits);
-    probe->asked = is_far ? future->number : future->id;
     probe->hops++;
     probe->size = (uint32_t)size;
     memcpy(probe->path, path, size);
     message->kind = MESSAGE_SYSTEM;
     message->from = ctx->self;
-    (void)hark__send(ctx, future->target, message); // who has ended deadlocks nobody
+    return message;
+}
+
+// Sends a probe to whom future asks, behind that ask; or behind what the stream has
+// asked of which it is an item.
+static bool
+send_probe(void *arg, struct future *future)
+{
+    const struct onward *onward = arg;
+    hark_ctx *ctx = onward->ctx;
+    const struct future *ask = future;
+    uint32_t items = 0;
+
+    if (hark__future_is_item(future)) {
+        ask = hark__item_ask(ctx, future, &items);
+    }
+    if (ask == NULL) {
+        return true; // the stream is over, and so the item will be
+    }
+    bool is_far = !hark__is_here(ctx, ask->target);
+    struct hark_message *message =
+        new_probe(onward, is_far
+                              || (onward->before != NULL
+                                  && onward->before->from.node != ctx->node->id));
+    if (message == NULL) {
+        return false; // timeouts end it
+    }
+    struct probe *probe = (struct probe *)(message + 1);
+    if (onward->before == NULL) {
+        probe->wait = future->id;
+    }
+    probe->asked = is_far ? ask->number : ask->id;
+    probe->items = items;
+    (void)hark__send(ctx, ask->target, message); // who has ended deadlocks nobody
     return true;
 }
 
-// Sends the one probe of a wait that may be part of a circle.
-static void
-begin(hark_ctx *ctx, struct await *await)
+void
+hark__probe_begin_anew(hark_ctx *ctx, struct await *await)
+{
+    (void)hark__needs_each_way(ctx, await, send_probe,
+                               &(struct onward){.ctx = ctx, .await = await});
+    hark__deadlock_note_probe(ctx, await);
+}
+
+void
+hark__probe_begin(hark_ctx *ctx, struct await *await)
 {
     if (await->nonce == 0) {
         await->nonce = ctx->node->env->ops->random(ctx->node->env) | 1;
-        (void)hark__await_each_ask(ctx, await, send_probe,
-                                   &(struct onward){.ctx = ctx, .await = await});
+        hark__probe_begin_anew(ctx, await);
     }
 }
 
@@ -149,109 +144,31 @@ hark__probes_begin(hark_ctx *ctx, const struct waits *waits)
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
         if (await->lock != LOCK_NOBODY) {
-            begin(ctx, await);
+            hark__probe_begin(ctx, await);
         }
     }
-}
-
-// ---- proving: is the answer owed? ----
-
-// How an actor owes the answer that a probe is about.
-struct debt {
-    bool is_owed;
-    const struct await *handler; // that has it in hand; NULL: it does not run
-    uint64_t chain_id;           // of the ask; 0: not known
-};
-
-static bool
-is_asked(const struct hark_message *message, const struct hark_message *from,
-         const struct probe *probe)
-{
-    return message->kind == MESSAGE_ASK && message->correlation == probe->asked
-           && hark_ref_equal(message->from, from->from);
-}
-
-static const struct await *
-find_handler(const struct list *list, const struct hark_message *message,
-             const struct probe *probe)
-{
-    for (const struct list *link = list->next; link != list; link = link->next) {
-        const struct await *await = CONTAINER_OF(link, const struct await, by_state);
-
-        if (await->ctx->owes_answer && is_asked(await->ctx->message, message, probe)) {
-            return await;
-        }
-    }
-    return NULL;
-}
-
-// NULL: it was not set aside.
-static const struct hark_message *
-find_aside(const hark_ctx *ctx, const struct waits *waits,
-           const struct hark_message *message, const struct probe *probe)
-{
-    const struct hark_message *current = ctx->slot->current;
-    const struct hark_message *aside = waits->first_aside;
-
-    while (aside != NULL && !is_asked(aside, message, probe)) {
-        // relaxed: ours alone.
-        aside = atomic_load_explicit(&aside->next, memory_order_relaxed);
-    }
-    if (aside == NULL && current != NULL && (current->flags & MESSAGE_ASIDE)
-        && is_asked(current, message, probe)) {
-        aside = current;
-    }
-    return aside;
-}
-
-// Has the asker's own clock not ended it?
-static struct debt
-debt_until(const hark_ctx *ctx, int64_t deadline_ns, const struct await *handler,
-           uint64_t chain_id)
-{
-    bool is_owed =
-        deadline_ns == INT64_MAX || deadline_ns > hark__env_now(ctx->node->env);
-
-    return (struct debt){is_owed, handler, chain_id};
-}
-
-static struct debt
-find_debt(const hark_ctx *ctx, const struct waits *waits,
-          const struct hark_message *message, const struct probe *probe)
-{
-    const struct await *handler = find_handler(&waits->suspended, message, probe);
-    const struct hark_message *aside;
-
-    if (handler == NULL) {
-        handler = find_handler(&waits->due, message, probe);
-    }
-    if (handler != NULL) {
-        return debt_until(ctx, handler->ctx->message->deadline_ns, handler,
-                          handler->ctx->chain_id);
-    }
-    aside = find_aside(ctx, waits, message, probe);
-    if (aside != NULL) {
-        return debt_until(ctx, aside->deadline_ns, NULL,
-                          hark__chain_of_ask(aside, ctx->node->id));
-    }
-    const struct request *promised = hark__requests_find(
-        ctx->slot->extra->requests, (struct request_name){message->from, probe->asked});
-    if (promised != NULL && promised->state == REQUEST_OPEN) {
-        return debt_until(ctx, promised->deadline_ns, NULL, 0);
-    }
-    return (struct debt){false, NULL, 0};
-}
-
-// Can the answer not be given before the handler that waits goes on?
-static bool
-blocks(const struct await *await, const struct debt *debt)
-{
-    return await == debt->handler || await->lock == LOCK_ALL
-           || (await->lock == LOCK_OTHERS && debt->chain_id != 0
-               && !hark__chain_is_same(await->ctx->chain_id, debt->chain_id));
 }
 
 // ---- proving: the way on ----
+
+static const struct probe *
+probe_of(const struct list *link)
+{
+    return CONTAINER_OF(link, const struct probe, by_waits);
+}
+
+static struct hark_message *
+message_of(struct list *link)
+{
+    return (struct hark_message *)CONTAINER_OF(link, struct probe, by_waits) - 1;
+}
+
+static bool
+is_same_wait(const struct probe *a, const struct probe *b)
+{
+    return a->nonce == b->nonce && a->wait == b->wait
+           && hark_ref_equal(a->origin, b->origin);
+}
 
 // The ask that closes the circle ends, here and where it waits.
 static void
@@ -275,29 +192,157 @@ end_ask(hark_ctx *ctx, struct future *future, const struct hark_message *message
 }
 
 static bool
-see_other(void *arg, const struct future *future)
+see_other(void *arg, struct future *future)
 {
     return future->id != *(const uint64_t *)arg;
 }
 
-// The probe has come back to its origin.
-static void
-come_back(hark_ctx *ctx, const struct waits *waits, const struct hark_message *message,
-          const struct debt *debt)
-{
-    const struct probe *probe = (const struct probe *)(message + 1);
-    uint64_t wait = probe->wait;
+// What has come back to a wait.
+struct returned {
+    const hark_ctx *ctx;
+    struct waits *waits;
+    const struct await *await;
+    struct hark_message *message; // the probe of the last that was asked about
+};
 
+static bool
+has_returned(void *arg, struct future *future)
+{
+    struct returned *returned = arg;
+
+    for (struct list *link = returned->waits->kept.next; link != &returned->waits->kept;
+         link = link->next) {
+        const struct probe *probe = probe_of(link);
+
+        if (probe->nonce != returned->await->nonce || probe->wait != future->id) {
+            continue;
+        }
+        struct debt debt =
+            hark__debt_find(returned->ctx, returned->waits, message_of(link), probe);
+        if (debt.is_owed && hark__debt_waits_for(&debt, returned->await)) {
+            returned->message = message_of(link);
+            return true;
+        }
+    }
+    return false;
+}
+
+// The wait that a probe of ctx's actor was sent for. NULL: it is over.
+static struct await *
+find_origin(const struct waits *waits, const struct probe *probe)
+{
     for (struct list *link = waits->suspended.next; link != &waits->suspended;
          link = link->next) {
-        const struct await *await = CONTAINER_OF(link, const struct await, by_state);
+        struct await *await = CONTAINER_OF(link, struct await, by_state);
 
         // 0: that wait has sent none.
-        if (await->nonce != 0 && await->nonce == probe->nonce && blocks(await, debt)) {
-            if (!hark__await_each_ask(ctx, await, see_other, &wait)) {
-                end_ask(ctx, hark__future_find(ctx_futures(ctx), wait), message);
+        if (await->nonce != 0 && await->nonce == probe->nonce) {
+            return await;
+        }
+    }
+    return NULL;
+}
+
+// A probe that is kept has come back to its origin, where one of several may do: if
+// none of them can, all end.
+static void
+judge(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
+{
+    const struct probe *probe = (const struct probe *)(message + 1);
+    struct returned returned = {.ctx = ctx, .waits = waits};
+    struct future *dead;
+
+    if (hark_ref_equal(probe->origin, ctx->self)) {
+        returned.await = find_origin(waits, probe);
+    }
+    while (returned.await != NULL && returned.await->waits
+           && (dead = hark__needs_dead(ctx, returned.await, has_returned, &returned))
+                  != NULL) {
+        (void)has_returned(&returned, dead);
+        end_ask(ctx, dead, returned.message);
+    }
+}
+
+// The probe has come back to await, which it was sent for. True: it is to be kept, until
+// others have.
+static bool
+come_back(hark_ctx *ctx, const struct await *await, const struct hark_message *message)
+{
+    uint64_t wait = ((const struct probe *)(message + 1))->wait;
+
+    if (!hark__needs_each(ctx, await, see_other, &wait)) {
+        end_ask(ctx, hark__future_find(ctx_futures(ctx), wait), message);
+        return false;
+    }
+    return hark__needs_choice(ctx, await);
+}
+
+// Has the same probe gone along await, about another ask that came before?
+static bool
+has_gone(const hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
+         const struct await *await)
+{
+    const struct probe *probe = (const struct probe *)(message + 1);
+
+    for (struct list *link = waits->kept.next; link != &waits->kept;
+         link = link->next) {
+        const struct probe *kept = probe_of(link);
+
+        if (kept == probe) {
+            break; // what follows came later
+        }
+        if (is_same_wait(kept, probe)) {
+            struct debt debt = hark__debt_find(ctx, waits, message_of(link), kept);
+
+            if (debt.is_owed && hark__debt_waits_for(&debt, await)) {
+                return true;
             }
-            return;
+        }
+    }
+    return false;
+}
+
+// The probe goes on along await. Where it has been before, or is not enough, await sends
+// its own: there may be a circle that the origin is not in.
+static void
+go_along(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
+         struct await *await)
+{
+    if (has_gone(ctx, waits, message, await)) {
+        hark__probe_begin(ctx, await);
+        return;
+    }
+    (void)hark__needs_each(ctx, await, send_probe,
+                           &(struct onward){ctx, await, message});
+    if (hark__needs_choice(ctx, await)) {
+        hark__probe_begin(ctx, await);
+    } else {
+        hark__deadlock_note_probe(ctx, await);
+    }
+}
+
+typedef void see_wait(hark_ctx *ctx, struct waits *waits,
+                      const struct hark_message *message, struct await *await);
+
+// Calls see for each wait that keeps the debt from being paid; only: at most for that
+// one, NULL: for all.
+static void
+each_blocking(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
+              const struct debt *debt, const struct await *only, see_wait *see)
+{
+    if (waits->exclusive + waits->chained == 0) {
+        if (debt->handler != NULL && debt->handler->waits
+            && (only == NULL || only == debt->handler)) {
+            see(ctx, waits, message, debt->handler);
+        }
+        return;
+    }
+    for (struct list *link = waits->suspended.next; link != &waits->suspended;
+         link = link->next) {
+        struct await *await = CONTAINER_OF(link, struct await, by_state);
+
+        if ((only == NULL || await == only) && hark__debt_waits_for(debt, await)) {
+            see(ctx, waits, message, await);
         }
     }
 }
@@ -305,38 +350,27 @@ come_back(hark_ctx *ctx, const struct waits *waits, const struct hark_message *m
 // Sees to a probe; only: along that wait, NULL: along all. False: it is of no use any
 // more.
 static bool
-pass_on(hark_ctx *ctx, const struct waits *waits, const struct hark_message *message,
+pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
         const struct await *only)
 {
     const struct probe *probe = (const struct probe *)(message + 1);
-    struct debt debt = find_debt(ctx, waits, message, probe);
+    struct debt debt = hark__debt_find(ctx, waits, message, probe);
 
     if (!debt.is_owed || probe->hops >= HOPS) {
         return false;
     }
     if (hark_ref_equal(probe->origin, ctx->self)) {
-        come_back(ctx, waits, message, &debt);
-        return false;
-    }
-    for (struct list *link = waits->suspended.next; link != &waits->suspended;
-         link = link->next) {
-        const struct await *await = CONTAINER_OF(link, const struct await, by_state);
+        const struct await *origin = find_origin(waits, probe);
 
-        if ((only == NULL || await == only) && blocks(await, &debt)) {
-            (void)hark__await_each_ask(ctx, await, send_probe,
-                                       &(struct onward){ctx, await, message});
-        }
+        if (origin == NULL || hark__debt_waits_for(&debt, origin)) {
+            return origin != NULL && come_back(ctx, origin, message);
+        } // it has come by another handler of the same actor
     }
+    each_blocking(ctx, waits, message, &debt, only, go_along);
     return true;
 }
 
 // ---- keeping ----
-
-static struct hark_message *
-message_of(struct list *link)
-{
-    return (struct hark_message *)CONTAINER_OF(link, struct probe, by_waits) - 1;
-}
 
 static void
 drop(hark_ctx *ctx, struct waits *waits, struct list *link)
@@ -347,10 +381,17 @@ drop(hark_ctx *ctx, struct waits *waits, struct list *link)
 }
 
 static void
-keep(struct waits *waits, struct hark_message *message)
+keep(hark_ctx *ctx, struct waits *waits, struct hark_message *message)
 {
     struct probe *probe = (struct probe *)(message + 1);
+    struct request *request = hark__requests_find(
+        ctx->slot->extra->requests, (struct request_name){message->from, probe->asked});
 
+    if (request != NULL) {
+        request->is_probed = true;
+    } else {
+        waits->keeps_aside = true;
+    }
     message->flags |= MESSAGE_HELD;
     hark__list_append(&waits->kept, &probe->by_waits);
     waits->kept_count++;
@@ -365,11 +406,9 @@ is_kept(const struct waits *waits, const struct hark_message *message)
 
     for (struct list *link = waits->kept.next; link != &waits->kept;
          link = link->next) {
-        const struct probe *kept = CONTAINER_OF(link, const struct probe, by_waits);
+        const struct probe *kept = probe_of(link);
 
-        if (kept->nonce == probe->nonce && kept->wait == probe->wait
-            && kept->asked == probe->asked
-            && hark_ref_equal(kept->origin, probe->origin)
+        if (is_same_wait(kept, probe) && kept->asked == probe->asked
             && hark_ref_equal(message_of(link)->from, message->from)) {
             return true;
         }
@@ -380,7 +419,7 @@ is_kept(const struct waits *waits, const struct hark_message *message)
 // Goes through those that are kept: has each passed on along a wait that has begun, or
 // (NULL) only looks.
 static void
-go_through(hark_ctx *ctx, struct waits *waits, const struct await *begun)
+go_through(hark_ctx *ctx, struct waits *waits, struct await *begun)
 {
     struct list *link = waits->kept.next;
 
@@ -388,10 +427,11 @@ go_through(hark_ctx *ctx, struct waits *waits, const struct await *begun)
         struct list *next = link->next;
         const struct hark_message *message = message_of(link);
 
-        bool is_needed = begun != NULL ? pass_on(ctx, waits, message, begun)
-                                       : find_debt(ctx, waits, message,
-                                                   (const struct probe *)(message + 1))
-                                             .is_owed;
+        bool is_needed = begun != NULL
+                             ? pass_on(ctx, waits, message, begun)
+                             : hark__debt_find(ctx, waits, message,
+                                               (const struct probe *)(message + 1))
+                                   .is_owed;
         if (!is_needed) {
             drop(ctx, waits, link);
         }
@@ -399,10 +439,24 @@ go_through(hark_ctx *ctx, struct waits *waits, const struct await *begun)
     }
 }
 
-void
-hark__probes_pass_on(hark_ctx *ctx, struct waits *waits, const struct await *begun)
+// May a probe be kept about what the handler, which lets all others run, has in hand?
+static bool
+is_probed(const hark_ctx *handler)
 {
-    if (waits->kept_count > 0) {
+    const struct request *request = handler->request;
+
+    while (request != NULL && !request->is_probed) {
+        request = request->outer;
+    }
+    return request != NULL || (handler->request == NULL && handler->owes_answer);
+}
+
+void
+hark__probes_pass_on(hark_ctx *ctx, struct waits *waits, struct await *begun)
+{
+    if (waits->kept_count > 0
+        && (begun->lock != LOCK_NOBODY || waits->keeps_aside
+            || is_probed(begun->ctx))) {
         go_through(ctx, waits, begun);
     }
 }
@@ -413,6 +467,7 @@ hark__probes_tidy(hark_ctx *ctx, struct waits *waits)
     if (waits->kept_count > 0) {
         go_through(ctx, waits, NULL);
     }
+    waits->keeps_aside = waits->keeps_aside && waits->kept_count > 0;
 }
 
 void
@@ -424,6 +479,37 @@ hark__probes_fini(hark_ctx *ctx, struct waits *waits)
 }
 
 // ---- what comes ----
+
+static void
+begin_along(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
+            struct await *await)
+{
+    (void)waits;
+    (void)message;
+    hark__probe_begin(ctx, await);
+}
+
+// A probe that has gone round: those that it comes by send theirs.
+static void
+begin_own(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
+{
+    struct debt debt =
+        hark__debt_find(ctx, waits, message, (const struct probe *)(message + 1));
+
+    if (debt.is_owed) {
+        each_blocking(ctx, waits, message, &debt, NULL, begin_along);
+    }
+}
+
+// Is there room for one more that is kept? It is looked for rarely when there is none.
+static bool
+has_room(hark_ctx *ctx, struct waits *waits)
+{
+    if (waits->kept_count >= KEPT && waits->turned_away++ % TIDY == 0) {
+        hark__probes_tidy(ctx, waits);
+    }
+    return waits->kept_count < KEPT;
+}
 
 void
 hark__probe_came(hark_ctx *ctx, struct hark_message *message)
@@ -439,15 +525,12 @@ hark__probe_came(hark_ctx *ctx, struct hark_message *message)
         return;
     }
     struct waits *waits = hark__waits_of(ctx);
-    if (waits == NULL || is_kept(waits, message)
-        || !pass_on(ctx, waits, message, NULL)) {
-        return;
-    }
-    if (waits->kept_count >= KEPT) {
-        hark__probes_tidy(ctx, waits);
-    }
-    if (waits->kept_count < KEPT) {
-        keep(waits, message);
+    if (waits != NULL && is_kept(waits, message)) {
+        begin_own(ctx, waits, message);
+    } else if (waits != NULL && pass_on(ctx, waits, message, NULL)
+               && has_room(ctx, waits)) {
+        keep(ctx, waits, message);
+        judge(ctx, waits, message);
     }
 }
 

@@ -17,6 +17,7 @@ struct probe {
     uint64_t wait;        // for which of its futures
     uint64_t nonce;       // of that wait
     uint64_t asked;       // by what the answer that is owed is called
+    uint32_t items;       // of a stream, that its consumer has had; of others 0
     uint32_t hops;
     uint32_t size; // of the path: "a<..> waits for b<..> waits for "
     char path[];

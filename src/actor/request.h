@@ -50,6 +50,7 @@ struct request {
     bool is_listed;
     bool is_scope;
     bool is_unseen; // its chain id says so; see chain_id.h
+    bool is_probed; // a probe is kept that is about it; see deadlock.h
     uint8_t size_class;
 };
 

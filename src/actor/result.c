@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actor/async.h"
+#include "actor/deadlock.h"
 #include "future/computed.h"
 #include "message/failure.h"
 
@@ -234,6 +235,9 @@ hark_result_future(hark_ctx *ctx, hark_future name)
     }
     outcome->kind = OUTCOME_FUTURE;
     hark__computed_watch(outcome->computed, outcome->input, future);
+    if (ctx_waits(ctx) != NULL) {
+        hark__deadlock_follow(ctx, future);
+    }
     return HARK_OK;
 }
 

@@ -70,6 +70,8 @@ struct member *hark__member_new(hark_ctx *ctx, struct scope *scope,
                                 const struct future *future);
 // A member that is not open any more, or whose scope is cancelled.
 void hark__member_ended(hark_ctx *ctx, struct member *member, struct future *future);
+// The future that ends with the members of whom waiter is one; 0: it is no member's.
+uint64_t hark__scope_joined_by(const struct waiter *waiter);
 // Something has failed that is, or should have become, a member.
 void hark__scope_fail(hark_ctx *ctx, struct scope *scope, int code);
 // Ends all that is open in a scope, and what is begun in it from now on. code: why, if

@@ -132,6 +132,14 @@ member_drop(struct waiter *waiter, void *turn, struct future *future)
     forget_member(turn, CONTAINER_OF(waiter, struct member, waiter));
 }
 
+uint64_t
+hark__scope_joined_by(const struct waiter *waiter)
+{
+    return waiter->complete == member_complete
+               ? CONTAINER_OF(waiter, const struct member, waiter)->scope->done
+               : 0;
+}
+
 struct member *
 hark__member_new(hark_ctx *ctx, struct scope *scope, const struct future *future)
 {

@@ -12,6 +12,7 @@ enum { FAILURE_TEXT = 1001 };
 
 struct producer {
     uint32_t credits;    // items that the consumer takes
+    uint32_t sent;       // items ever
     struct queue readys; // ids of futures that wait for some
     uint8_t size_class;
 };
@@ -90,6 +91,12 @@ hark__producer_credit(hark_ctx *ctx, struct request *request, uint16_t credits)
     while ((ready = first_ready(ctx, producer)) != NULL) {
         tell_ready(ctx, ready, producer);
     }
+}
+
+uint32_t
+hark__producer_sent(const struct request *request)
+{
+    return request->producer->sent;
 }
 
 void
@@ -200,6 +207,7 @@ hark_stream_try_write_value(hark_ctx *ctx, hark_sink sink, const hark_type *type
         return HARK_EAGAIN;
     }
     request->producer->credits--;
+    request->producer->sent++;
     hark_err err = hark__send_value(ctx, request->asker,
                                     &(struct outgoing){
                                         .type = type,

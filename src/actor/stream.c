@@ -66,6 +66,7 @@ struct stream {
     struct hark_message *current; // lent by the last await; NULL: none
     uint32_t window;
     uint32_t taken; // items since the last credit was given
+    uint32_t came;  // items ever
     uint32_t item_ms;
     bool kept;
     uint8_t size_class;
@@ -136,6 +137,22 @@ take(hark_ctx *ctx, const struct future *future, struct stream *stream)
 
 // ---- what comes ----
 
+_Static_assert(sizeof(void *) == sizeof(uint64_t), "a pointer has room for an id");
+
+const struct future *
+hark__item_ask(const hark_ctx *ctx, const struct future *next, uint32_t *out_items)
+{
+    const struct future *future =
+        hark__future_find(ctx_futures(ctx), (uint64_t)(uintptr_t)next->waiter_arg);
+    const struct stream *stream = stream_of(future);
+
+    if (stream == NULL || future->state != FUTURE_OPEN) {
+        return NULL;
+    }
+    *out_items = stream->came;
+    return future;
+}
+
 // Gives the first of those who wait for an item; NULL: nobody does.
 static struct future *
 first_waiting(const hark_ctx *ctx, struct stream *stream)
@@ -187,6 +204,7 @@ hark__item_came(hark_ctx *ctx, struct hark_message *message)
         return;
     }
     message->flags |= MESSAGE_HELD;
+    stream->came++;
     grant(ctx, future, stream);
 }
 
@@ -403,6 +421,7 @@ open_next(hark_ctx *ctx, const struct future *future, uint32_t timeout_ms)
         return NULL;
     }
     next->computed = &hark__self_made; // so no cancel of its own goes out
+    next->waiter_arg = (void *)(uintptr_t)future->id;
     next->target = future->target;
     next->asked = future->asked;
     next->site = future->site;

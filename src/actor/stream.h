@@ -13,8 +13,8 @@
 // gets them.
 //
 // A stream is its future's waiter, from its opening until the future is closed. Futures
-// for its items (nexts) know nothing of it: it holds their ids, and passes by those
-// that have ended.
+// for its items (nexts) know only its id, in waiter_arg as long as nobody continues
+// them: it holds their ids, and passes by those that have ended.
 //
 // Only the owner's turn touches any of this.
 
@@ -42,6 +42,10 @@ void hark__queue_free(struct queue *queue);
 
 // ---- stream.c ----
 
+// The ask that next, which waits for an item, is served by. out_items: how many have
+// come. NULL: the stream is over.
+const struct future *hark__item_ask(const hark_ctx *ctx, const struct future *next,
+                                    uint32_t *out_items);
 // An ITEM came, and is in hand.
 void hark__item_came(hark_ctx *ctx, struct hark_message *message);
 // The handler or continuation is over: closes what it has opened and not kept.
@@ -51,6 +55,8 @@ void hark__streams_close_opened(hark_ctx *ctx);
 
 // The stream that answers request is over, or its actor.
 void hark__producer_free(hark_ctx *ctx, struct request *request);
+// How many items it has sent.
+uint32_t hark__producer_sent(const struct request *request);
 // Its consumer takes more.
 void hark__producer_credit(hark_ctx *ctx, struct request *request, uint16_t credits);
 

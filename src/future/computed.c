@@ -46,6 +46,14 @@ input_drop(struct waiter *waiter, void *turn, struct future *future)
     }
 }
 
+struct future *
+hark__computed_of(const struct waiter *waiter)
+{
+    return waiter != NULL && waiter->complete == input_complete
+               ? CONTAINER_OF(waiter, const struct input, waiter)->of->future
+               : NULL;
+}
+
 bool
 hark__futures_are_free(const struct futures *futures, const hark_future *members,
                        size_t count)
@@ -153,6 +161,7 @@ hark__computed_new(struct futures *futures, struct pool *pool,
         .size_class = size_class,
     };
     future->computed = computed;
+    futures->calling += ops->calls;
     return computed;
 }
 
@@ -166,6 +175,7 @@ dissolve(struct computed *computed, struct pool *pool, void *turn)
     if (computed->ops->fini != NULL) {
         computed->ops->fini(computed, pool, turn);
     }
+    computed->futures->calling -= computed->ops->calls;
     hark__pool_free(pool, computed, computed->size_class);
 }
 

@@ -29,6 +29,14 @@ struct input {
     bool lost;    // was closed by somebody else; of is still to be told
 };
 
+// How a result hangs on its inputs, for who looks for circles (actor/deadlock.h).
+enum needs {
+    NEEDS_NOTHING, // it may come by itself, or by an input that is not there yet
+    NEEDS_ALL,     // it cannot succeed before all inputs have ended
+    NEEDS_ONE,     // one input may do, and there will be no other ones
+    NEEDS_FIRST,   // it cannot succeed before the first input has ended
+};
+
 struct computed_ops {
     // An input has ended. future: it, until it is closed; NULL: somebody else closed
     // it, which counts as a failure with HARK_ESTALE. The result is open, and computed
@@ -39,7 +47,8 @@ struct computed_ops {
     void (*fini)(struct computed *computed, struct pool *pool, void *turn);
     // The id of the future at index; 0: none. NULL: never any.
     uint64_t (*member)(const struct computed *computed, size_t index);
-    bool needs_all; // it cannot succeed before all its inputs have ended
+    enum needs needs;
+    bool calls; // functions of the user, whenever an input has ended
 };
 
 struct computed {
@@ -73,6 +82,10 @@ size_t hark__computed_watch_all(struct computed *computed, const hark_future *me
 // Closes an input; nothing if it is none. It is told of no more.
 void hark__computed_close_input(struct computed *computed, struct input *input,
                                 struct pool *pool, void *turn);
+
+// The result that waiter, of one of its inputs, works for. NULL: it is no such waiter, or
+// the result is settled.
+struct future *hark__computed_of(const struct waiter *waiter);
 
 // Between these two the struct stays, whatever is done to the result.
 void hark__computed_enter(struct computed *computed);

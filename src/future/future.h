@@ -79,7 +79,7 @@ struct future {
     struct waiter *waiter;        // NULL: nobody looks
     struct list *made;       // of its maker's turn, which was paused; NULL: it was not
     const void *waiter_data; // the waiter's own
-    void *waiter_arg;        // the waiter's own
+    void *waiter_arg;        // the waiter's own; else see actor/stream.h
     struct computed *computed; // who makes it from others; NULL: nobody
     struct backing *backing;   // NULL: none
     uint64_t blame;            // DONE, failed: whose error it is; 0: its own
@@ -131,6 +131,7 @@ struct futures {
     uint32_t open_count;  // entries, done ones too
     uint32_t limit;
     uint32_t list_count;
+    uint32_t calling; // futures made of others that call functions of the user
     struct timeout_list {
         uint32_t timeout_ms;
         struct list list;

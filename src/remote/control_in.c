@@ -37,6 +37,7 @@ take_probe(struct link *link, const struct envelope *envelope)
         .nonce = envelope->nonce,
         .asked = envelope->correlation,
         .hops = envelope->hops,
+        .items = envelope->items,
     };
 
     hark__probe_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},

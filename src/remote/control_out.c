@@ -75,6 +75,7 @@ put_probe(struct link *link, hark_ref to, const struct outgoing *what,
         .wait = probe->wait,
         .nonce = probe->nonce,
         .hops = probe->hops,
+        .items = probe->items,
         .text = {probe->path, probe->size},
     };
     return hark__draft_put(link, &(struct draft){.plain = &envelope}, error->text,

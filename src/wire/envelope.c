@@ -42,12 +42,16 @@ put_failure(struct bytes *out, const struct envelope *envelope)
 static void
 put_probe(struct bytes *out, const struct envelope *envelope)
 {
-    hark__bytes_put_array(out, PROBE_ELEMENTS);
+    // Items are at the end, and left out if there are none.
+    hark__bytes_put_array(out, PROBE_ELEMENTS + (envelope->items > 0));
     hark__bytes_put_ref(out, envelope->found);
     hark__bytes_put_u64(out, envelope->wait);
     hark__bytes_put_u64(out, envelope->nonce);
     hark__bytes_put_u64(out, envelope->hops);
     hark__bytes_put_str(out, envelope->text);
+    if (envelope->items > 0) {
+        hark__bytes_put_u64(out, envelope->items);
+    }
 }
 
 void
@@ -162,12 +166,14 @@ get_probe(struct reader *in, struct envelope *envelope)
 {
     uint32_t count;
 
+    envelope->items = 0; // which older nodes do not tell
     return hark__reader_array(in, &count) && count >= PROBE_ELEMENTS
            && hark__reader_ref(in, &envelope->found)
            && hark__reader_u64(in, &envelope->wait)
            && hark__reader_u64(in, &envelope->nonce)
            && hark__reader_u32(in, &envelope->hops)
            && hark__reader_str(in, &envelope->text)
+           && (count == PROBE_ELEMENTS || hark__reader_u32(in, &envelope->items))
            && !hark_ref_is_null(envelope->found);
 }
 

@@ -27,7 +27,7 @@ enum envelope_kind {
     ENVELOPE_DOWN = 9,
     ENVELOPE_ITEM = 10,   // one of many answers to an ASK with credits
     ENVELOPE_CREDIT = 11, // more credits for it; no payload
-    ENVELOPE_PROBE = 12,  // payload [origin, wait, nonce, hops, path]
+    ENVELOPE_PROBE = 12,  // payload [origin, wait, nonce, hops, path, items]
 };
 
 #define TYPE_NONE UINT32_MAX
@@ -51,7 +51,7 @@ struct envelope {
     hark_ref found; // FOUND. PROBE: the origin
     // PROBE
     uint64_t wait, nonce;
-    uint32_t hops;
+    uint32_t hops, items;
     // The payload's msgpack, one value. Encoding, of every other kind: nothing is nil.
     // Decoding: it begins there, may be malformed, and more of the frame may follow.
     struct reader payload;

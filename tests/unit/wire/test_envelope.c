@@ -143,6 +143,14 @@ payloads_of_the_protocol_come_back(void **state)
     assert_true(hark_ref_equal(got.found, (hark_ref){5, 6}));
     assert_true(got.wait == 7 && got.nonce == UINT64_MAX && got.hops == 8);
     assert_true(hark_str_equal(got.text, HARK_STR("a waits for ")));
+    assert_int_equal(got.items, 0);
+
+    got.text = HARK_STR("b waits for "); // not in the bytes that are written now
+    got.items = 9;
+    hark__bytes_truncate(&bytes, 0);
+    hark__envelope_encode(&bytes, &got);
+    assert_int_equal(decode(bytes.data, bytes.size, &got), HARK_OK);
+    assert_int_equal(got.items, 9);
 }
 
 static void
