@@ -12,7 +12,7 @@
 
 struct job;
 
-enum { CTX_TARGETS = 4, ERROR_TEXT = 512, REF_TEXT = 300 };
+enum { ERROR_TEXT = 512, REF_TEXT = 300 };
 
 // What hark_error_of gives, with room for its text.
 struct last_error {
@@ -39,8 +39,7 @@ struct hark_ctx {
     bool is_thread;               // attached: sends leave at once
     uint16_t trace;               // with nothing in hand: for whose sake; 0: unknown
     uint32_t sent;                // messages to actors here, in this turn
-    uint32_t target_count;
-    struct target *targets[CTX_TARGETS]; // to flush when the turn ends
+    bool keeps_back;              // the seat has targets to flush when the turn ends
     struct scratch *scratch;
     struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
@@ -321,8 +320,7 @@ struct job *hark__thread_job(const hark_ctx *ctx);
 // Gives what people call the thread that ctx speaks for: written to out, or a constant.
 const char *hark__thread_name(hark_ctx *ctx, char *out, size_t size);
 
-// Nothing in hand, on a worker's thread, for a slot. All but the list of targets is
-// set.
+// Nothing in hand, on a worker's thread, for a slot.
 static inline void
 ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *slot)
 {
@@ -337,7 +335,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->is_thread = false;
     ctx->trace = 0;
     ctx->sent = 0;
-    ctx->target_count = 0;
+    ctx->keeps_back = false;
     ctx->scratch = NULL;
     ctx->await = NULL;
     ctx->last_error = NULL;
