@@ -96,8 +96,13 @@ make_due(struct waits *waits, struct await *await)
 static void
 await_complete(struct waiter *waiter, void *turn, struct future *future)
 {
-    (void)future;
-    make_due(ctx_waits(turn), CONTAINER_OF(waiter, struct await, waiter));
+    struct await *await = CONTAINER_OF(waiter, struct await, waiter);
+
+    if (hark__list_is_empty(&future->by_turn)) {
+        // It was settled, and so has left the list that would have it closed.
+        hark__future_give(future, &await->made);
+    }
+    make_due(ctx_waits(turn), await);
 }
 
 struct await *
@@ -224,7 +229,9 @@ suspend(hark_ctx *ctx, struct waits *waits, struct await *await, task_run *rest)
     if (ctx_futures(ctx) != NULL) {
         hark__futures_pause_turn(ctx, &await->made);
     }
-    hark__ctx_flush(ctx);
+    if (ctx->keeps_back) {
+        hark__ctx_flush(ctx);
+    }
     ctx->slot->heed |= SLOT_WAITS;
     // relaxed: see hark_dump.
     atomic_store_explicit(&ctx->slot->waits, true, memory_order_relaxed);

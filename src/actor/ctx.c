@@ -65,9 +65,14 @@ hark__ctx_is_thread(const hark_ctx *ctx)
 void
 hark__ctx_flush(hark_ctx *ctx)
 {
+    struct seat *seat = ctx->seat;
+
+    ctx->keeps_back = false;
+    // Who is sent to from now on is listed anew.
+    seat->flush += seat->flush == UINT32_MAX ? 2 : 1;
     // A flush may fail asks, and so send to further targets.
-    while (ctx->target_count > 0) {
-        struct target *target = ctx->targets[--ctx->target_count];
+    while (seat->to_flush_count > 0) {
+        struct target *target = seat->to_flush[--seat->to_flush_count];
 
         target->flush(target, ctx);
     }

@@ -12,7 +12,7 @@
 
 struct job;
 
-enum { CTX_TARGETS = 4, ERROR_TEXT = 512, REF_TEXT = 300 };
+enum { ERROR_TEXT = 512, REF_TEXT = 300 };
 
 // What hark_error_of gives, with room for its text.
 struct last_error {
@@ -39,8 +39,7 @@ struct hark_ctx {
     bool is_thread;               // attached: sends leave at once
     uint16_t trace;               // with nothing in hand: for whose sake; 0: unknown
     uint32_t sends_left; // messages to actors here in this turn: below 0, it is to end
-    uint32_t target_count;
-    struct target *targets[CTX_TARGETS]; // to flush when the turn ends
+    bool keeps_back;     // the seat has targets to flush when the turn ends
     struct scratch *scratch;
     struct await *await;           // in scratch; NULL: the handler has not waited
     struct last_error *last_error; // NULL: none yet
@@ -335,8 +334,7 @@ const char *hark__thread_name(hark_ctx *ctx, char *out, size_t size);
 // Messages that a turn may send, as a rule; see budget.h.
 enum { TURN_SENDS = 256 };
 
-// Nothing in hand, on a worker's thread, for a slot. All but the list of targets is
-// set.
+// Nothing in hand, on a worker's thread, for a slot.
 static inline void
 ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *slot)
 {
@@ -351,7 +349,7 @@ ctx_begin(hark_ctx *ctx, struct seat *seat, struct worker *worker, struct slot *
     ctx->is_thread = false;
     ctx->trace = 0;
     ctx->sends_left = TURN_SENDS * hark__worker_grain(worker);
-    ctx->target_count = 0;
+    ctx->keeps_back = false;
     ctx->scratch = NULL;
     ctx->await = NULL;
     ctx->last_error = NULL;

@@ -26,6 +26,7 @@ hark__seat_open(struct node *node)
         return NULL;
     }
     seat->node = node;
+    seat->flush = 1;
     for (int i = 0; i < TRACE_CACHE; i++) {
         seat->traces[i].about = TRACE_UNKNOWN;
     }

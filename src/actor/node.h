@@ -32,9 +32,10 @@ struct known_behavior {
 struct known_target {
     uint64_t node; // 0: none
     struct target *target;
+    uint32_t flush; // the seat's number of the flush that it is listed for
 };
 
-enum { SEAT_BEHAVIORS = 16, SEAT_TARGETS = 8 };
+enum { SEAT_BEHAVIORS = 16, SEAT_TARGETS = 64 };
 
 struct seat {
     struct node *node;
@@ -42,9 +43,12 @@ struct seat {
     struct slot_cache cache;
     struct known_behavior known[SEAT_BEHAVIORS]; // by a hash of the address
     struct known_target targets[SEAT_TARGETS];   // by the node's low bits
-    struct trace_known traces[TRACE_CACHE];      // by a hash of the site
-    struct seat *next;                           // in node->seats
-    struct seat *next_spare;                     // in node->spare_seats
+    struct target *to_flush[SEAT_TARGETS];       // when the turn in hand ends
+    uint32_t to_flush_count;
+    uint32_t flush;                         // which flush they wait for; never 0
+    struct trace_known traces[TRACE_CACHE]; // by a hash of the site
+    struct seat *next;                      // in node->seats
+    struct seat *next_spare;                // in node->spare_seats
     // Counters: this seat's thread adds, statistics read.
     _Atomic(uint64_t) born, ended, dead_letters, failures_unseen, cancelled, expired;
 };

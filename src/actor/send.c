@@ -164,24 +164,10 @@ hark__chain_begin(hark_ctx *ctx, struct chain *chain, hark_ref to,
     *chain = (struct chain){to, message, message, CHAIN_MOST - 1};
 }
 
-// Remembers that target was sent to, so that it is flushed when the turn ends.
-static void
-remember(hark_ctx *ctx, struct target *target)
-{
-    for (uint32_t i = 0; i < ctx->target_count; i++) {
-        if (ctx->targets[i] == target) {
-            return;
-        }
-    }
-    if (ctx->target_count == CTX_TARGETS) {
-        hark__ctx_flush(ctx);
-    }
-    ctx->targets[ctx->target_count++] = target;
-}
-
-// Targets stay, so a seat may remember where they are.
-struct target *
-hark__find_target(hark_ctx *ctx, uint64_t node)
+// Targets stay, so a seat may remember where they are. NULL: the node has never been
+// heard of.
+static inline struct known_target *
+find_known(hark_ctx *ctx, uint64_t node)
 {
     struct known_target *known = &ctx->seat->targets[node % SEAT_TARGETS];
 
@@ -191,9 +177,34 @@ hark__find_target(hark_ctx *ctx, uint64_t node)
         if (target == NULL) {
             return NULL;
         }
-        *known = (struct known_target){node, target};
+        *known = (struct known_target){node, target, 0};
     }
-    return known->target;
+    return known;
+}
+
+struct target *
+hark__find_target(hark_ctx *ctx, uint64_t node)
+{
+    const struct known_target *known = find_known(ctx, node);
+
+    return known != NULL ? known->target : NULL;
+}
+
+// Sees to it that target, which was sent to, is flushed when the turn ends. known is
+// where it was found, unless another one has taken its place since.
+static __attribute__((noinline)) void
+list_for_flush(hark_ctx *ctx, struct known_target *known, struct target *target)
+{
+    struct seat *seat = ctx->seat;
+
+    if (seat->to_flush_count == SEAT_TARGETS) {
+        hark__ctx_flush(ctx);
+    }
+    seat->to_flush[seat->to_flush_count++] = target;
+    ctx->keeps_back = true;
+    if (known->target == target) {
+        known->flush = seat->flush;
+    }
 }
 
 static __attribute__((cold, noinline)) hark_err
@@ -207,17 +218,18 @@ refuse_unknown(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 static hark_err
 send_away(hark_ctx *ctx, hark_ref to, const struct outgoing *what)
 {
-    struct target *target = hark__find_target(ctx, to.node);
+    struct known_target *known = find_known(ctx, to.node);
 
-    if (target == NULL) {
+    if (known == NULL) {
         return refuse_unknown(ctx, to, what);
     }
+    struct target *target = known->target;
     hark_err err = target->deliver(target, ctx, to, what);
     if (err == HARK_EINVAL && what->call != NULL) {
         hark__ctx_error_value(ctx, what->call, what->type, what->value);
     }
-    if (ctx->target_count != 1 || ctx->targets[0] != target) {
-        remember(ctx, target);
+    if (known->target != target || known->flush != ctx->seat->flush) {
+        list_for_flush(ctx, known, target);
     }
     if (ctx->is_thread) {
         hark__ctx_flush(ctx); // it has no turn that would end

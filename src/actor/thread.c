@@ -215,7 +215,7 @@ hark__attached_settle(struct attached *attached)
 static int64_t
 next_look_ns(const hark_ctx *ctx, int64_t until_ns)
 {
-    const struct futures *futures = ctx_futures(ctx);
+    struct futures *futures = ctx_futures(ctx);
     int64_t next_ns = futures != NULL ? hark__futures_next_ns(futures) : INT64_MAX;
 
     return next_ns < until_ns ? next_ns : until_ns;

@@ -47,7 +47,7 @@ end_turn(hark_ctx *ctx)
     if (has_futures_to_settle(ctx->slot->extra)) {
         hark__turn_settle(ctx);
     }
-    if (ctx->target_count > 0) {
+    if (ctx->keeps_back) {
         hark__ctx_flush(ctx);
     }
 }

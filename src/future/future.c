@@ -23,6 +23,7 @@ hark__futures_new(uint32_t limit, struct env *env, const struct futures_host *ho
     futures->env = env;
     futures->host = host;
     futures->free = NO_PLACE;
+    hark__deadlines_init(&futures->deadlines);
     hark__list_init(&futures->fresh);
     hark__list_init(&futures->ready);
     return futures;
@@ -92,6 +93,7 @@ init(struct future *future, uint64_t id, uint32_t timeout_ms, uint8_t size_class
     future->owes_word = false;
     future->held = 0;
     future->size_class = size_class;
+    future->later.next = NULL;
 }
 
 struct future *
@@ -128,7 +130,7 @@ tell(struct future *future, void *turn)
     waiter->complete(waiter, turn, future);
 }
 
-// What an open future becomes.
+// What an open future becomes, which has no children in the heap of deadlines.
 static inline void
 end(struct future *future, struct hark_message *message, int code, hark_stage stage,
     int64_t now_ns)
@@ -145,12 +147,25 @@ end(struct future *future, struct hark_message *message, int code, hark_stage st
     }
 }
 
+// Apart, so that the common way is short.
+static __attribute__((noinline)) void
+complete_parent(struct futures *futures, void *turn, struct future *future,
+                struct hark_message *message, int code, hark_stage stage,
+                int64_t now_ns)
+{
+    hark__deadlines_orphan(future);
+    hark__future_complete(futures, turn, future, message, code, stage, now_ns);
+}
+
 void
 hark__future_complete(struct futures *futures, void *turn, struct future *future,
                       struct hark_message *message, int code, hark_stage stage,
                       int64_t now_ns)
 {
-    (void)futures;
+    if (future->later.next != NULL) {
+        complete_parent(futures, turn, future, message, code, stage, now_ns);
+        return;
+    }
     end(future, message, code, stage, now_ns);
     if (future->waiter != NULL) {
         tell(future, turn);
@@ -183,11 +198,24 @@ make_ready(struct futures *futures, struct future *future)
     hark__list_append(&futures->ready, &future->by_turn);
 }
 
+// As complete_parent.
+static __attribute__((noinline)) void
+settle_parent(struct futures *futures, struct future *future,
+              struct hark_message *message, int code, hark_stage stage, int64_t now_ns)
+{
+    hark__deadlines_orphan(future);
+    hark__future_settle(futures, future, message, code, stage, now_ns);
+}
+
 void
 hark__future_settle(struct futures *futures, struct future *future,
                     struct hark_message *message, int code, hark_stage stage,
                     int64_t now_ns)
 {
+    if (future->later.next != NULL) {
+        settle_parent(futures, future, message, code, stage, now_ns);
+        return;
+    }
     end(future, message, code, stage, now_ns);
     if (future->waiter != NULL) {
         make_ready(futures, future);
@@ -296,6 +324,9 @@ hark__future_close(struct futures *futures, struct pool *pool, void *turn,
         && futures->hooks != NULL) {
         tell_hooks(futures->hooks, turn, future);
     }
+    if (future->later.next != NULL) {
+        hark__deadlines_orphan(future);
+    }
     hark__list_unlink(&future->by_timeout);
     hark__list_unlink(&future->by_turn);
     place->future = NULL;
@@ -318,38 +349,6 @@ hark__future_watch(struct futures *futures, struct future *future,
     if (future->state == FUTURE_DONE) {
         make_ready(futures, future);
     }
-}
-
-// The list for this length; the last one when there are too many lengths.
-static struct timeout_list *
-list_for(struct futures *futures, uint32_t timeout_ms)
-{
-    for (uint32_t i = 0; i < futures->list_count; i++) {
-        if (futures->lists[i].timeout_ms == timeout_ms) {
-            return &futures->lists[i];
-        }
-    }
-    if (futures->list_count == FUTURE_TIMEOUT_LISTS) {
-        return &futures->lists[FUTURE_TIMEOUT_LISTS - 1];
-    }
-    struct timeout_list *list = &futures->lists[futures->list_count++];
-    list->timeout_ms = timeout_ms;
-    hark__list_init(&list->list);
-    return list;
-}
-
-// Keeps the list in order of expiry. One length: the end is its place.
-static void
-insert(struct timeout_list *list, struct future *future)
-{
-    struct list *after = list->list.prev;
-
-    while (after != &list->list
-           && CONTAINER_OF(after, struct future, by_timeout)->expires_ns
-                  > future->expires_ns) {
-        after = after->prev;
-    }
-    hark__list_append(after->next, &future->by_timeout); // before what comes after
 }
 
 // Nobody waits for it (yet): whether anybody will is seen when its turn is over.
@@ -418,6 +417,22 @@ hark__future_cancel(struct futures *futures, void *turn, struct future *future,
     }
 }
 
+// hark__deadlines_add; most often its place is the end of a list.
+static inline void
+add_deadline(struct deadlines *deadlines, struct future *future)
+{
+    struct list *list = hark__deadlines_list(deadlines, future->timeout_ms);
+
+    if (list != NULL
+        && (hark__list_is_empty(list)
+            || CONTAINER_OF(list->prev, struct future, by_timeout)->expires_ns
+                   <= future->expires_ns)) {
+        hark__list_append(list, &future->by_timeout);
+    } else {
+        hark__deadlines_add(deadlines, future);
+    }
+}
+
 // Starts the clock of an open future. Returns when it runs out.
 static inline __attribute__((always_inline)) int64_t
 start(struct futures *futures, struct env *env, struct future *future)
@@ -429,7 +444,7 @@ start(struct futures *futures, struct env *env, struct future *future)
         hark__future_count_from(future, hark__futures_now(env, future->timeout_ms));
     }
     if (future->timeout_ms != HARK_FOREVER) {
-        insert(list_for(futures, future->timeout_ms), future);
+        add_deadline(&futures->deadlines, future);
     }
     return future->expires_ns;
 }
@@ -515,37 +530,19 @@ hark__futures_unhold(struct futures *futures, struct list *held)
 }
 
 int64_t
-hark__futures_next_ns(const struct futures *futures)
+hark__futures_next_ns(struct futures *futures)
 {
-    int64_t next = INT64_MAX;
+    const struct future *first = hark__deadlines_first(&futures->deadlines);
 
-    for (uint32_t i = 0; i < futures->list_count; i++) {
-        const struct list *list = &futures->lists[i].list;
-
-        if (!hark__list_is_empty(list)) {
-            int64_t expiry =
-                CONTAINER_OF(list->next, struct future, by_timeout)->expires_ns;
-            next = expiry < next ? expiry : next;
-        }
-    }
-    return next;
+    return first != NULL ? first->expires_ns : INT64_MAX;
 }
 
 struct future *
 hark__futures_overdue(struct futures *futures, int64_t now_ns)
 {
-    for (uint32_t i = 0; i < futures->list_count; i++) {
-        struct list *list = &futures->lists[i].list;
+    struct future *first = hark__deadlines_first(&futures->deadlines);
 
-        if (!hark__list_is_empty(list)) {
-            struct future *first = CONTAINER_OF(list->next, struct future, by_timeout);
-
-            if (first->expires_ns <= now_ns) {
-                return first;
-            }
-        }
-    }
-    return NULL;
+    return first != NULL && first->expires_ns <= now_ns ? first : NULL;
 }
 
 hark_error

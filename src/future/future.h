@@ -7,11 +7,10 @@
 // Only the owner's turn touches its table, so nothing here is atomic: whoever completes
 // a future sends a message to the owner, whose turn calls hark__future_complete.
 //
-// Timeouts: nearly none fires. Open futures stand in one list for each length of
-// timeout, in which they are in order of expiry by themselves; arming and disarming are
-// list operations. A future made in a turn counts from when its maker has set
-// started_ns, or else from the end of that turn (start). A long timeout is counted by
-// the coarse clock, and a little late rather than early.
+// Timeouts: nearly none fires, and arming and disarming are list operations
+// (deadlines.h). A future made in a turn counts from when its maker has set started_ns,
+// or else from the end of that turn (start). A long timeout is counted by the coarse
+// clock, and a little late rather than early.
 //
 // Whoever completes a future in a message's or timer's name tells its waiter at once.
 // One that is settled by its owner, or computed from others (computed.h), only goes to
@@ -27,6 +26,7 @@
 
 #include "base/env.h"
 #include "base/list.h"
+#include "future/deadlines.h"
 #include "hark/async.h"
 #include "hark/future.h"
 #include "message/message.h"
@@ -68,7 +68,7 @@ enum future_state { FUTURE_OPEN, FUTURE_DONE };
 // In an order in which two words that are set as one stand in one line of the cache:
 // else each block that crosses a page there is slow to open.
 struct future {
-    struct list by_timeout; // in one of the lists of its table, or alone
+    struct list by_timeout; // see deadlines.h; alone: not started, or it never expires
     struct list by_turn;    // in futures->fresh or ->ready, in made, or alone
     struct list by_parent;  // among its parent's children, if it has one
     void *parent;           // the room's above: whose child it is; NULL: nobody's
@@ -99,12 +99,10 @@ struct future {
     bool looked_at;      // somebody has, or had, an interest in how it ends
     bool owes_word;      // nobody could be told that it is unwanted: no memory
     uint8_t size_class;
+    struct list later; // see deadlines.h
 };
 
-enum {
-    FUTURE_TIMEOUT_LISTS = 8,
-    FUTURE_EXACT_MS = 100, // shorter timeouts are counted by the exact clock
-};
+enum { FUTURE_EXACT_MS = 100 }; // shorter timeouts are counted by the exact clock
 
 // The seam to the room above: what it does about a future's end. turn is the closer's.
 struct futures_hooks {
@@ -130,14 +128,10 @@ struct futures {
     uint32_t free;        // first free place
     uint32_t open_count;  // entries, done ones too
     uint32_t limit;
-    uint32_t list_count;
     uint32_t calling; // futures made of others that call functions of the user
-    struct timeout_list {
-        uint32_t timeout_ms;
-        struct list list;
-    } lists[FUTURE_TIMEOUT_LISTS]; // the last one also takes all other lengths, sorted
-    struct list fresh;             // opened in this turn
-    struct list ready;       // done, with a waiter still to be told; or to be woken
+    struct deadlines deadlines; // of those that are started
+    struct list fresh;          // opened in this turn
+    struct list ready;          // done, with a waiter still to be told; or to be woken
     bool ending;             // hark__futures_free is at work: waiters are only dropped
     bool closing;            // the loop over doomed is at work
     struct computed *doomed; // whose futures were closed: theirs are still to be
@@ -243,6 +237,14 @@ int64_t hark__futures_pause(struct futures *futures, struct env *env,
                             struct list *made);
 // They are fresh again, and their turn ends soon.
 void hark__futures_unpause(struct futures *futures, struct list *made);
+// Has a future that is in no list of its table's turns end with the maker of those in
+// `made`, unless it is kept.
+static inline void
+hark__future_give(struct future *future, struct list *made)
+{
+    future->made = made;
+    hark__list_append(made, &future->by_turn);
+}
 // Has a future that is done, and was watched, be told later by
 // hark__futures_tell_ready: it waits in held until then.
 void hark__future_hold(struct future *future, struct waiter *waiter, struct list *held);
@@ -266,7 +268,7 @@ hark__futures_are_unsettled(const struct futures *futures)
 }
 
 // When the earliest started future runs out; INT64_MAX: none does.
-int64_t hark__futures_next_ns(const struct futures *futures);
+int64_t hark__futures_next_ns(struct futures *futures);
 // An open future whose time is over, or NULL. The caller completes it.
 struct future *hark__futures_overdue(struct futures *futures, int64_t now_ns);
 

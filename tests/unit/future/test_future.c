@@ -485,6 +485,49 @@ more_lengths_than_lists_still_come_in_order(void **state)
     assert_true(hark__futures_next_ns(f->futures) == INT64_MAX);
 }
 
+// The earliest of those that are there.
+static struct future *
+earliest_of(struct future *const *open, size_t count)
+{
+    struct future *first = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        if (open[i] != NULL
+            && (first == NULL || open[i]->expires_ns < first->expires_ns)) {
+            first = open[i];
+        }
+    }
+    return first;
+}
+
+static void
+the_earliest_is_found_while_futures_of_any_length_come_and_go(void **state)
+{
+    struct fixture *f = *state;
+    struct future *open[LIMIT / 2] = {NULL};
+    uint64_t random = 1;
+
+    for (int64_t i = 0; i < 20000; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        struct future **place = &open[random >> 33 & (LIMIT / 2 - 1)];
+
+        if (*place == NULL) { // no two expire at once
+            *place = open_future(f, (uint32_t)(random >> 40) % 1000 + 1);
+            start_at(f, i * MS + i);
+        } else {
+            if (random >> 63) {
+                complete(f, *place, HARK_OK);
+            }
+            hark__future_close(f->futures, f->pool, f, *place);
+            *place = NULL;
+        }
+        if (random >> 61 & 1) { // else several changes come together
+            assert_ptr_equal(hark__futures_overdue(f->futures, INT64_MAX - 1),
+                             earliest_of(open, LIMIT / 2));
+        }
+    }
+}
+
 // ---- all ----
 
 static hark_future
@@ -803,6 +846,7 @@ main(void)
         TEST(a_done_or_closed_future_is_not_overdue),
         TEST(overdue_futures_come_until_none_is_left),
         TEST(more_lengths_than_lists_still_come_in_order),
+        TEST(the_earliest_is_found_while_futures_of_any_length_come_and_go),
         TEST(all_succeeds_when_the_last_one_has),
         TEST(all_fails_with_the_first_that_fails_and_only_once),
         TEST(all_over_none_is_done_at_once),

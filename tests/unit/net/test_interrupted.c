@@ -69,9 +69,10 @@ on_frame(struct sink *sink, struct pipe *pipe, struct arrival *arrival)
 }
 
 static void
-on_gone(struct sink *sink, struct pipe *pipe, const char *why)
+on_gone(struct sink *sink, struct pipe *pipe, hark_err err, const char *why)
 {
     (void)sink;
+    (void)err;
     (void)why;
     hark__pipe_close(pipe);
 }
