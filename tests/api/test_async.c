@@ -578,6 +578,12 @@ timeouts_in_timeouts(hark_ctx *ctx, hark_ref to)
 }
 
 static hark_future
+timeout_recovered(hark_ctx *ctx, hark_ref to)
+{
+    return hark_recover(ctx, timeout_too_late(ctx, to), heal, NULL);
+}
+
+static hark_future
 timeout_forever(hark_ctx *ctx, hark_ref to)
 {
     return hark_timeout(ctx, ask_n(ctx, to, -4), HARK_FOREVER);
@@ -1338,6 +1344,51 @@ timeout_ends_what_takes_too_long(void **state)
 }
 
 static void
+a_timeout_may_give_a_reply_instead(void **state)
+{
+    expect_n(state, timeout_recovered, HARK_ETIMEOUT);
+    expect_drops(state, 2);
+}
+
+static hark_future
+try_once(hark_ctx *ctx, hark_ref to)
+{
+    (void)to;
+    return hark_retry(ctx, try_bad, NULL, &(hark_retry_options){.attempts = 1});
+}
+
+static hark_future
+try_what_gives_at_once(hark_ctx *ctx, hark_ref to)
+{
+    (void)to;
+    return hark_retry(ctx, quick, NULL, &(hark_retry_options){.attempts = 1});
+}
+
+static void
+a_job_may_be_tried_once(void **state)
+{
+    expect_error(state, try_once, HARK_EUSER, "negative: -1");
+    expect_n(state, try_what_gives_at_once, 61);
+}
+
+static hark_future
+either_then_twice(hark_ctx *ctx, hark_ref to)
+{
+    made[0] = hark_ask_within(ctx, HARK_SECONDS(60), to, stall);
+    made[1] = ask_n(ctx, to, 20);
+    return hark_map(ctx, hark_race(ctx, made, 2), twice, NULL);
+}
+
+static void
+a_map_goes_on_with_either(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_n(state, either_then_twice, 42);
+    assert_true(hark_future_done(f->w->here, made[0])); // closed
+}
+
+static void
 a_timeout_of_no_ask_tells_how_long_it_took(void **state)
 {
     struct fixture *f = *state;
@@ -1816,6 +1867,9 @@ over(enum reach how, const char *name)
         TEST(any_of_failures_tells_them_all),
         TEST(race_is_the_first_end),
         TEST(timeout_ends_what_takes_too_long),
+        TEST(a_timeout_may_give_a_reply_instead),
+        TEST(a_job_may_be_tried_once),
+        TEST(a_map_goes_on_with_either),
         TEST(a_timeout_of_no_ask_tells_how_long_it_took),
         TEST(retry_goes_on_until_it_works),
         TEST(retry_gives_up_on_what_is_not_retryable),
