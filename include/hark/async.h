@@ -136,8 +136,8 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 #define HARK_MAP_WITH(name, reply, drop_arg)                                           \
     HARK_STEP_ON_REPLY_(name##_map, reply, drop_arg, false)
 // hark_map(ctx, future, name, arg)
-#define hark_map(ctx, future, name, arg)                                               \
-    hark_step_at(ctx, HARK_HERE, future, &name##_map, arg)
+#define hark_map(ctx, future, name, ...)                                               \
+    hark_step_at(ctx, HARK_HERE, future, &name##_map, __VA_ARGS__)
 
 // HARK_RECOVER(name) { ... }: a reply, another failure or a future from an error. In
 // scope: `ctx`, `error` and `arg`. A reply goes on as it is; so does the error if the
@@ -157,8 +157,8 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
                                   __attribute__((unused)) const hark_error *error,     \
                                   __attribute__((unused)) void *arg)
 // hark_recover(ctx, future, name, arg)
-#define hark_recover(ctx, future, name, arg)                                           \
-    hark_step_at(ctx, HARK_HERE, future, &name##_recover, arg)
+#define hark_recover(ctx, future, name, ...)                                           \
+    hark_step_at(ctx, HARK_HERE, future, &name##_recover, __VA_ARGS__)
 
 // HARK_TAP(name, reply) { ... }: looks at a reply, which goes on as it is, unless the
 // function (or the future that it gives) fails. In scope as in HARK_MAP. An error goes
@@ -168,8 +168,8 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
 #define HARK_TAP_WITH(name, reply, drop_arg)                                           \
     HARK_STEP_ON_REPLY_(name##_tap, reply, drop_arg, true)
 // hark_tap(ctx, future, name, arg)
-#define hark_tap(ctx, future, name, arg)                                               \
-    hark_step_at(ctx, HARK_HERE, future, &name##_tap, arg)
+#define hark_tap(ctx, future, name, ...)                                               \
+    hark_step_at(ctx, HARK_HERE, future, &name##_tap, __VA_ARGS__)
 
 // HARK_FINALLY(name) { ... }: runs whichever way the input ended, and that goes on as
 // it is, unless the function (or the future that it gives) fails. In scope: `ctx`,
@@ -195,8 +195,8 @@ HARK_CHECKED hark_future hark_step_at(hark_ctx *ctx, const char *site,
                               __attribute__((unused)) const hark_error *error,         \
                               __attribute__((unused)) void *arg)
 // hark_finally(ctx, future, name, arg)
-#define hark_finally(ctx, future, name, arg)                                           \
-    hark_step_at(ctx, HARK_HERE, future, &name##_finally, arg)
+#define hark_finally(ctx, future, name, ...)                                           \
+    hark_step_at(ctx, HARK_HERE, future, &name##_finally, __VA_ARGS__)
 
 // HARK_MAP and HARK_TAP.
 #define HARK_STEP_ON_REPLY_(step, reply, drop_arg, looks)                              \
@@ -251,13 +251,15 @@ HARK_CHECKED hark_future hark_all_settled(hark_ctx *ctx, const hark_future *futu
 // twice counts once. On error all are as before.
 HARK_CHECKED hark_future hark_any_at(hark_ctx *ctx, const char *site,
                                      const hark_future *futures, size_t count);
-#define hark_any(ctx, futures, count) hark_any_at(ctx, HARK_HERE, futures, count)
+// hark_any(ctx, futures, count)
+#define hark_any(ctx, ...) hark_any_at(ctx, HARK_HERE, __VA_ARGS__)
 
 // Ends as the first that ends, either way, and closes the others. count 0 fails with
 // HARK_EINVAL. On error all are as before.
 HARK_CHECKED hark_future hark_race_at(hark_ctx *ctx, const char *site,
                                       const hark_future *futures, size_t count);
-#define hark_race(ctx, futures, count) hark_race_at(ctx, HARK_HERE, futures, count)
+// hark_race(ctx, futures, count)
+#define hark_race(ctx, ...) hark_race_at(ctx, HARK_HERE, __VA_ARGS__)
 
 // ---- time ----
 
@@ -271,7 +273,7 @@ HARK_CHECKED hark_future hark_delay_at(hark_ctx *ctx, const char *site, uint32_t
 #define hark_delay(ctx, ms) hark_delay_at(ctx, HARK_HERE, ms)
 
 // Ends as future does, but fails with HARK_ETIMEOUT and closes it if that takes more
-// than ms milliseconds. Takes future, also on error.
+// than ms milliseconds (0: if it has not ended yet). Takes future, also on error.
 HARK_CHECKED hark_future hark_timeout_at(hark_ctx *ctx, const char *site,
                                          hark_future future, uint32_t ms);
 #define hark_timeout(ctx, future, ms) hark_timeout_at(ctx, HARK_HERE, future, ms)

@@ -128,10 +128,11 @@ HARK_CHECKED hark_future hark_with_permit_at(hark_ctx *ctx, const char *site,
                                              uint32_t count, const hark_job *job,
                                              void *arg);
 // hark_with_permit(ctx, semaphore, count, name, arg): for HARK_JOB(name).
-#define hark_with_permit(ctx, semaphore, count, name, arg)                             \
-    hark_with_permit_at(ctx, HARK_HERE, 0, semaphore, count, &name##_job, arg)
-#define hark_with_permit_within(ctx, timeout_ms, semaphore, count, name, arg)          \
-    hark_with_permit_at(ctx, HARK_HERE, timeout_ms, semaphore, count, &name##_job, arg)
+#define hark_with_permit(ctx, semaphore, count, name, ...)                             \
+    hark_with_permit_at(ctx, HARK_HERE, 0, semaphore, count, &name##_job, __VA_ARGS__)
+#define hark_with_permit_within(ctx, timeout_ms, semaphore, count, name, ...)          \
+    hark_with_permit_at(ctx, HARK_HERE, timeout_ms, semaphore, count, &name##_job,     \
+                        __VA_ARGS__)
 
 // ---- asks through a guard: in-flight limit, circuit breaker ----
 

@@ -19,7 +19,8 @@
 HARK_BEGIN_DECLS
 
 // The answer that an ask will get. A plain value; stale once it was dropped or its turn
-// is over. All zero is no future: an await or a then on it fails with HARK_ESTALE.
+// is over. All zero is no future: an await fails with why there is none, or as a then
+// does with HARK_ESTALE.
 typedef struct hark_future {
     uint64_t owner;
     uint64_t id;
@@ -49,7 +50,8 @@ typedef struct hark_error {
 //   stage: queued
 //     asked by teller<3f9a.4.1> in transfer at bank.c:61
 //     asked by main at bank.c:102, node counter
-// and a NUL; returns the whole length. A call is an ask, "armed by" (a timer's message,
+// and a NUL; returns the whole length. What was no ask (a hark_delay, a future of one's
+// own) has none in its line. A call is an ask, "armed by" (a timer's message,
 // a hark_delay) or "spawned by" (asks of a start hook); tells have none. Its node is
 // told if it is another one, as is the target's ("of node counter"); who called is the
 // actor's behavior or the thread's name. For people: see hark_error_line. ctx is of the
@@ -242,13 +244,13 @@ HARK_CHECKED hark_err hark_then_value(hark_ctx *ctx, hark_future future,
 
 // hark_then(ctx, future, actor, name, arg): continues with HARK_CONTINUATION(actor,
 // name).
-#define hark_then(ctx, future, actor, name, arg)                                       \
-    hark_then_value(ctx, future, &actor##_##name, arg)
+#define hark_then(ctx, future, actor, name, ...)                                       \
+    hark_then_value(ctx, future, &actor##_##name, __VA_ARGS__)
 
 // ---- the asking side: waiting ----
 
 // Waits until the future ends. Gives the reply. NULL if it failed: hark_error_of(ctx)
-// is the ask's own error (of a {0} that could not be made, HARK_ENOMEM or HARK_ELIMIT),
+// is the ask's own error (of a {0}: why it could not be made, if that was just now),
 // or HARK_ETYPE (the reply is of another type), HARK_ESTALE (not a future of ctx,
 // continued, or dropped meanwhile), HARK_ESTOPPED (the system stops, or
 // another has stopped this actor), HARK_ECANCELLED (the request in hand, or the scope

@@ -8,6 +8,7 @@ hark_future
 hark__async_refuse(hark_ctx *ctx, int code, const char *call, const char *why)
 {
     hark__ctx_error(ctx, code, "%s: %s", call, why);
+    hark__ctx_error_is_of_none(ctx);
     return no_future;
 }
 
@@ -68,8 +69,9 @@ hark_future_error(hark_ctx *ctx, hark_future name)
     struct future *future = hark__own_find(ctx, name);
 
     if (future == NULL) {
-        hark__async_refuse(ctx, HARK_ESTALE, "hark_future_error",
-                           "the future has ended, or is not of this actor or thread");
+        hark__ctx_error(ctx, HARK_ESTALE,
+                        "hark_future_error: the future has ended, or is not of this "
+                        "actor or thread");
         return hark_error_of(ctx);
     }
     future->looked_at = true;

@@ -175,6 +175,7 @@ hark__ctx_error(hark_ctx *ctx, int code, const char *format, ...)
 
     if (last != NULL) {
         last->error = (hark_error){.code = code, .text = last->text};
+        last->is_of_none = false;
         va_start(args, format);
         vsnprintf(last->text, sizeof last->text, format, args);
         va_end(args);
@@ -193,6 +194,7 @@ hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
     }
     if (last != NULL) {
         last->error = (hark_error){.code = code, .text = last->text};
+        last->is_of_none = false;
         va_start(args, format);
         vsnprintf(last->text, sizeof last->text, format, args);
         va_end(args);
@@ -200,12 +202,23 @@ hark_error_set(hark_ctx *ctx, int code, const char *format, ...)
     return (hark_err)code;
 }
 
+void
+hark__ctx_error_is_of_none(hark_ctx *ctx)
+{
+    if (ctx != NULL && ctx->last_error != NULL && ctx->last_error != &no_room) {
+        ctx->last_error->is_of_none = true;
+    }
+}
+
 bool
 hark__ctx_error_tells(hark_ctx *ctx, uint64_t id)
 {
     int code = ctx != NULL ? hark_error_of(ctx)->code : HARK_OK;
 
-    return id == 0 && (code == HARK_ENOMEM || code == HARK_ELIMIT);
+    return id == 0
+           && (code == HARK_ENOMEM || code == HARK_ELIMIT
+               || (code != HARK_OK && ctx->last_error != NULL
+                   && ctx->last_error->is_of_none));
 }
 
 hark_err
@@ -244,6 +257,7 @@ hark__ctx_error_of(hark_ctx *ctx, const struct futures *futures,
         snprintf(last->text, sizeof last->text, "%s", error.text);
         error.text = last->text;
         last->error = error;
+        last->is_of_none = false;
     }
 }
 
@@ -383,15 +397,19 @@ hark__error_head(hark_ctx *ctx, const hark_error *error, bool with_site, char *o
         }
         return used;
     }
-    hark__append(out, size, &used, " after %" PRIu32 " ms:", error->elapsed_ms);
+    if (error->type != NULL || error->elapsed_ms != 0) { // else nobody took the time
+        hark__append(out, size, &used, " after %" PRIu32 " ms", error->elapsed_ms);
+    }
     if (error->type != NULL) {
-        hark__append(out, size, &used, " ask %s to ", error->type);
+        hark__append(out, size, &used, ": ask %s to ", error->type);
         hark__append_whom(ctx, error->target, out, size, &used);
     }
     if (with_site && error->site != NULL) {
         hark__append(out, size, &used, " at %s", error->site);
     }
-    hark__append(out, size, &used, ", stage: %s", hark_stage_name(error->stage));
+    if (error->type != NULL || error->stage != HARK_STAGE_NOT_SENT) {
+        hark__append(out, size, &used, ", stage: %s", hark_stage_name(error->stage));
+    }
     return used;
 }
 

@@ -17,6 +17,7 @@ enum { ERROR_TEXT = 512, REF_TEXT = 300 };
 // What hark_error_of gives, with room for its text.
 struct last_error {
     hark_error error;
+    bool is_of_none; // it says why {0} was given instead of a future made of others
     char text[ERROR_TEXT];
 };
 
@@ -92,6 +93,8 @@ struct last_error *hark__ctx_last_error(hark_ctx *ctx);
 // True: a future, stream or sink of that id could not even be made, and the error of
 // ctx says why already.
 bool hark__ctx_error_tells(hark_ctx *ctx, uint64_t id);
+// The error that was just set says why {0} is given; of a null ctx it does nothing.
+void hark__ctx_error_is_of_none(hark_ctx *ctx);
 // Frees what hark_alloc gave.
 void hark__scratch_free(hark_ctx *ctx);
 // Sets hark_error_of to why `call` could make no message of value, and returns the

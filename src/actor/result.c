@@ -124,8 +124,8 @@ find_own(hark_ctx *ctx, hark_future name, const char *call)
         && future->state == FUTURE_OPEN) {
         return future;
     }
-    hark__async_refuse(ctx, HARK_ESTALE, call,
-                       "the future has ended, or is not made by its owner");
+    hark__ctx_error(ctx, HARK_ESTALE,
+                    "%s: the future has ended, or is not made by its owner", call);
     return NULL;
 }
 
@@ -178,9 +178,9 @@ outcome_of(hark_ctx *ctx, const char *call)
     if (outcome != NULL && outcome->kind == OUTCOME_NONE) {
         return outcome;
     }
-    hark__async_refuse(ctx, HARK_ENOASK, call,
-                       outcome == NULL ? "no callback runs"
-                                       : "the callback has given a result");
+    hark__ctx_error(ctx, HARK_ENOASK, "%s: %s", call,
+                    outcome == NULL ? "no callback runs"
+                                    : "the callback has given a result");
     return NULL;
 }
 

@@ -1,8 +1,5 @@
 // Timed: delay and timeout. An alarm is a future that nobody answers.
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "future/combine.h"
 
 // ---- delay ----
@@ -73,45 +70,42 @@ hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms,
 
 enum { GUARDED, ALARM, INPUTS };
 
-struct timeout {
-    struct computed computed; // first member
-    uint32_t ms;
-};
-
 static void
-run_out(struct computed *computed, void *turn, const struct future *alarm)
+run_out(struct computed *computed, void *turn, const struct future *late,
+        const struct future *alarm)
 {
-    const struct input *guarded = &computed->inputs[GUARDED];
-    const struct future *late = hark__future_find(computed->futures, guarded->id);
     hark_stage stage = HARK_STAGE_NOT_SENT;
-    char text[64];
 
     if (late != NULL) {
         hark__future_blame(computed->futures, computed->future, late);
         stage = late->asked != NULL ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT;
     }
-    snprintf(text, sizeof text, "timed out after %" PRIu32 " ms",
-             ((struct timeout *)computed)->ms);
     if (alarm != NULL) {
         struct future *result = computed->future;
 
-        // The coarse clock may have given the input a later start; see start.
-        if (result->started_ns > alarm->started_ns) {
+        // The coarse clock may have given the input a later start (see start); what is
+        // made of others has none.
+        if (result->started_ns == 0 || result->started_ns > alarm->started_ns) {
             result->started_ns = alarm->started_ns;
         }
         result->ended_ns = alarm->ended_ns;
     }
-    hark__computed_fail(computed, turn, HARK_ETIMEOUT, stage, text);
+    hark__computed_fail(computed, turn, HARK_ETIMEOUT, stage, NULL);
 }
 
 static void
 timeout_ended(struct computed *computed, void *turn, struct input *input,
               struct future *future)
 {
-    if (input == &computed->inputs[ALARM]) {
-        run_out(computed, turn, future);
+    struct future *guarded =
+        hark__future_find(computed->futures, computed->inputs[GUARDED].id);
+
+    // Both may have ended by now: then it was not too late.
+    if (input == &computed->inputs[ALARM]
+        && (guarded == NULL || guarded->state == FUTURE_OPEN)) {
+        run_out(computed, turn, guarded, future);
     } else {
-        hark__computed_pass(computed, turn, future);
+        hark__computed_pass(computed, turn, guarded);
     }
 }
 
@@ -122,7 +116,7 @@ struct future *
 hark__timeout_open(struct futures *futures, struct pool *pool, struct future *input,
                    uint32_t ms)
 {
-    struct timeout *timeout =
+    struct computed *timeout =
         hark__computed_new(futures, pool, &timeout_ops, sizeof *timeout, INPUTS);
 
     if (timeout == NULL) {
@@ -130,12 +124,11 @@ hark__timeout_open(struct futures *futures, struct pool *pool, struct future *in
     }
     struct future *alarm = hark__future_open(futures, pool, ms);
     if (alarm == NULL) {
-        hark__future_close(futures, pool, NULL, timeout->computed.future);
+        hark__future_close(futures, pool, NULL, timeout->future);
         return NULL;
     }
-    timeout->ms = ms;
-    timeout->computed.future->trace = input->trace; // as of a step
-    hark__computed_watch(&timeout->computed, &timeout->computed.inputs[GUARDED], input);
-    hark__computed_watch(&timeout->computed, &timeout->computed.inputs[ALARM], alarm);
-    return timeout->computed.future;
+    timeout->future->trace = input->trace; // as of a step
+    hark__computed_watch(timeout, &timeout->inputs[GUARDED], input);
+    hark__computed_watch(timeout, &timeout->inputs[ALARM], alarm);
+    return timeout->future;
 }

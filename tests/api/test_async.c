@@ -563,6 +563,27 @@ timeout_too_late(hark_ctx *ctx, hark_ref to)
 }
 
 static hark_future
+timeout_of_what_is_there(hark_ctx *ctx, hark_ref to)
+{
+    (void)to;
+    return hark_timeout(ctx, hark_future_of(ctx, answer, .n = 6), 0);
+}
+
+static hark_future
+timeouts_in_timeouts(hark_ctx *ctx, hark_ref to)
+{
+    (void)to;
+    made[0] = hark_timeout(ctx, hark_delay(ctx, HARK_FOREVER), HARK_SECONDS(60));
+    return hark_timeout(ctx, hark_timeout(ctx, made[0], HARK_SECONDS(50)), 10);
+}
+
+static hark_future
+timeout_recovered(hark_ctx *ctx, hark_ref to)
+{
+    return hark_recover(ctx, timeout_too_late(ctx, to), heal, NULL);
+}
+
+static hark_future
 timeout_forever(hark_ctx *ctx, hark_ref to)
 {
     return hark_timeout(ctx, ask_n(ctx, to, -4), HARK_FOREVER);
@@ -1310,7 +1331,7 @@ timeout_ends_what_takes_too_long(void **state)
     struct fixture *f = *state;
 
     expect_n(state, timeout_in_time, 5);
-    expect_error(state, timeout_too_late, HARK_ETIMEOUT, "timed out after 10 ms");
+    expect_error(state, timeout_too_late, HARK_ETIMEOUT, "timed out");
     assert_true(hark_future_done(f->w->here, made[0])); // closed
     expect_error(state, timeout_forever, HARK_EUSER, "negative: -4");
     hark_future g = timeout_too_late(f->w->here, whom);
@@ -1319,6 +1340,72 @@ timeout_ends_what_takes_too_long(void **state)
     assert_string_equal(error->type, "stall");
     assert_non_null(strstr(error->site, "test_async.c:"));
     assert_true(error->elapsed_ms >= 10);
+    expect_n(state, timeout_of_what_is_there, 6);
+}
+
+static void
+a_timeout_may_give_a_reply_instead(void **state)
+{
+    expect_n(state, timeout_recovered, HARK_ETIMEOUT);
+    expect_drops(state, 2);
+}
+
+static hark_future
+try_once(hark_ctx *ctx, hark_ref to)
+{
+    (void)to;
+    return hark_retry(ctx, try_bad, NULL, &(hark_retry_options){.attempts = 1});
+}
+
+static hark_future
+try_what_gives_at_once(hark_ctx *ctx, hark_ref to)
+{
+    (void)to;
+    return hark_retry(ctx, quick, NULL, &(hark_retry_options){.attempts = 1});
+}
+
+static void
+a_job_may_be_tried_once(void **state)
+{
+    expect_error(state, try_once, HARK_EUSER, "negative: -1");
+    expect_n(state, try_what_gives_at_once, 61);
+}
+
+static hark_future
+either_then_twice(hark_ctx *ctx, hark_ref to)
+{
+    made[0] = hark_ask_within(ctx, HARK_SECONDS(60), to, stall);
+    made[1] = ask_n(ctx, to, 20);
+    return hark_map(ctx, hark_race(ctx, made, 2), twice, NULL);
+}
+
+static void
+a_map_goes_on_with_either(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_n(state, either_then_twice, 42);
+    assert_true(hark_future_done(f->w->here, made[0])); // closed
+}
+
+static void
+a_timeout_of_no_ask_tells_how_long_it_took(void **state)
+{
+    struct fixture *f = *state;
+    char line[256];
+    unsigned took = 0;
+    int end = 0;
+
+    expect_error(state, timeouts_in_timeouts, HARK_ETIMEOUT, "timed out");
+    assert_true(hark_future_done(f->w->here, made[0])); // closed
+    hark_future g = timeouts_in_timeouts(f->w->here, whom);
+    assert_null(hark_await(f->w->here, g, hark_unit));
+    hark_error_line(f->w->here, hark_error_of(f->w->here), line, sizeof line);
+    assert_int_equal(
+        sscanf(line, "HARK_ETIMEOUT: timed out after %u ms at %n", &took, &end), 1);
+    assert_true(took >= 10 && end != 0);
+    assert_non_null(strstr(line + end, "test_async.c:"));
+    assert_null(strstr(line, "stage")); // there was nothing to get anywhere
 }
 
 static void
@@ -1368,6 +1455,45 @@ retry_refuses_options_that_cannot_be(void **state)
     assert_int_equal(hark_error_of(me)->code, HARK_EINVAL);
     assert_int_equal(drops, 4);
     assert_int_equal(calls, 0);
+}
+
+static void
+an_await_of_no_future_tells_why_there_is_none(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_retry_options wrong = {.factor = 0.5};
+    hark_future g = hark_retry(me, quick, NULL, &wrong);
+
+    g = hark_timeout(me, hark_map(me, g, twice, NULL), 10);
+    assert_null(hark_await(me, g, answer));
+    world_assert_error(f->w, HARK_EINVAL, "hark_retry: a factor under 1");
+    // An error of something else is not why.
+    assert_int_equal(hark_future_fail(me, g, 0, "none"), HARK_EINVAL);
+    assert_null(hark_await(me, g, answer));
+    world_assert_error(f->w, HARK_ESTALE, "the future has ended");
+}
+
+HARK_MAP(add_both, answer)
+{
+    const answer *more = arg;
+
+    hark_result(ctx, answer, .n = msg->n + more[0].n + more[1].n);
+}
+
+static void
+arguments_may_be_literals_with_commas(void **state)
+{
+    struct fixture *f = *state;
+    hark_ctx *me = f->w->here;
+    hark_future g = hark_race(
+        me, (hark_future[]){hark_delay(me, HARK_FOREVER), ask_n(me, whom, 1)}, 2);
+
+    g = hark_any(me, (hark_future[]){g, hark_delay(me, HARK_FOREVER)}, 2);
+    g = hark_map(me, g, add_both, (answer[]){{.n = 10}, {.n = 100}});
+    const answer *a = hark_await(me, g, answer);
+    assert_non_null(a);
+    assert_int_equal(a->n, 112);
 }
 
 static void
@@ -1741,6 +1867,10 @@ over(enum reach how, const char *name)
         TEST(any_of_failures_tells_them_all),
         TEST(race_is_the_first_end),
         TEST(timeout_ends_what_takes_too_long),
+        TEST(a_timeout_may_give_a_reply_instead),
+        TEST(a_job_may_be_tried_once),
+        TEST(a_map_goes_on_with_either),
+        TEST(a_timeout_of_no_ask_tells_how_long_it_took),
         TEST(retry_goes_on_until_it_works),
         TEST(retry_gives_up_on_what_is_not_retryable),
         TEST(retry_ends_with_its_budget),
@@ -1767,6 +1897,8 @@ here(void)
         TEST(a_null_ctx_is_refused),
         TEST(delay_succeeds_after_its_time),
         TEST(retry_refuses_options_that_cannot_be),
+        TEST(an_await_of_no_future_tells_why_there_is_none),
+        TEST(arguments_may_be_literals_with_commas),
         TEST(an_own_future_is_completed_once),
         TEST(only_own_futures_can_be_completed),
         TEST(a_chain_of_a_million_links_needs_no_stack),

@@ -250,6 +250,27 @@ deadline_ends_all(hark_ctx *ctx, hark_ref whom)
     assert_int_not_equal(code_of(ctx, slow), HARK_OK);
 }
 
+// What Java's get(timeout) and asyncio's wait(timeout=...) are: the future goes on.
+static void
+wait_within_a_time_leaves_the_future(hark_ctx *ctx, hark_ref whom)
+{
+    hark_future own = hark_future_new(ctx);
+    hark_future held = hark_ask(ctx, whom, hold);
+    hark_scope s = open_scope(ctx, &(hark_scope_options){.timeout_ms = SHORT_MS});
+
+    assert_null(hark_await(ctx, own, got));
+    assert_null(hark_await(ctx, held, got));
+    assert_int_equal(hark_scope_join(ctx, s), HARK_ETIMEOUT);
+    assert_false(hark_future_done(ctx, own));
+    assert_false(hark_future_done(ctx, held));
+    assert_int_equal(hark_future_complete(ctx, own, got, .n = 7), HARK_OK);
+    const got *g = hark_await(ctx, own, got);
+    assert_non_null(g);
+    assert_int_equal(g->n, 7);
+    hark_future_drop(ctx, own);
+    hark_future_drop(ctx, held);
+}
+
 static void
 scopes_nest(hark_ctx *ctx, hark_ref whom)
 {
@@ -419,6 +440,7 @@ static scene *const scenes[] = {
     own_wait_ends_when_a_sibling_fails,
     members_may_be_awaited,
     deadline_ends_all,
+    wait_within_a_time_leaves_the_future,
     scopes_nest,
     all_is_left_last_in_first_out,
     children_that_have_ended_are_not_waited_for,
