@@ -110,7 +110,7 @@ send_probe(void *arg, const struct future *future)
     struct hark_message *message =
         hark__message_alloc(ctx_pool(ctx), NULL, sizeof(struct probe) + size);
     if (message == NULL) {
-        return false; // timeouts end it
+        return false;
     }
     struct probe *probe = hark__message_payload(message);
     if (before != NULL) {
@@ -126,8 +126,17 @@ send_probe(void *arg, const struct future *future)
     memcpy(probe->path, path, size);
     message->kind = MESSAGE_SYSTEM;
     message->from = ctx->self;
-    (void)hark__send(ctx, future->target, message); // who has ended deadlocks nobody
-    return true;
+    // Who has ended deadlocks nobody.
+    return hark__send(ctx, future->target, message) != HARK_ENOMEM;
+}
+
+// It cannot be found out whether a wait is part of a circle, in which nothing else would
+// end it: that does.
+static __attribute__((cold, noinline)) void
+give_up(hark_ctx *ctx, struct await *await)
+{
+    hark__wait_break(ctx_waits(ctx), await, HARK_ENOMEM,
+                     "no memory to find out whether it waits for itself");
 }
 
 // Sends the one probe of a wait that may be part of a circle.
@@ -136,18 +145,21 @@ begin(hark_ctx *ctx, struct await *await)
 {
     if (await->nonce == 0) {
         await->nonce = ctx->node->env->ops->random(ctx->node->env) | 1;
-        (void)hark__await_each_ask(ctx, await, send_probe,
-                                   &(struct onward){.ctx = ctx, .await = await});
+        if (!hark__await_each_ask(ctx, await, send_probe,
+                                  &(struct onward){.ctx = ctx, .await = await})) {
+            give_up(ctx, await);
+        }
     }
 }
 
 void
 hark__probes_begin(hark_ctx *ctx, const struct waits *waits)
 {
-    for (struct list *link = waits->suspended.next; link != &waits->suspended;
-         link = link->next) {
+    for (struct list *link = waits->suspended.next, *next; link != &waits->suspended;
+         link = next) {
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
+        next = link->next;
         if (await->lock != LOCK_NOBODY) {
             begin(ctx, await);
         }
@@ -318,13 +330,15 @@ pass_on(hark_ctx *ctx, const struct waits *waits, const struct hark_message *mes
         come_back(ctx, waits, message, &debt);
         return false;
     }
-    for (struct list *link = waits->suspended.next; link != &waits->suspended;
-         link = link->next) {
-        const struct await *await = CONTAINER_OF(link, const struct await, by_state);
+    for (struct list *link = waits->suspended.next, *next; link != &waits->suspended;
+         link = next) {
+        struct await *await = CONTAINER_OF(link, struct await, by_state);
 
-        if ((only == NULL || await == only) && blocks(await, &debt)) {
-            (void)hark__await_each_ask(ctx, await, send_probe,
-                                       &(struct onward){ctx, await, message});
+        next = link->next;
+        if ((only == NULL || await == only) && blocks(await, &debt)
+            && !hark__await_each_ask(ctx, await, send_probe,
+                                     &(struct onward){ctx, await, message})) {
+            give_up(ctx, await);
         }
     }
     return true;
@@ -451,7 +465,7 @@ hark__probe_came(hark_ctx *ctx, struct hark_message *message)
     }
 }
 
-void
+bool
 hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker, const struct probe *probe,
                  hark_str path)
 {
@@ -459,13 +473,13 @@ hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker, const struct probe 
 
     // What is over the bound is left to the deadline.
     if (!hark__foreign_in(ctx->node)) {
-        return;
+        return true;
     }
     struct hark_message *message =
         hark__message_alloc(ctx_pool(ctx), NULL, sizeof *probe + size);
     if (message == NULL) {
         hark__foreign_out(ctx->node);
-        return;
+        return false;
     }
     struct probe *copy = hark__message_payload(message);
     *copy = *probe;
@@ -475,4 +489,5 @@ hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker, const struct probe 
     message->kind = MESSAGE_SYSTEM;
     message->from = asker;
     (void)hark__send(ctx, to, message); // who has ended deadlocks nobody
+    return true;
 }

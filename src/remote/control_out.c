@@ -46,8 +46,13 @@ put_credit(struct link *link, hark_ref to, const struct outgoing *what,
         .credits = what->credits,
         .type = TYPE_NONE,
     };
-    return hark__draft_put(link, &(struct draft){.plain = &credit}, error->text,
-                           sizeof error->text);
+    hark_err err = hark__draft_put(link, &(struct draft){.plain = &credit}, error->text,
+                                   sizeof error->text);
+    if (err != HARK_OK) { // they are given again later
+        (void)hark__pending_credit(&link->remote->pendings, what->correlation, link,
+                                   0u - what->credits);
+    }
+    return err;
 }
 
 // A probe for the ask `asked`, if that went this way and is not answered.
@@ -117,7 +122,7 @@ hark__link_await(struct link *link, const struct pending *pending, bool *out_is_
     pthread_mutex_lock(&link->lock);
     *out_is_up = link->state == LINK_UP;
     if (!*out_is_up && hark__pending_add(&link->remote->pendings, pending) == 0) {
-        err = HARK_ENOMEM;
+        err = HARK_EAGAIN;
     }
     pthread_mutex_unlock(&link->lock);
     return err;
@@ -130,7 +135,7 @@ hark__link_lookup(struct link *link, const struct pending *pending, hark_str nam
     struct pending dropped;
 
     if (number == 0) {
-        return HARK_ENOMEM;
+        return HARK_EAGAIN;
     }
     hark_err err = put_own(link, &(struct envelope){
                                      .kind = ENVELOPE_LOOKUP,
@@ -148,29 +153,38 @@ hark__link_lookup(struct link *link, const struct pending *pending, hark_str nam
     return err;
 }
 
+// Who asked must not wait for ever: the end of the link is an answer, too.
+static void
+put_answer(struct link *link, const struct envelope *envelope)
+{
+    if (put_own(link, envelope) == HARK_ENOMEM) {
+        pthread_mutex_lock(&link->lock);
+        hark__link_break_locked(link, "no memory for an answer");
+        pthread_mutex_unlock(&link->lock);
+    }
+}
+
 void
 hark__link_found(struct link *link, uint64_t correlation, hark_ref found)
 {
-    // Without memory the asker's clock ends it.
-    (void)put_own(link, &(struct envelope){
-                            .kind = ENVELOPE_FOUND,
-                            .correlation = correlation,
-                            .type = TYPE_NONE,
-                            .found = found,
-                        });
+    put_answer(link, &(struct envelope){
+                         .kind = ENVELOPE_FOUND,
+                         .correlation = correlation,
+                         .type = TYPE_NONE,
+                         .found = found,
+                     });
 }
 
 void
 hark__link_fail(struct link *link, uint64_t correlation, int code, hark_stage stage,
                 const char *text)
 {
-    // As above.
-    (void)put_own(link, &(struct envelope){
-                            .kind = ENVELOPE_FAILURE,
-                            .correlation = correlation,
-                            .type = TYPE_NONE,
-                            .code = code,
-                            .stage = stage,
-                            .text = hark_str_of(text),
-                        });
+    put_answer(link, &(struct envelope){
+                         .kind = ENVELOPE_FAILURE,
+                         .correlation = correlation,
+                         .type = TYPE_NONE,
+                         .code = code,
+                         .stage = stage,
+                         .text = hark_str_of(text),
+                     });
 }
