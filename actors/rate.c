@@ -32,6 +32,17 @@ refill(hark_ctx *ctx, rate *self)
     self->then_ns = now_ns;
 }
 
+// Nobody would ever look at the clock for them.
+static void
+fail_all(hark_ctx *ctx, rate *self)
+{
+    struct visit *first;
+
+    while ((first = hark__gate_first(&self->gate, &self->line)) != NULL) {
+        hark__gate_fail(ctx, &self->gate, first, HARK_ENOMEM, "no memory for a timer");
+    }
+}
+
 // For the first in line.
 static void
 set_timer(hark_ctx *ctx, rate *self)
@@ -48,6 +59,9 @@ set_timer(hark_ctx *ctx, rate *self)
                                                : 1;
     self->is_ticking =
         hark_send_after(ctx, delay_ms, hark_self(ctx), rate_tick).id != 0;
+    if (!self->is_ticking) {
+        fail_all(ctx, self);
+    }
 }
 
 static void

@@ -212,7 +212,7 @@ typedef struct hark_rate_options {
 HARK_API hark_ref hark_rate(hark_ctx *ctx, const hark_rate_options *options);
 
 // Succeeds with a hark_unit when count tokens were taken. Tokens whose taker is gone
-// when they come are spent.
+// when they come are spent. HARK_ENOMEM: no timer for those who wait.
 HARK_CHECKED hark_future hark_rate_wait_at(hark_ctx *ctx, const char *site,
                                            uint32_t timeout_ms, hark_ref rate,
                                            uint32_t count);

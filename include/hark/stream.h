@@ -92,8 +92,10 @@ HARK_CHECKED const void *hark_stream_await_value(hark_ctx *ctx, hark_stream stre
 // The next item as a future, which may be continued and combined as any other. It may
 // be called ahead: each gets its own item, in the order of the calls; an item for one
 // that was dropped or has ended goes to the next, but one that it has got already is
-// its own, and gone with it (so do not race two of one stream). They fail as above: after the last
-// item with HARK_EEND; with HARK_ECANCELLED when the stream is closed. {0}:
+// its own, and gone with it (so do not race two of one stream). They fail as above:
+// after the last item with HARK_EEND; with HARK_ECANCELLED when the stream is closed;
+// with HARK_ENOMEM, too, if the producer could not be told to go on: the next call
+// tries again. {0}:
 // HARK_ENOMEM, HARK_ELIMIT.
 HARK_CHECKED hark_future hark_stream_next(hark_ctx *ctx, hark_stream stream);
 

@@ -85,14 +85,21 @@ hark_err hark__send_value(hark_ctx *ctx, hark_ref to, const struct outgoing *wha
 bool hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
                 hark_stage stage, const char *text);
 
-// A node that asked actors here cannot be reached any more, and its target says so:
-// cancels its requests. Looks at every slot.
-void hark__node_lost(hark_ctx *ctx, uint64_t node);
+// The same whether or not there is memory, of an asker of this node: takes spare, an
+// empty block that will do if there is none. spare may be NULL: then it is the same.
+void hark__fail_surely(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
+                       hark_stage stage, const char *text, struct hark_message *spare);
+
+// A link by which a node asked actors here has ended, and its target says so: cancels
+// these requests. Looks at every slot. False: some were not told, for want of
+// memory; may be called again.
+bool hark__node_lost(hark_ctx *ctx, uint64_t node);
 // A cancel came from another node: of what asker asked `to`, by this correlation.
-void hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
+// False: `to` cannot be told, for want of memory, here and in the next.
+bool hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
                        uint64_t correlation);
 // As above: it takes more items of the stream that answers it.
-void hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation,
+bool hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation,
                        uint16_t credits);
 
 // What an actor, or thread, of this node is called. NULL: there is none of that word.

@@ -127,14 +127,17 @@ open_future(hark_ctx *ctx, hark_ref to, const hark_type *asked, uint32_t timeout
     struct futures *futures = futures_of(ctx);
     struct request *parent = NULL;
     struct future *future = NULL;
+    bool is_starved = false; // a cancel would not find what is asked for its sake
 
     if (futures != NULL) {
         uint32_t limit_ms =
             timeout_ms != 0 ? timeout_ms : ctx->node->limits.ask_timeout_ms;
         if (ctx->owes_answer || ctx->request != NULL) {
             parent = hark__parent(ctx, &limit_ms);
+            is_starved = parent == NULL && ctx->request == NULL;
         }
-        future = hark__future_open(futures, ctx_pool(ctx), limit_ms);
+        future =
+            is_starved ? NULL : hark__future_open(futures, ctx_pool(ctx), limit_ms);
     }
     if (future == NULL) {
         bool full = futures != NULL && futures->open_count >= futures->limit;

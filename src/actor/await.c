@@ -130,6 +130,13 @@ await_drop(struct waiter *waiter, void *turn, struct future *future)
 }
 
 void
+hark__wait_break(struct waits *waits, struct await *await, hark_err err,
+                 const char *why)
+{
+    end_wait(waits, await, err, why);
+}
+
+void
 hark__waits_break(struct waits *waits, hark_err err, const char *why)
 {
     while (!hark__list_is_empty(&waits->suspended)) {
@@ -264,8 +271,8 @@ hark__must_stop(const hark_ctx *ctx)
     return (ctx->slot->heed & SLOT_TOLD) && !(ctx->slot->heed & SLOT_STOPPING);
 }
 
-// For whose sake the handler waits, so that a cancel finds it; without memory for that
-// it does not. NULL: nobody's.
+// For whose sake the handler waits, so that a cancel finds it. NULL: nobody's, or (if it
+// owes an answer) there is no memory.
 static const struct request *
 make_known(hark_ctx *ctx)
 {
@@ -290,6 +297,10 @@ wait_for(hark_ctx *ctx, struct future *future)
         return false;
     }
     const struct request *request = make_known(ctx);
+    if (request == NULL && ctx->owes_answer) {
+        hark__ctx_error(ctx, HARK_ENOMEM, "hark_await: no memory");
+        return false;
+    }
     if (request != NULL && request->state == REQUEST_CANCELLED) {
         hark__ctx_error(ctx, HARK_ECANCELLED, "hark_await: %s", why_cancelled(request));
         return false;

@@ -106,6 +106,9 @@ struct hark_message *hark__waits_take_out(hark_ctx *ctx, struct request_name nam
 struct await *hark__await_of(struct waiter *waiter);
 // Who may go on now; NULL: nobody.
 struct await *hark__waits_due(const struct waits *waits);
+// That wait, which is suspended or about to be, ends with err.
+void hark__wait_break(struct waits *waits, struct await *await, hark_err err,
+                      const char *why);
 // Every wait ends with err.
 void hark__waits_break(struct waits *waits, hark_err err, const char *why);
 // Keeps a continuation back while a handler lets nobody run. False: it may run. The

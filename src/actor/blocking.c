@@ -27,14 +27,16 @@ struct job {
     hark_executor *executor;
     const hark_blocking_work *work;
     void *arg;
-    hark_ref owner;          // whose future it is
-    uint64_t future;         // which
-    int64_t deadline_ns;     // of it
-    uint64_t chain_id;       // of it
-    uint16_t trace;          // of it
-    _Atomic(uint32_t) refs;  // of future and thread: who lets go last frees
-    _Atomic(bool) begun;     // by the thread; read by the owner
-    _Atomic(bool) cancelled; // by the owner; read by the thread
+    hark_ref owner;             // whose future it is
+    uint64_t future;            // which
+    struct hark_message *spare; // by which it fails without memory (owed.h); of who
+                                // holds the task. NULL: it was used, or given back
+    int64_t deadline_ns;        // of it
+    uint64_t chain_id;          // of it
+    uint16_t trace;             // of it
+    _Atomic(uint32_t) refs;     // of future and thread: who lets go last frees
+    _Atomic(bool) begun;        // by the thread; read by the owner
+    _Atomic(bool) cancelled;    // by the owner; read by the thread
 };
 
 // ---- jobs ----
@@ -66,9 +68,27 @@ job_of(struct backing *backing)
     return CONTAINER_OF(backing, struct job, backing);
 }
 
+static void
+drop_spare(hark_ctx *ctx, struct job *job)
+{
+    if (job->spare != NULL) {
+        hark__message_free(ctx_pool(ctx), job->spare);
+        job->spare = NULL;
+    }
+}
+
+// Takes a task that is not run (any more): its argument, and its hold on the job.
+static void
+drop_task(hark_ctx *ctx, struct job *job)
+{
+    drop_spare(ctx, job);
+    drop_arg(job->work, job->arg);
+    release(job);
+}
+
 // Nobody waits for it any more. Returns how far it has got.
 static hark_stage
-cancel(struct job *job)
+cancel(hark_ctx *ctx, struct job *job)
 {
     // relaxed: tells nothing but itself.
     atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
@@ -77,32 +97,32 @@ cancel(struct job *job)
         return HARK_STAGE_RUNNING;
     }
     if (hark__blocking_withdraw(job->executor->pool, &job->task)) {
-        drop_arg(job->work, job->arg);
-        release(job); // the queue's hold
+        drop_task(ctx, job);
     }
     return HARK_STAGE_QUEUED;
 }
 
 static hark_stage
-backing_cancel(struct backing *backing)
+backing_cancel(struct backing *backing, void *turn)
 {
-    return cancel(job_of(backing));
+    return cancel(turn, job_of(backing));
 }
 
 static void
-backing_close(struct backing *backing)
+backing_close(struct backing *backing, void *turn)
 {
     struct job *job = job_of(backing);
 
-    (void)cancel(job);
+    (void)cancel(turn, job);
     release(job);
 }
 
 // ---- on a thread ----
 
-// Gives a seat for one piece of work; NULL: no memory.
+// Gives a seat for one piece of work. Without memory it is the last one, which they
+// take in turns: who has it must not be long. That is *out_is_last.
 static struct seat *
-take_seat(struct node *node)
+take_seat(struct node *node, bool *out_is_last)
 {
     pthread_mutex_lock(&node->lock);
     struct seat *seat = node->spare_seats;
@@ -110,7 +130,15 @@ take_seat(struct node *node)
         node->spare_seats = seat->next_spare;
     }
     pthread_mutex_unlock(&node->lock);
-    return seat != NULL ? seat : hark__seat_open(node);
+    if (seat == NULL) {
+        seat = hark__seat_open(node);
+    }
+    *out_is_last = seat == NULL;
+    if (seat == NULL) {
+        pthread_mutex_lock(&node->last_seat_lock);
+        seat = node->last_seat;
+    }
+    return seat;
 }
 
 static void
@@ -118,15 +146,18 @@ put_seat(struct seat *seat)
 {
     struct node *node = seat->node;
 
+    if (seat == node->last_seat) {
+        pthread_mutex_unlock(&node->last_seat_lock);
+        return;
+    }
     pthread_mutex_lock(&node->lock);
     seat->next_spare = node->spare_seats;
     node->spare_seats = seat;
     pthread_mutex_unlock(&node->lock);
 }
 
-static HARK_PRINTF(5, 6) void fail_job(hark_ctx *ctx, const struct job *job,
-                                       hark_err err, hark_stage stage,
-                                       const char *format, ...)
+static HARK_PRINTF(5, 6) void fail_job(hark_ctx *ctx, struct job *job, hark_err err,
+                                       hark_stage stage, const char *format, ...)
 {
     char text[ERROR_TEXT];
     va_list args;
@@ -134,7 +165,9 @@ static HARK_PRINTF(5, 6) void fail_job(hark_ctx *ctx, const struct job *job,
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    hark__fail(ctx, job->owner, job->future, err, stage, text);
+    struct hark_message *spare = job->spare;
+    job->spare = NULL;
+    hark__fail_surely(ctx, job->owner, job->future, err, stage, text, spare);
 }
 
 const char *
@@ -148,6 +181,17 @@ is_cancelled(const struct job *job)
 {
     // relaxed: see cancel.
     return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+// It was refused without memory: its own spare is what the ask's block is elsewhere.
+static void
+send_owed(hark_ctx *ctx, struct job *job, const struct hark_message *ask)
+{
+    struct hark_message *spare = job->spare;
+
+    job->spare = NULL;
+    hark__owed_send(ctx, job->owner, job->future, hark__owed_code(ask),
+                    hark__owed_stage(ask), spare, spare->size_class);
 }
 
 static void
@@ -172,7 +216,9 @@ run_with(hark_ctx *ctx, struct job *job)
     if (owed && ctx->request != NULL) { // it has asked others
         (void)hark__request_answered(ctx);
     }
-    if (owed && !is_cancelled(job)) {
+    if (ask.flags & MESSAGE_OWED) {
+        send_owed(ctx, job, &ask);
+    } else if (owed && !is_cancelled(job)) {
         bool is_starved = ask.generation == ASK_STARVED;
 
         fail_job(ctx, job, is_starved ? HARK_ENOMEM : HARK_ENOREPLY, HARK_STAGE_RUNNING,
@@ -189,7 +235,7 @@ run_with(hark_ctx *ctx, struct job *job)
 
 // No ctx for the job: the system stops, or has no room for another.
 static void
-refuse(struct seat *seat, const struct job *job)
+refuse(struct seat *seat, struct job *job)
 {
     struct node *node = seat->node;
     hark_ctx ctx = {.node = node, .seat = seat};
@@ -210,25 +256,29 @@ static void
 run_job(struct task *task, struct worker *worker, void *local)
 {
     struct job *job = CONTAINER_OF(task, struct job, task.task);
-    // Without memory for a seat nobody can be told; the owner's clock ends the wait.
-    struct seat *seat = take_seat(job->executor->node);
+    bool is_last;
+    struct seat *seat = take_seat(job->executor->node, &is_last);
     hark_ctx *ctx = NULL;
 
     (void)worker;
     (void)local;
-    if (seat != NULL && !is_cancelled(job)) {
-        ctx = hark__thread_sit(seat, job);
+    if (!is_cancelled(job)) {
+        ctx = !is_last ? hark__thread_sit(seat, job) : NULL;
         if (ctx != NULL) {
             run_with(ctx, job);
         } else {
             refuse(seat, job);
         }
     }
+    drop_spare(&(hark_ctx){.node = seat->node, .seat = seat}, job);
+    if (is_last) {
+        put_seat(seat);
+    }
     drop_arg(job->work, job->arg);
     if (ctx != NULL) {
         hark__thread_rise(ctx); // node_stop may go on from here, but not beyond us
     }
-    if (seat != NULL) {
+    if (!is_last) {
         put_seat(seat);
     }
     release(job);
@@ -248,12 +298,15 @@ hark_blocking_cancelled(const hark_ctx *ctx)
 // ---- submitting ----
 
 static struct job *
-job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
-        hark_ref owner, const struct future *future)
+job_new(hark_ctx *ctx, hark_executor *executor, const hark_blocking_work *work,
+        void *arg, const struct future *future)
 {
     struct job *job = malloc(sizeof *job);
+    struct hark_message *spare =
+        job != NULL ? hark__message_alloc(ctx_pool(ctx), NULL, 0) : NULL;
 
-    if (job == NULL) {
+    if (spare == NULL) {
+        free(job);
         return NULL;
     }
     *job = (struct job){
@@ -262,10 +315,11 @@ job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
         .executor = executor,
         .work = work,
         .arg = arg,
-        .owner = owner,
+        .owner = ctx->self,
         .future = future->id,
+        .spare = spare,
         .deadline_ns = future->expires_ns,
-        .chain_id = hark__chain_of_future(owner, future),
+        .chain_id = hark__chain_of_future(ctx->self, future),
         .trace = future->trace,
         .refs = 2,
     };
@@ -276,7 +330,7 @@ job_new(hark_executor *executor, const hark_blocking_work *work, void *arg,
 
 // Says why the executor does not take job.
 static void
-explain(hark_ctx *ctx, const struct job *job, hark_err err)
+explain(hark_ctx *ctx, struct job *job, hark_err err)
 {
     const hark_executor *executor = job->executor;
     const char *name = job->work->name;
@@ -305,7 +359,7 @@ static void
 submit(hark_ctx *ctx, hark_executor *executor, const hark_blocking_work *work,
        void *arg, struct future *future)
 {
-    struct job *job = job_new(executor, work, arg, ctx->self, future);
+    struct job *job = job_new(ctx, executor, work, arg, future);
 
     if (job == NULL) {
         hark__fail(ctx, ctx->self, future->id, HARK_ENOMEM, HARK_STAGE_NOT_SENT, NULL);
@@ -318,8 +372,7 @@ submit(hark_ctx *ctx, hark_executor *executor, const hark_blocking_work *work,
         return;
     }
     explain(ctx, job, err);
-    drop_arg(work, arg);
-    release(job);
+    drop_task(ctx, job);
     release(job);
 }
 
@@ -455,7 +508,7 @@ hark__executor_new(struct node *node, const hark_executor_options *options)
     return executor;
 }
 
-// Takes jobs that were never run. ctx may be NULL: then the owners' clocks end it.
+// Takes jobs that were never run.
 static void
 fail_queued(hark_ctx *ctx, struct list *queued, const char *text)
 {
@@ -463,12 +516,9 @@ fail_queued(hark_ctx *ctx, struct list *queued, const char *text)
         struct job *job = CONTAINER_OF(queued->next, struct job, task.by_queue);
 
         hark__list_remove(&job->task.by_queue);
-        if (ctx != NULL) {
-            fail_job(ctx, job, HARK_ESTOPPED, HARK_STAGE_QUEUED, "%s: %s",
-                     job->work->name, text);
-        }
-        drop_arg(job->work, job->arg);
-        release(job);
+        fail_job(ctx, job, HARK_ESTOPPED, HARK_STAGE_QUEUED, "%s: %s", job->work->name,
+                 text);
+        drop_task(ctx, job);
     }
 }
 
@@ -481,16 +531,15 @@ hark_executor_free(hark_executor *executor)
         return;
     }
     struct node *node = executor->node;
-    struct seat *seat = take_seat(node);
+    bool is_last;
+    struct seat *seat = take_seat(node, &is_last);
     hark_ctx ctx = {.node = node, .seat = seat};
     hark__list_init(&queued);
     hark__blocking_stop(executor->pool, &queued);
-    fail_queued(seat != NULL ? &ctx : NULL, &queued, "its executor was freed");
-    if (seat != NULL) {
-        hark__ctx_flush(&ctx);
-        hark__scratch_free(&ctx);
-        put_seat(seat);
-    }
+    fail_queued(&ctx, &queued, "its executor was freed");
+    hark__ctx_flush(&ctx);
+    hark__scratch_free(&ctx);
+    put_seat(seat);
     pthread_mutex_lock(&node->lock);
     executor->is_freed = true;
     pthread_mutex_unlock(&node->lock);

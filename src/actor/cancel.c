@@ -58,15 +58,59 @@ newest_of(const hark_ctx *ctx)
                : ctx_waits(ctx)->last_aside;
 }
 
+// True: message is that ask, whose time is over from now on.
+static bool
+doom_one(struct hark_message *message, struct request_name name)
+{
+    bool is_it = message->kind == MESSAGE_ASK
+                 && message->correlation == name.correlation
+                 && hark_ref_equal(message->from, name.asker);
+
+    if (is_it) {
+        message->deadline_ns = INT64_MIN;
+    }
+    return is_it;
+}
+
+// Without memory to note that an ask is missing it is looked for, in all that waits. If
+// it is not there, it was answered.
+static __attribute__((cold, noinline)) void
+doom(hark_ctx *ctx, struct request_name name)
+{
+    const struct slot *slot = ctx->slot;
+    struct hark_message *at =
+        slot->heed & SLOT_WAITS ? ctx_waits(ctx)->first_aside : NULL;
+
+    while (at != NULL && !doom_one(at, name)) {
+        // relaxed: what is aside is ours alone.
+        at = atomic_load_explicit(&at->next, memory_order_relaxed);
+    }
+    if (at != NULL || (slot->current != NULL && doom_one(slot->current, name))) {
+        return;
+    }
+    at = slot->current;
+    while (hark__mailbox_newest(&slot->box, at) != NULL) {
+        struct hark_message *next = hark__mailbox_peek(&slot->box, at);
+
+        if (next != NULL && doom_one(next, name)) {
+            return;
+        }
+        at = next != NULL ? next : at; // else its sender is about to link it
+    }
+}
+
 // An ask that is in nobody's hands: before newest, or answered.
 static void
 miss(hark_ctx *ctx, struct request_name name, struct hark_message *newest)
 {
     struct requests *requests = newest != NULL ? make_requests(ctx) : NULL;
+    bool is_flood = requests != NULL && requests->count >= ctx->node->limits.futures;
 
-    // Without memory, or when somebody floods us, the ask is handled in vain.
-    if (requests != NULL && requests->count < ctx->node->limits.futures) {
-        (void)hark__requests_miss(requests, ctx_pool(ctx), name, newest);
+    // When somebody floods us, the ask is handled in vain.
+    if (newest != NULL && !is_flood
+        && (requests == NULL
+            || !hark__requests_miss(requests, ctx_pool(ctx), name, newest))) {
+        doom(ctx, name);
     }
 }
 
@@ -105,7 +149,8 @@ hark__cancel_came(hark_ctx *ctx, hark_ref asker, uint64_t correlation)
     const struct hark_message *message = unanswered(ctx);
     bool is_in_hand = message != NULL && message->correlation == correlation
                       && hark_ref_equal(message->from, asker);
-    // Without memory for it the handler does not hear of the cancel.
+    // Without memory for it a handler that runs does not hear of the cancel; one that
+    // waits has made it before.
     struct request *request = is_in_hand ? hark__request_of(ctx)
                                          : hark__requests_find(requests_of(ctx), name);
 
@@ -141,25 +186,31 @@ hark__foreign_out(struct node *node)
     atomic_fetch_sub_explicit(&node->foreign_news, 1, memory_order_relaxed);
 }
 
-void
+// What was counted could not be sent. True: nobody is there who would miss it.
+static bool
+count_out(hark_ctx *ctx, hark_ref to)
+{
+    hark__foreign_out(ctx->node);
+    return !hark_is_alive(ctx, to);
+}
+
+bool
 hark__cancel_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation)
 {
     // What is over the bound is left to the deadline.
-    if (hark__foreign_in(ctx->node)
-        && !hark__send_system_about(ctx, to, SYSTEM_CANCEL, asker, correlation)) {
-        hark__foreign_out(ctx->node);
-    }
+    return !hark__foreign_in(ctx->node)
+           || hark__send_system_about(ctx, to, SYSTEM_CANCEL, asker, correlation)
+           || count_out(ctx, to);
 }
 
-void
+bool
 hark__credit_from(hark_ctx *ctx, hark_ref to, hark_ref asker, uint64_t correlation,
                   uint16_t credits)
 {
     // Over the bound the stream stands still, and its consumer's clock ends it.
-    if (hark__foreign_in(ctx->node)
-        && !hark__send_credits(ctx, to, asker, correlation, credits)) {
-        hark__foreign_out(ctx->node);
-    }
+    return !hark__foreign_in(ctx->node)
+           || hark__send_credits(ctx, to, asker, correlation, credits)
+           || count_out(ctx, to);
 }
 
 void
@@ -192,7 +243,7 @@ hark__loss_came(hark_ctx *ctx, uint64_t node)
     for (uint32_t i = 0; requests != NULL && i < requests->capacity; i++) {
         for (struct request *request = requests->buckets[i]; request != NULL;
              request = request->next) {
-            if (request->asker.node == node) {
+            if (request->asker.node == node && is_lost(ctx, node, request->epoch)) {
                 hark__request_cancel(ctx, request);
             }
         }
@@ -209,7 +260,7 @@ hark__ask_is_wanted(hark_ctx *ctx, struct hark_message *message)
         requests != NULL && hark__requests_are_missing(requests)
         && hark__requests_meet(requests, ctx_pool(ctx), message, newest_of(ctx));
 
-    if (is_cancelled || is_lost(ctx, message->from.node)) {
+    if (is_cancelled || is_lost(ctx, message->from.node, message->epoch)) {
         hark__seat_count(&ctx->seat->cancelled);
         return false;
     }
@@ -235,27 +286,33 @@ hark__see_mark(hark_ctx *ctx, const struct hark_message *message)
 
 // ---- the loss of a node ----
 
-void
+bool
 hark__node_lost(hark_ctx *ctx, uint64_t node_id)
 {
     struct node *node = ctx->node;
+    bool all = true;
     // acquire: pairs with growth.
     uint32_t count = atomic_load_explicit(&node->slots.count, memory_order_acquire);
 
     for (uint32_t i = 0; i < count; i++) {
         struct slot *slot = hark__slot_at(&node->slots, i);
-        // seq_cst, after the store of lost; see make_request in hand.c.
+        // seq_cst, after live was cleared; see make_request in hand.c.
         bool foreign = atomic_load_explicit(&slot->foreign, memory_order_seq_cst);
         // relaxed: who is born after this knows of the loss.
         uint32_t generation =
             atomic_load_explicit(&slot->generation, memory_order_relaxed);
 
         if (foreign && hark__generation_lives(generation)) {
-            (void)hark__send_system_about(
-                ctx, (hark_ref){node->id, hark__slot_name(i, generation)}, SYSTEM_LOST,
-                (hark_ref){node_id, 0}, 0);
+            hark_ref to = {node->id, hark__slot_name(i, generation)};
+
+            if (!hark__send_system_about(ctx, to, SYSTEM_LOST, (hark_ref){node_id, 0},
+                                         0)
+                && hark_is_alive(ctx, to)) {
+                all = false;
+            }
         }
     }
+    return all;
 }
 
 // ---- cancelling ----

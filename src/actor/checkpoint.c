@@ -16,6 +16,7 @@ look_at_request(hark_ctx *ctx)
     const struct hark_message *message = unanswered(ctx);
     hark_ref asker;
     int64_t deadline_ns;
+    unsigned epoch;
 
     while (request != NULL && request->is_scope) {
         if (request->state == REQUEST_CANCELLED) {
@@ -31,15 +32,17 @@ look_at_request(hark_ctx *ctx)
     }
     if (request != NULL) {
         asker = request->asker;
+        epoch = request->epoch;
         deadline_ns = request->deadline_ns;
     } else if (message != NULL) {
         asker = message->from;
+        epoch = message->epoch;
         deadline_ns = message->deadline_ns;
     } else {
         return HARK_OK;
     }
     if ((request != NULL && request->state == REQUEST_CANCELLED)
-        || is_lost(ctx, asker.node)) {
+        || is_lost(ctx, asker.node, epoch)) {
         return HARK_ECANCELLED;
     }
     return left_ns(ctx, deadline_ns) <= 0 ? HARK_ETIMEOUT : HARK_OK;

@@ -134,10 +134,10 @@ bool hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation,
 // HARK_ESTOPPED when the actor has ended.
 void hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
                           enum system_code code, uint64_t correlation);
-// Tells `to` that ctx's owner takes more items for the ask `correlation`, as above.
-// False: it is not sent.
-bool hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
-                       uint16_t credits);
+// Tells `to` that ctx's owner takes more items for the ask of that future. HARK_ENOMEM,
+// or why nobody there can be told.
+hark_err hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
+                           uint16_t credits);
 // The target for a node. NULL: never heard of it.
 struct target *hark__find_target(hark_ctx *ctx, uint64_t node);
 
@@ -171,7 +171,7 @@ void hark__futures_pause_turn(hark_ctx *ctx, struct list *made);
 void hark__clock_arm(hark_ctx *ctx, int64_t at_ns);
 // An open future is about to fail: its time is over, or it is cancelled. Tells what
 // stands behind it, and returns how far it has got.
-hark_stage hark__ask_give_up(const hark_ctx *ctx, const struct future *future);
+hark_stage hark__ask_give_up(hark_ctx *ctx, const struct future *future);
 // Fails every future of ctx's owner whose time was over at due_ns. What had come by
 // then was taken before.
 void hark__futures_expire(hark_ctx *ctx, int64_t due_ns);
@@ -249,8 +249,8 @@ void hark__pass_mark(hark_ctx *ctx, struct hark_message *message);
 
 // dump.c
 
-// SYSTEM_DUMP.
-void hark__dump_came(hark_ctx *ctx, const struct hark_message *message);
+// SYSTEM_DUMP; message is freed next.
+void hark__dump_came(hark_ctx *ctx, struct hark_message *message);
 
 // scope.c
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "actor/await.h"
+#include "actor/owed.h"
 #include "future/computed.h"
 
 enum {
@@ -225,20 +226,22 @@ tell(hark_ctx *ctx)
 }
 
 void
-hark__dump_came(hark_ctx *ctx, const struct hark_message *message)
+hark__dump_came(hark_ctx *ctx, struct hark_message *message)
 {
     char *text = tell(ctx);
     const hark_dumped dumped = {
         .text = text != NULL ? hark_str_of(text) : HARK_STR("no memory for a dump\n")};
-    struct outgoing what = {
-        .type = &hark_dumped_type,
-        .value = &dumped,
-        .from = ctx->self,
-        .correlation = message->correlation,
-        .kind = MESSAGE_REPLY,
-    };
-    (void)hark__send_value(ctx, message->from, &what);
+    struct hark_message *reply =
+        hark__message_new(ctx_pool(ctx), &hark_dumped_type, &dumped);
     free(text);
+    if (reply == NULL) {
+        hark__fail_ask(ctx, message, HARK_ENOMEM, HARK_STAGE_RUNNING, NULL);
+        return;
+    }
+    reply->kind = MESSAGE_REPLY;
+    reply->from = ctx->self;
+    reply->correlation = message->correlation;
+    (void)hark__send(ctx, message->from, reply); // who is gone waits no more
 }
 
 // ---- who asks ----

@@ -28,12 +28,13 @@ make_request(hark_ctx *ctx)
         return NULL;
     }
     if (message->from.node != ctx->node->id) {
-        // seq_cst, then the load of lost: who finds the link lost sets that, and then
+        // seq_cst, then the load of live: who ends a link clears its bit, and then
         // looks here.
         atomic_store_explicit(&ctx->slot->foreign, true, memory_order_seq_cst);
     }
     request->turn = ctx;
-    if (is_lost(ctx, message->from.node)) {
+    request->epoch = message->epoch;
+    if (is_lost(ctx, message->from.node, message->epoch)) {
         request->state = REQUEST_CANCELLED;
     }
     request->is_unseen = (ctx->chain_id & CHAIN_UNSEEN) != 0;
@@ -177,7 +178,8 @@ hark__request_tell(hark_ctx *ctx, struct request *request)
 bool
 hark__request_is_dead(hark_ctx *ctx, const struct request *request)
 {
-    return request->state == REQUEST_CANCELLED || is_lost(ctx, request->asker.node);
+    return request->state == REQUEST_CANCELLED
+           || is_lost(ctx, request->asker.node, request->epoch);
 }
 
 // ---- children ----

@@ -61,16 +61,18 @@ unanswered(const hark_ctx *ctx)
     return ctx->owes_answer ? ctx->message : NULL;
 }
 
-// True: the node cannot be reached any more, and nor can an answer.
+// True: the link by which it was asked has ended, and so has the ask.
 static inline bool
-is_lost(hark_ctx *ctx, uint64_t node)
+is_lost(hark_ctx *ctx, uint64_t node, unsigned epoch)
 {
     if (node == ctx->node->id || node == 0) {
         return false;
     }
     struct target *target = hark__find_target(ctx, node);
     // seq_cst: pairs with hark__node_lost; see make_request in hand.c.
-    return target == NULL || atomic_load_explicit(&target->lost, memory_order_seq_cst);
+    return target == NULL
+           || (atomic_load_explicit(&target->live, memory_order_seq_cst) >> epoch & 1)
+                  == 0;
 }
 
 // By the exact clock. INT64_MAX: there is no deadline.

@@ -130,6 +130,15 @@ hark__mailbox_next(struct mailbox *box, struct hark_message *current)
     return first;
 }
 
+// Reader only. The same, but the first stays the first: to look at what waits.
+static inline struct hark_message *
+hark__mailbox_peek(const struct mailbox *box, const struct hark_message *current)
+{
+    // acquire, both: as in next.
+    return current != NULL ? atomic_load_explicit(&current->next, memory_order_acquire)
+                           : atomic_load_explicit(&box->first, memory_order_acquire);
+}
+
 // Reader only: is there a message behind current?
 static inline bool
 hark__mailbox_has_next(const struct mailbox *box, const struct hark_message *current)

@@ -129,13 +129,14 @@ open_parts(struct node *node, const struct node_options *options)
         || !hark__slots_init(&node->slots, options->actor_limit)) {
         return false;
     }
-    for (uint32_t i = 0; i < node->workers; i++) {
+    node->last_seat = hark__seat_open(node);
+    for (uint32_t i = 0; i < node->workers && node->last_seat != NULL; i++) {
         node->worker_seats[i] = hark__seat_open(node);
         if (node->worker_seats[i] == NULL) {
             return false;
         }
     }
-    return true;
+    return node->last_seat != NULL;
 }
 
 static hark_err
@@ -185,6 +186,7 @@ hark__node_open(const struct node_options *options, struct node **out_node)
     node->on_unseen_failure_arg = options->on_unseen_failure_arg;
     node->workers = options->workers;
     pthread_mutex_init(&node->lock, NULL);
+    pthread_mutex_init(&node->last_seat_lock, NULL);
     hark__list_init(&node->threads);
     hark__list_init(&node->executors);
     hark__targets_init(&node->targets);
@@ -358,6 +360,9 @@ close_spare_seats(struct node *node)
         node->spare_seats = seat->next_spare;
         hark__seat_close(seat);
     }
+    if (node->last_seat != NULL) {
+        hark__seat_close(node->last_seat);
+    }
 }
 
 void
@@ -389,6 +394,7 @@ hark__node_close(struct node *node)
     if (node->depot != NULL) {
         hark__depot_close(node->depot);
     }
+    pthread_mutex_destroy(&node->last_seat_lock);
     pthread_mutex_destroy(&node->lock);
     free(node);
 }

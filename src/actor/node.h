@@ -85,8 +85,10 @@ struct node {
     pthread_mutex_t lock;     // guards what follows, but the workers' seats
     struct list threads;      // attached ones
     struct seat *seats;
-    struct seat retired;      // counters of seats that are gone
-    struct seat *spare_seats; // for blocking work
+    struct seat retired;            // counters of seats that are gone
+    struct seat *spare_seats;       // for blocking work
+    struct seat *last_seat;         // of those without memory for one, in turns
+    pthread_mutex_t last_seat_lock; // is held by who has it
     struct list executors;
     uint64_t blocking_started; // threads of executors that are gone
     struct seat *worker_seats[SCHED_MAX_WORKERS];

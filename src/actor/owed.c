@@ -88,6 +88,25 @@ hark__fail(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
     return true;
 }
 
+void
+hark__fail_surely(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
+                  hark_stage stage, const char *text, struct hark_message *spare)
+{
+    if (spare == NULL) {
+        (void)hark__fail(ctx, asker, correlation, code, stage, text);
+        return;
+    }
+    struct hark_message *message = hark__failure_new(
+        ctx_pool(ctx), correlation, code, stage, text, text != NULL ? strlen(text) : 0);
+    if (message == NULL) {
+        hark__owed_send(ctx, asker, correlation, code, stage, spare, spare->size_class);
+        return;
+    }
+    hark__message_free(ctx_pool(ctx), spare);
+    message->from = ctx->self;
+    (void)hark__send(ctx, asker, message); // who is gone waits no more
+}
+
 // ---- by the ask's own block ----
 
 bool
@@ -133,16 +152,26 @@ hark__owed_send(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
     (void)hark__send(ctx, asker, message); // who is gone waits no more
 }
 
+int
+hark__owed_code(const struct hark_message *ask)
+{
+    return (int)(ask->generation >> STAGE_BITS);
+}
+
+hark_stage
+hark__owed_stage(const struct hark_message *ask)
+{
+    return (hark_stage)(ask->generation & ((1u << STAGE_BITS) - 1));
+}
+
 void
 hark__ask_send_owed(hark_ctx *ctx, struct hark_message *ask)
 {
-    uint32_t owed = ask->generation;
-
     if (ask->has_buffers) {
         hark__message_release_buffers(ask);
     }
-    hark__owed_send(ctx, ask->from, ask->correlation, (int)(owed >> STAGE_BITS),
-                    (hark_stage)(owed & ((1 << STAGE_BITS) - 1)), ask, ask->size_class);
+    hark__owed_send(ctx, ask->from, ask->correlation, hark__owed_code(ask),
+                    hark__owed_stage(ask), ask, ask->size_class);
 }
 
 void

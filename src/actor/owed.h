@@ -24,6 +24,9 @@ void hark__fail_ask(hark_ctx *ctx, struct hark_message *ask, int code, hark_stag
 // Sends what is owed to its asker. Takes the block, whose first bytes alone are used.
 void hark__owed_send(hark_ctx *ctx, hark_ref asker, uint64_t correlation, int code,
                      hark_stage stage, void *block, uint8_t size_class);
+// What a marked ask fails with.
+int hark__owed_code(const struct hark_message *ask);
+hark_stage hark__owed_stage(const struct hark_message *ask);
 // Takes a marked ask: it fails.
 __attribute__((cold)) void hark__ask_send_owed(hark_ctx *ctx, struct hark_message *ask);
 // As hark__message_unchain, of a message that is marked or that somebody keeps.

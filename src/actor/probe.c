@@ -107,7 +107,7 @@ send_probe(void *arg, struct future *future)
                               || (onward->before != NULL
                                   && onward->before->from.node != ctx->node->id));
     if (message == NULL) {
-        return false; // timeouts end it
+        return false;
     }
     struct probe *probe = (struct probe *)(message + 1);
     if (onward->before == NULL) {
@@ -115,15 +115,27 @@ send_probe(void *arg, struct future *future)
     }
     probe->asked = is_far ? ask->number : ask->id;
     probe->items = items;
-    (void)hark__send(ctx, ask->target, message); // who has ended deadlocks nobody
-    return true;
+    // Who has ended deadlocks nobody.
+    return hark__send(ctx, ask->target, message) != HARK_ENOMEM;
+}
+
+// It cannot be found out whether a wait is part of a circle, in which nothing else would
+// end it: that does.
+static __attribute__((cold, noinline)) void
+give_up(hark_ctx *ctx, struct await *await)
+{
+    hark__wait_break(ctx_waits(ctx), await, HARK_ENOMEM,
+                     "no memory to find out whether it waits for itself");
 }
 
 void
 hark__probe_begin_anew(hark_ctx *ctx, struct await *await)
 {
-    (void)hark__needs_each_way(ctx, await, send_probe,
-                               &(struct onward){.ctx = ctx, .await = await});
+    if (!hark__needs_each_way(ctx, await, send_probe,
+                              &(struct onward){.ctx = ctx, .await = await})) {
+        give_up(ctx, await);
+        return;
+    }
     hark__deadlock_note_probe(ctx, await);
 }
 
@@ -139,10 +151,11 @@ hark__probe_begin(hark_ctx *ctx, struct await *await)
 void
 hark__probes_begin(hark_ctx *ctx, const struct waits *waits)
 {
-    for (struct list *link = waits->suspended.next; link != &waits->suspended;
-         link = link->next) {
+    for (struct list *link = waits->suspended.next, *next; link != &waits->suspended;
+         link = next) {
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
+        next = link->next;
         if (await->lock != LOCK_NOBODY) {
             hark__probe_begin(ctx, await);
         }
@@ -312,8 +325,11 @@ go_along(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
         hark__probe_begin(ctx, await);
         return;
     }
-    (void)hark__needs_each(ctx, await, send_probe,
-                           &(struct onward){ctx, await, message});
+    if (!hark__needs_each(ctx, await, send_probe,
+                          &(struct onward){ctx, await, message})) {
+        give_up(ctx, await);
+        return;
+    }
     if (hark__needs_choice(ctx, await)) {
         hark__probe_begin(ctx, await);
     } else {
@@ -337,10 +353,11 @@ each_blocking(hark_ctx *ctx, struct waits *waits, const struct hark_message *mes
         }
         return;
     }
-    for (struct list *link = waits->suspended.next; link != &waits->suspended;
-         link = link->next) {
+    for (struct list *link = waits->suspended.next, *next; link != &waits->suspended;
+         link = next) {
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
+        next = link->next; // a wait that is seen may end
         if ((only == NULL || await == only) && hark__debt_waits_for(debt, await)) {
             see(ctx, waits, message, await);
         }
@@ -534,7 +551,7 @@ hark__probe_came(hark_ctx *ctx, struct hark_message *message)
     }
 }
 
-void
+bool
 hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker, const struct probe *probe,
                  hark_str path)
 {
@@ -542,13 +559,13 @@ hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker, const struct probe 
 
     // What is over the bound is left to the deadline.
     if (!hark__foreign_in(ctx->node)) {
-        return;
+        return true;
     }
     struct hark_message *message =
         hark__message_alloc(ctx_pool(ctx), NULL, sizeof *probe + size);
     if (message == NULL) {
         hark__foreign_out(ctx->node);
-        return;
+        return false;
     }
     struct probe *copy = hark__message_payload(message);
     *copy = *probe;
@@ -558,4 +575,5 @@ hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker, const struct probe 
     message->kind = MESSAGE_SYSTEM;
     message->from = asker;
     (void)hark__send(ctx, to, message); // who has ended deadlocks nobody
+    return true;
 }

@@ -24,8 +24,8 @@ struct probe {
 };
 
 // A probe for `to` came from another node, which waits for the answer to what asker has
-// asked. Copies the path.
-void hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
+// asked. Copies the path. False: there is no memory to tell `to`.
+bool hark__probe_from(hark_ctx *ctx, hark_ref to, hark_ref asker,
                       const struct probe *probe, hark_str path);
 
 #endif // ACTOR_PROBE_H

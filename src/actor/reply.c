@@ -352,7 +352,10 @@ hark_break(hark_ctx *ctx, hark_promise name, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    hark__fail(ctx, whom.asker, whom.correlation, code, HARK_STAGE_RUNNING, text);
+    if (!hark__fail(ctx, whom.asker, whom.correlation, code, HARK_STAGE_RUNNING,
+                    text)) { // its ask may be in hand still, but not for an answer
+        find_promise(ctx, name)->request->owed = code;
+    }
     redeem(ctx, name);
     return HARK_OK;
 }

@@ -47,6 +47,7 @@ struct request {
     uint32_t holders;
     int owed;      // code that its asker gets when it is freed (owed.h); 0: none
     uint8_t state; // enum request_state
+    uint8_t epoch; // of the ask; see struct target
     bool is_listed;
     bool is_scope;
     bool is_unseen; // its chain id says so; see chain_id.h

@@ -394,20 +394,22 @@ hark__send_cancel(hark_ctx *ctx, hark_ref to, uint64_t correlation, uint64_t num
     return true;
 }
 
-bool
+hark_err
 hark__send_credit(hark_ctx *ctx, hark_ref to, const struct future *future,
                   uint16_t credits)
 {
     if (hark__is_here(ctx, to)) {
-        return hark__send_credits(ctx, to, ctx->self, future->id, credits);
+        return hark__send_credits(ctx, to, ctx->self, future->id, credits) ? HARK_OK
+               : hark_is_alive(ctx, to)                                    ? HARK_ENOMEM
+                                        : HARK_ENOACTOR;
     }
-    return future->number != 0
-           && send_away(ctx, to,
-                        &(struct outgoing){.from = ctx->self,
-                                           .correlation = future->number,
-                                           .kind = MESSAGE_SYSTEM,
-                                           .credits = credits})
-                  == HARK_OK;
+    return future->number == 0
+               ? HARK_ENONODE
+               : send_away(ctx, to,
+                           &(struct outgoing){.from = ctx->self,
+                                              .correlation = future->number,
+                                              .kind = MESSAGE_SYSTEM,
+                                              .credits = credits});
 }
 
 // ---- telling ----

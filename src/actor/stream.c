@@ -65,10 +65,12 @@ struct stream {
     struct queue nexts;           // ids of futures that wait, while there are no items
     struct hark_message *current; // lent by the last await; NULL: none
     uint32_t window;
-    uint32_t taken; // items since the last credit was given
-    uint32_t came;  // items ever
+    uint32_t credits; // items that the producer may still send
+    uint32_t taken;   // items since the last credit was given
+    uint32_t came;    // items ever
     uint32_t item_ms;
     bool kept;
+    bool is_starved; // the last credits could not be sent: no memory
     uint8_t size_class;
 };
 
@@ -115,10 +117,23 @@ find(hark_ctx *ctx, hark_stream name, const char *call)
 static void
 grant(hark_ctx *ctx, const struct future *future, struct stream *stream)
 {
-    if (future->state == FUTURE_OPEN && stream->taken * 2 >= stream->window
-        && hark__send_credit(ctx, future->target, future, (uint16_t)stream->taken)) {
+    if (future->state != FUTURE_OPEN || stream->taken * 2 < stream->window) {
+        return;
+    }
+    hark_err err =
+        hark__send_credit(ctx, future->target, future, (uint16_t)stream->taken);
+    stream->is_starved = err == HARK_ENOMEM; // other errors end the stream
+    if (err == HARK_OK) {
+        stream->credits += stream->taken;
         stream->taken = 0;
     }
+}
+
+// The producer has sent all that it may, and there was no memory to tell it of more.
+static bool
+stands_still(const struct future *future, const struct stream *stream)
+{
+    return future->state == FUTURE_OPEN && stream->credits == 0 && stream->is_starved;
 }
 
 // Gives the first item; there is one.
@@ -183,6 +198,24 @@ give(hark_ctx *ctx, struct stream *stream, struct hark_message *message)
     return true;
 }
 
+static void
+fail_starved(hark_ctx *ctx, struct future *next)
+{
+    hark__future_settle(ctx_futures(ctx), next, NULL, HARK_ENOMEM, HARK_STAGE_RUNNING,
+                        hark__env_now(ctx->node->env));
+}
+
+// For those who wait nothing would come. Who asks later has the credits sent again.
+static __attribute__((cold, noinline)) void
+starve(hark_ctx *ctx, struct stream *stream)
+{
+    struct future *next;
+
+    while ((next = first_waiting(ctx, stream)) != NULL) {
+        fail_starved(ctx, next);
+    }
+}
+
 void
 hark__item_came(hark_ctx *ctx, struct hark_message *message)
 {
@@ -205,7 +238,11 @@ hark__item_came(hark_ctx *ctx, struct hark_message *message)
     }
     message->flags |= MESSAGE_HELD;
     stream->came++;
+    stream->credits -= stream->credits > 0;
     grant(ctx, future, stream);
+    if (stands_still(future, stream)) {
+        starve(ctx, stream);
+    }
 }
 
 // ---- the end ----
@@ -353,6 +390,7 @@ new_stream(hark_ctx *ctx, const hark_stream_options *options)
         *stream = (struct stream){
             .waiter = {stream_complete, stream_drop},
             .window = window < UINT16_MAX ? window : UINT16_MAX,
+            .credits = window < UINT16_MAX ? window : UINT16_MAX,
             .item_ms = options != NULL && options->item_ms != 0
                            ? options->item_ms
                            : ctx->node->limits.ask_timeout_ms,
@@ -463,9 +501,9 @@ serve(hark_ctx *ctx, struct future *next, struct future *future)
     }
     tidy_nexts(ctx, stream);
     grant(ctx, future, stream); // if the last items' could not be sent
-    if (!hark__queue_push(&stream->nexts, (union queued){.id = next->id})) {
-        hark__future_settle(ctx_futures(ctx), next, NULL, HARK_ENOMEM,
-                            HARK_STAGE_RUNNING, hark__env_now(ctx->node->env));
+    if (stands_still(future, stream)
+        || !hark__queue_push(&stream->nexts, (union queued){.id = next->id})) {
+        fail_starved(ctx, next);
     }
 }
 

@@ -60,9 +60,13 @@ struct target {
     void (*flush)(struct target *target, hark_ctx *ctx);
     // True while messages can still get there.
     bool (*is_up)(struct target *target);
-    _Atomic(bool) lost; // nothing can get there, though it could once; the room above
-                        // writes it, any thread reads it
+    // A bit for each link to the node that is up, by its epoch. What came over one that
+    // has ended has nobody who waits for it, even if there is another link by now. The
+    // room above writes it, any thread reads it.
+    _Atomic(uint64_t) live;
 };
+
+enum { EPOCHS = 64 };
 
 // Which node is reached through which target. Any thread; locked.
 struct targets {

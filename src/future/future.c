@@ -302,7 +302,7 @@ dispose(struct futures *futures, struct pool *pool, void *turn, struct future *f
         hark__pool_free(pool, future, future->size_class);
     }
     if (backing != NULL) {
-        backing->close(backing);
+        backing->close(backing, turn);
     }
     if (computed != NULL) {
         hark__computed_close(computed, futures, pool, turn);

@@ -48,11 +48,12 @@ struct waiter {
 // What stands behind a future and ends with it: the seam to the room above, which
 // embeds it.
 struct backing {
-    // The future, done or not, is gone: nobody looks at it any more.
-    void (*close)(struct backing *backing);
+    // The future, done or not, is gone: nobody looks at it any more. turn is the
+    // closer's, here and in the next.
+    void (*close)(struct backing *backing, void *turn);
     // The future, which is open, is about to fail: its time is over, or it is
     // cancelled. Returns how far its request has got.
-    hark_stage (*cancel)(struct backing *backing);
+    hark_stage (*cancel)(struct backing *backing, void *turn);
 };
 
 // What the room above lends to every table of one node. turn is what was given to the

@@ -11,6 +11,7 @@
 #define MESSAGE_MESSAGE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/pool.h"
@@ -55,10 +56,11 @@ struct hark_message {
         uint16_t code;    // SYSTEM: which
         uint16_t credits; // ASK: ITEMs that its asker takes at once
     };
-    uint8_t kind;        // enum message_kind
-    uint8_t size_class;  // for hark__pool_free
-    uint8_t has_buffers; // shares buffers that must be released
-    uint8_t flags;       // enum message_flag
+    uint8_t kind;         // enum message_kind
+    uint8_t size_class;   // for hark__pool_free
+    bool has_buffers : 1; // shares buffers that must be released
+    unsigned epoch : 7;   // ASK of another node: by which link it came (struct target)
+    uint8_t flags;        // enum message_flag
     union {
         uint16_t trace; // ASK, or a timer's TELL: how it came about; 0: nobody knows
         uint16_t more;  // SYSTEM: ITEMs that `from` takes beyond those

@@ -8,13 +8,24 @@
 
 // ---- about asks ----
 
+// What the other side says can be told to nobody: it must not go on as if it had been.
+static __attribute__((cold, noinline)) void
+end_link(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    hark__link_break_locked(link, "no memory for what it says of its asks");
+    pthread_mutex_unlock(&link->lock);
+}
+
 static void
 take_cancel(struct link *link, const struct envelope *envelope)
 {
     struct remote *remote = link->remote;
 
-    hark__cancel_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
-                      inbound_asker(link, envelope), envelope->correlation);
+    if (!hark__cancel_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                           inbound_asker(link, envelope), envelope->correlation)) {
+        end_link(link);
+    }
 }
 
 static void
@@ -22,9 +33,11 @@ take_credit(struct link *link, const struct envelope *envelope)
 {
     struct remote *remote = link->remote;
 
-    hark__credit_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
-                      inbound_asker(link, envelope), envelope->correlation,
-                      inbound_credits(envelope));
+    if (!hark__credit_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                           inbound_asker(link, envelope), envelope->correlation,
+                           inbound_credits(envelope))) {
+        end_link(link);
+    }
 }
 
 static void
@@ -40,14 +53,15 @@ take_probe(struct link *link, const struct envelope *envelope)
         .items = envelope->items,
     };
 
-    hark__probe_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
-                     inbound_asker(link, envelope), &probe, envelope->text);
+    if (!hark__probe_from(remote->ctx, (hark_ref){remote->node->id, envelope->target},
+                          inbound_asker(link, envelope), &probe, envelope->text)) {
+        end_link(link);
+    }
 }
 
 static void
 take_failure(struct link *link, const struct envelope *envelope)
 {
-    hark_ctx *ctx = link->remote->ctx;
     struct pending pending;
     char text[1001];
     // It left us, even if no mailbox there took it.
@@ -57,14 +71,14 @@ take_failure(struct link *link, const struct envelope *envelope)
                            : HARK_STAGE_SENT;
     int code = envelope->code > 0 ? envelope->code : HARK_EPROTO;
 
-    if (!inbound_take_row(link, envelope, &pending)) {
+    if (!inbound_find_row(link, envelope, &pending)) {
         return; // too late; a failure says nothing new
     }
     snprintf(
         text, sizeof text, "%.*s",
         (int)(envelope->text.len < sizeof text ? envelope->text.len : sizeof text - 1),
         envelope->text.len > 0 ? envelope->text.ptr : "");
-    hark__fail(ctx, pending.asker, pending.correlation, code, stage, text);
+    hark__inbound_fail(link, envelope, code, stage, text);
 }
 
 // ---- names ----
@@ -109,16 +123,18 @@ learn(struct link *link, hark_ref actor, hark_str name)
 static void
 take_found(struct link *link, const struct envelope *envelope)
 {
+    struct remote *remote = link->remote;
     struct pending pending;
 
-    if (!inbound_take_row(link, envelope, &pending)) {
+    if (!inbound_find_row(link, envelope, &pending)) {
         return;
     }
-    if (pending.kind == PENDING_LOOKUP) {
+    if (pending.kind != PENDING_LOOKUP) {
+        hark__inbound_refuse_answer(link, envelope);
+    } else if (hark__pending_take_to_fail(&remote->pendings, envelope->correlation,
+                                          &pending)) {
         learn(link, envelope->found, envelope->text);
-        hark__lookup_found(link->remote->ctx, &pending, envelope->found);
-    } else {
-        hark__inbound_refuse_answer(link, &pending);
+        hark__lookup_found(remote->ctx, &pending, envelope->found);
     }
 }
 

@@ -49,8 +49,13 @@ put_credit(struct link *link, hark_ref to, const struct outgoing *what,
         .credits = what->credits,
         .type = TYPE_NONE,
     };
-    return hark__draft_put(link, &(struct draft){.plain = &credit}, error->text,
-                           sizeof error->text);
+    hark_err err = hark__draft_put(link, &(struct draft){.plain = &credit}, error->text,
+                                   sizeof error->text);
+    if (err != HARK_OK) { // they are given again later
+        (void)hark__pending_credit(&link->remote->pendings, what->correlation, link,
+                                   0u - what->credits);
+    }
+    return err;
 }
 
 // A probe for the ask `asked`, if that went this way and is not answered.
@@ -120,15 +125,10 @@ hark__link_await(struct link *link, const struct pending *pending, bool *out_is_
     // Under the lock, so that the link does not come up between the look and the row.
     pthread_mutex_lock(&link->lock);
     *out_is_up = link->state == LINK_UP;
-    bool is_added =
-        !*out_is_up && hark__pending_add(&link->remote->pendings, pending) != 0;
-    if (!*out_is_up && !is_added) {
-        err = HARK_ENOMEM;
+    if (!*out_is_up && hark__pending_add(&link->remote->pendings, pending) == 0) {
+        err = HARK_EAGAIN;
     }
     pthread_mutex_unlock(&link->lock);
-    if (!is_added) {
-        free(pending->lookup);
-    }
     return err;
 }
 
@@ -153,8 +153,7 @@ hark__link_lookup(struct link *link, const struct pending *pending, hark_str nam
     struct pending dropped;
 
     if (number == 0) {
-        free(pending->lookup);
-        return HARK_ENOMEM;
+        return HARK_EAGAIN;
     }
     hark_err err = put_lookup(link, number, pending->asker, name);
     if (err == HARK_ENONODE) {
@@ -178,18 +177,28 @@ hark__link_lookup_again(struct link *link, uint64_t number,
                       (hark_str){lookup->name, lookup->size});
 }
 
+// Who asked must not wait for ever: the end of the link is an answer, too.
+static void
+put_answer(struct link *link, const struct envelope *envelope)
+{
+    if (put_own(link, envelope) == HARK_ENOMEM) {
+        pthread_mutex_lock(&link->lock);
+        hark__link_break_locked(link, "no memory for an answer");
+        pthread_mutex_unlock(&link->lock);
+    }
+}
+
 void
 hark__link_found(struct link *link, uint64_t correlation, hark_ref found,
                  const char *called)
 {
-    // Without memory the asker's clock ends it.
-    (void)put_own(link, &(struct envelope){
-                            .kind = ENVELOPE_FOUND,
-                            .correlation = correlation,
-                            .type = TYPE_NONE,
-                            .found = found,
-                            .text = hark_str_of(called),
-                        });
+    put_answer(link, &(struct envelope){
+                         .kind = ENVELOPE_FOUND,
+                         .correlation = correlation,
+                         .type = TYPE_NONE,
+                         .found = found,
+                         .text = hark_str_of(called),
+                     });
 }
 
 // Without memory, or room in a frame, it stays unsaid.
@@ -230,13 +239,12 @@ void
 hark__link_fail(struct link *link, uint64_t correlation, int code, hark_stage stage,
                 const char *text)
 {
-    // As above.
-    (void)put_own(link, &(struct envelope){
-                            .kind = ENVELOPE_FAILURE,
-                            .correlation = correlation,
-                            .type = TYPE_NONE,
-                            .code = code,
-                            .stage = stage,
-                            .text = hark_str_of(text),
-                        });
+    put_answer(link, &(struct envelope){
+                         .kind = ENVELOPE_FAILURE,
+                         .correlation = correlation,
+                         .type = TYPE_NONE,
+                         .code = code,
+                         .stage = stage,
+                         .text = hark_str_of(text),
+                     });
 }

@@ -15,10 +15,23 @@ enum {
 };
 
 void
-hark__inbound_refuse_answer(struct link *link, const struct pending *pending)
+hark__inbound_fail(struct link *link, const struct envelope *envelope, int code,
+                   hark_stage stage, const char *text)
 {
-    hark__fail(link->remote->ctx, pending->asker, pending->correlation, HARK_EPROTO,
-               HARK_STAGE_REPLY_LOST, "the other side answered another question");
+    struct pending row;
+
+    if (hark__pending_take_to_fail(&link->remote->pendings, envelope->correlation,
+                                   &row)) {
+        hark__fail_surely(link->remote->ctx, row.asker, row.correlation, code, stage,
+                          text, row.spare);
+    }
+}
+
+void
+hark__inbound_refuse_answer(struct link *link, const struct envelope *envelope)
+{
+    hark__inbound_fail(link, envelope, HARK_EPROTO, HARK_STAGE_REPLY_LOST,
+                       "the other side answered another question");
 }
 
 static void
@@ -172,6 +185,7 @@ address(struct batch *batch, struct hark_message *message, uint64_t chain_id)
         return;
     }
     message->kind = MESSAGE_ASK;
+    message->epoch = batch->link->epoch;
     message->correlation = envelope->correlation;
     if (chain_id != 0) {
         hark__message_put_chain_id(message, chain_id);
@@ -202,35 +216,50 @@ take_user(struct batch *batch)
     hark__chain_add(remote->ctx, &batch->chain, to, message);
 }
 
+// The row stays until its reply has been read: it may have to fail.
 static void
 take_reply(struct batch *batch)
 {
     struct link *link = batch->link;
     const struct envelope *envelope = &batch->entry.envelope;
-    hark_ctx *ctx = link->remote->ctx;
     struct pending pending;
     hark_err err;
 
-    if (!inbound_take_row(link, envelope, &pending)) {
+    if (!inbound_find_row(link, envelope, &pending)) {
         send_chain(batch);
         late(link);
         return;
     }
     if (pending.kind > PENDING_STREAM) {
         send_chain(batch);
-        hark__inbound_refuse_answer(link, &pending);
+        hark__inbound_refuse_answer(link, envelope);
         return;
     }
     struct hark_message *message = read_message(batch, &err);
     if (message == NULL) {
-        hark__fail(ctx, pending.asker, pending.correlation, err, HARK_STAGE_REPLY_LOST,
-                   batch->why);
+        hark__inbound_fail(link, envelope, err, HARK_STAGE_REPLY_LOST, batch->why);
         return;
     }
+    // If its asker has just let go of it, that finds no future there.
+    (void)hark__pending_take(&link->remote->pendings, envelope->correlation, &pending);
     message->kind = MESSAGE_REPLY;
     message->from = envelope->sender;
     message->correlation = pending.correlation;
-    hark__chain_add(ctx, &batch->chain, pending.asker, message);
+    hark__chain_add(link->remote->ctx, &batch->chain, pending.asker, message);
+}
+
+// The stream fails. Its row stays until its asker has heard of that, so that his CANCEL
+// can name it.
+static void
+fail_stream(struct batch *batch, const struct pending *pending, int code,
+            const char *text)
+{
+    struct remote *remote = batch->link->remote;
+    uint64_t number = batch->entry.envelope.correlation;
+
+    hark__fail_surely(remote->ctx, pending->asker, pending->correlation, code,
+                      HARK_STAGE_REPLY_LOST, text,
+                      hark__pending_take_spare(&remote->pendings, number));
 }
 
 // The row that an ITEM is for; false: there is none, or it takes no ITEM, and that is
@@ -251,13 +280,13 @@ find_row(struct batch *batch, struct pending *out_pending)
     }
     if (pending->kind != PENDING_STREAM) {
         send_chain(batch);
-        hark__inbound_refuse_answer(link, pending);
+        hark__inbound_refuse_answer(link, envelope);
         return false;
     }
     if (pending->credits == 0) {
         send_chain(batch);
-        hark__fail(link->remote->ctx, pending->asker, pending->correlation, HARK_EPROTO,
-                   HARK_STAGE_REPLY_LOST, "more items came than it has credits for");
+        fail_stream(batch, pending, HARK_EPROTO,
+                    "more items came than it has credits for");
         return false;
     }
     return true;
@@ -276,8 +305,7 @@ take_item(struct batch *batch)
     }
     struct hark_message *message = read_message(batch, &err);
     if (message == NULL) {
-        hark__fail(ctx, pending.asker, pending.correlation, err, HARK_STAGE_REPLY_LOST,
-                   batch->why);
+        fail_stream(batch, &pending, err, batch->why);
         return;
     }
     message->kind = MESSAGE_ITEM;

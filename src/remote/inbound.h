@@ -15,19 +15,21 @@ enum {
 
 // Takes a batch of so many bytes, with its parts. False: the link went down.
 bool hark__inbound_batch(struct link *link, struct frame *frame, size_t size);
+// The request that an answer is for fails, if it has not ended.
+void hark__inbound_fail(struct link *link, const struct envelope *envelope, int code,
+                        hark_stage stage, const char *text);
 // An answer of a kind that does not answer the request: the request ends all the same.
-void hark__inbound_refuse_answer(struct link *link, const struct pending *pending);
+void hark__inbound_refuse_answer(struct link *link, const struct envelope *envelope);
 
-// Takes the row that an answer is for, if the answer's peer is the one that was asked.
+// Looks at the row that an answer is for. False: there is none, or the answer's peer is
+// not the one that was asked.
 static inline bool
-inbound_take_row(struct link *link, const struct envelope *envelope,
+inbound_find_row(struct link *link, const struct envelope *envelope,
                  struct pending *out_pending)
 {
-    struct pendings *pendings = &link->remote->pendings;
-
-    return hark__pending_read(pendings, envelope->correlation, out_pending)
-           && out_pending->link->peer == link->peer
-           && hark__pending_take(pendings, envelope->correlation, out_pending);
+    return hark__pending_read(&link->remote->pendings, envelope->correlation,
+                              out_pending)
+           && out_pending->link->peer == link->peer;
 }
 
 // The asker of an ASK from this peer. A guest need not have a ref.

@@ -337,7 +337,8 @@ fail_pendings(struct link *link, int code, hark_stage stage, const char *text)
     uint32_t cursor = 0;
 
     while (hark__pending_take_next(&remote->pendings, &cursor, &all, &pending)) {
-        hark__fail(remote->ctx, pending.asker, pending.correlation, code, stage, text);
+        hark__fail_surely(remote->ctx, pending.asker, pending.correlation, code, stage,
+                          text, pending.spare);
     }
 }
 
@@ -393,10 +394,8 @@ hark__link_down(struct link *link, int code, const char *why, bool say_goodbye)
     }
     fail_pendings(link, code, was_up ? HARK_STAGE_SENT : HARK_STAGE_NOT_SENT, text);
     report_lost(link, lost, code, text);
-    // relaxed: this thread has written it.
-    if (was_up
-        && atomic_load_explicit(&link->peer->target.lost, memory_order_relaxed)) {
-        hark__node_lost(remote->ctx, link->peer->incarnation);
+    if (was_up) {
+        (void)hark__peer_tell_loss(link->peer); // else the next tick does
     }
     pthread_mutex_lock(&remote->lock);
     link_retire(link);

@@ -67,8 +67,7 @@ struct remote {
     struct arrival *arrival; // the frame at hand
     // Keep its memory, and that of its parts; NULL: nobody wanted it yet.
     hark_buffer *arrived[1 + NET_PARTS];
-    struct link **ticking; // the links of one tick
-    uint32_t ticking_capacity;
+    uint32_t untold;                   // peers of whom a loss is untold
     _Atomic(uint64_t) links_up;        // poller writes; statistics read
     _Atomic(uint64_t) frames_rejected; // poller writes; statistics read
 };
@@ -81,6 +80,9 @@ struct peer {
     char name[NODE_NAME];         // constant once target is registered
     char endpoint[ENDPOINT_SIZE]; // constant likewise; empty: a guest
     uint32_t trace_room;          // rows of traces that it may still add; poller only
+    uint8_t epoch;                // of the last link that came up; under lock
+    bool untold;                  // a link was lost, and not all of its requests are
+                                  // cancelled: no memory. Poller only
     pthread_mutex_t lock;         // guards may_dial and the writing of link
     _Atomic(struct link *) link;  // where messages go out; NULL: none. Taken away under
                                   // the link's own lock
@@ -127,6 +129,7 @@ struct link {
     struct peer *peer; // NULL before HELLO or WELCOME; poller writes under lock
     // Poller only.
     int64_t opened_ns, heard_ns;
+    uint8_t epoch; // constant while it is up; see struct target
     uint64_t seq_in;
     size_t unacked_in; // bytes received since we last sent an ack
     struct types_in types_in;
@@ -257,24 +260,28 @@ int64_t hark__link_tick(struct link *link, int64_t now_ns, bool beats);
 // ---- outbound.c ----
 
 // Encodes what for actor `to` of the peer into the outbox. Borrows. Nothing is left
-// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells. The
-// link's lock is held.
+// there on error: HARK_ELIMIT (full), HARK_ETOOBIG, HARK_ENOMEM; error tells.
+// HARK_EAGAIN: of an ask, no row is ready (hark__pendings_prepare). The link's lock is
+// held.
 hark_err hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
                         struct remote_text *error);
 
 // ---- control_out.c ----
 
-// Adds a row that waits for the link, unless it is up already: *out_is_up. Takes
-// pending's lookup.
+// Adds a row that waits for the link, unless it is up already: *out_is_up, and the row's
+// lookup is still the caller's. HARK_EAGAIN: no row is ready, here and in the next; then
+// it is, too.
 hark_err hark__link_await(struct link *link, const struct pending *pending,
                           bool *out_is_up);
-// Adds a row, and sends a LOOKUP of name. Takes pending's lookup.
+// Adds a row, and sends a LOOKUP of name. Takes pending's lookup, but for HARK_EAGAIN.
+// HARK_EAGAIN, HARK_ETOOBIG, HARK_ENOMEM.
 hark_err hark__link_lookup(struct link *link, const struct pending *pending,
                            hark_str name);
 // Sends the LOOKUP of a row that is there.
 hark_err hark__link_lookup_again(struct link *link, uint64_t number,
                                  const struct pending *pending);
-// A FOUND, the answer to a LOOKUP; called: what the actor is.
+// A FOUND, the answer to a LOOKUP; called: what the actor is. Without memory the link
+// ends, here and in the next.
 void hark__link_found(struct link *link, uint64_t correlation, hark_ref found,
                       const char *called);
 // Says what our actor is called.
@@ -297,6 +304,11 @@ void hark__peer_free(struct peer *peer);
 // A link is up, or has gone: messages go out another way. Poller.
 void hark__peer_gain(struct peer *peer, struct link *link);
 void hark__peer_lose(struct peer *peer, struct link *link);
+// A link to the peer has ended: what came over it to be answered is cancelled. False: not all, for
+// want of memory. Poller.
+bool hark__peer_tell_loss(struct peer *peer);
+// The same of all whose loss is untold.
+bool hark__peers_tell_losses(struct remote *remote);
 // Ends all waits for room.
 void hark__peer_has_room(struct peer *peer);
 
@@ -312,7 +324,8 @@ void hark__inbound_reject(struct remote *remote, int code, const char *text);
 
 // ---- lookup.c ----
 
-// Answers a lookup of this node's own.
+// Answers a lookup of this node's own. Takes the row's spare, if it has one: then it is
+// answered, or fails, whether or not there is memory.
 void hark__lookup_found(hark_ctx *ctx, const struct pending *pending, hark_ref found);
 
 #endif // REMOTE_LINK_H

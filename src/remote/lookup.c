@@ -41,11 +41,17 @@ hark__lookup_found(hark_ctx *ctx, const struct pending *pending, hark_ref found)
     struct hark_message *message = hark__message_new(
         hark__ctx_pool(ctx), &hark_found_type, &(hark_found){.actor = found});
 
-    if (message != NULL) { // else the asker's clock ends it
-        message->kind = MESSAGE_REPLY;
-        message->correlation = pending->correlation;
-        (void)hark__send(ctx, pending->asker, message);
+    if (message == NULL) {
+        hark__fail_surely(ctx, pending->asker, pending->correlation, HARK_ENOMEM,
+                          HARK_STAGE_REPLY_LOST, NULL, pending->spare);
+        return;
     }
+    if (pending->spare != NULL) {
+        hark__message_free(hark__ctx_pool(ctx), pending->spare);
+    }
+    message->kind = MESSAGE_REPLY;
+    message->correlation = pending->correlation;
+    (void)hark__send(ctx, pending->asker, message);
 }
 
 // A future that is answered with a hark_found, by us.
@@ -75,20 +81,39 @@ make_lookup(struct remote *remote, hark_str name)
     return lookup;
 }
 
+// remote's lock is held: the link cannot go. HARK_EAGAIN: there is no memory for a row.
 static hark_err
-start(struct remote *remote, const struct request *request, struct pending *pending,
-      bool *out_is_up, char *error, size_t error_size)
+put(struct remote *remote, hark_ctx *ctx, const struct request *request,
+    const struct pending *pending, bool *out_is_up)
+{
+    hark_err err;
+
+    do {
+        err = request->kind == PENDING_CONNECT
+                  ? hark__link_await(pending->link, pending, out_is_up)
+                  : hark__link_lookup(pending->link, pending, request->name);
+    } while (err == HARK_EAGAIN
+             && hark__pendings_prepare(&remote->pendings, hark__ctx_pool(ctx)));
+    return err;
+}
+
+static hark_err
+start(struct remote *remote, hark_ctx *ctx, const struct request *request,
+      struct pending *pending, bool *out_is_up, char *error, size_t error_size)
 {
     hark_err err = HARK_OK;
 
     *out_is_up = false;
-    pthread_mutex_lock(&remote->lock); // the link cannot go meanwhile
+    pthread_mutex_lock(&remote->lock);
     pending->link = link_to(remote, request->endpoint, &err, error, error_size);
     if (pending->link != NULL) {
         pending->lookup = make_lookup(remote, request->name);
-        err = request->kind == PENDING_CONNECT
-                  ? hark__link_await(pending->link, pending, out_is_up)
-                  : hark__link_lookup(pending->link, pending, request->name);
+        err = put(remote, ctx, request, pending, out_is_up);
+        if (err == HARK_EAGAIN || *out_is_up) { // it went into no row
+            free(pending->lookup);
+            pending->lookup = NULL;
+        }
+        err = err == HARK_EAGAIN ? HARK_ENOMEM : err;
         if (err != HARK_OK) {
             snprintf(error, error_size, "%s: %s", request->endpoint,
                      hark_err_text(err));
@@ -117,7 +142,7 @@ send_request(hark_ctx *ctx, const struct request *request)
         .expiry_ns = hark__env_now(remote->node->env)
                      + ((int64_t)request->timeout_ms + MARGIN_MS) * NS_PER_MS,
     };
-    hark_err err = start(remote, request, &pending, &is_up, error, sizeof error);
+    hark_err err = start(remote, ctx, request, &pending, &is_up, error, sizeof error);
     if (err != HARK_OK) {
         hark__fail(ctx, pending.asker, future.id, err, HARK_STAGE_NOT_SENT, error);
     } else if (is_up) {

@@ -181,8 +181,7 @@ hark__link_put(struct link *link, hark_ref to, const struct outgoing *what,
         return err;
     }
     if (what->kind == MESSAGE_ASK && (correlation = add_ask(link, what)) == 0) {
-        snprintf(error->text, sizeof error->text, "%s", hark_err_text(HARK_ENOMEM));
-        return HARK_ENOMEM;
+        return HARK_EAGAIN;
     }
     if (!is_again(link, to, what) || !put_again(link, what, correlation)) {
         hark_err err = put_message(link, to, what, correlation, error);

@@ -113,6 +113,26 @@ wait_for_room(struct peer *peer, uint32_t seen)
     atomic_fetch_sub_explicit(&peer->waiting, 1, memory_order_relaxed); // as above
 }
 
+// Does what another try needs. False: there is no use in one.
+static bool
+make_way(struct peer *peer, hark_ctx *ctx, struct attempt *attempt)
+{
+    if (attempt->err == HARK_ELIMIT && hark__ctx_is_thread(ctx)) {
+        wait_for_room(peer, attempt->seen);
+        return true;
+    }
+    if (attempt->err != HARK_EAGAIN) {
+        return false;
+    }
+    if (!hark__pendings_prepare(&peer->remote->pendings, hark__ctx_pool(ctx))) {
+        attempt->err = HARK_ENOMEM;
+        snprintf(attempt->error.text, sizeof attempt->error.text, "%s",
+                 hark_err_text(HARK_ENOMEM));
+        return false;
+    }
+    return true;
+}
+
 // It could not be put, when `room` was as seen. Dials if there is no link, and waits
 // for room if ctx may wait.
 static __attribute__((noinline)) hark_err
@@ -122,11 +142,8 @@ put_later(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *
     for (;;) {
         bool has_new_link = !attempt->has_link && dial(peer);
 
-        if (!has_new_link) {
-            if (attempt->err != HARK_ELIMIT || !hark__ctx_is_thread(ctx)) {
-                return attempt->err;
-            }
-            wait_for_room(peer, attempt->seen);
+        if (!has_new_link && !make_way(peer, ctx, attempt)) {
+            return attempt->err;
         }
         // acquire: as in deliver.
         attempt->seen = atomic_load_explicit(&peer->room, memory_order_acquire);
@@ -137,16 +154,23 @@ put_later(struct peer *peer, hark_ctx *ctx, hark_ref to, const struct outgoing *
     }
 }
 
-// A peer that waits for an answer must not wait for ever: the end of the link is one.
+// A peer that waits for an answer must not wait for ever, nor hold what its asker has
+// let go of: the end of the link ends both.
 static __attribute__((cold, noinline)) void
-break_link(struct peer *peer)
+break_link(struct peer *peer, const char *why)
 {
     struct link *link = lock_link(peer);
 
     if (link != NULL) {
-        hark__link_break_locked(link, "no memory for an answer");
+        hark__link_break_locked(link, why);
         pthread_mutex_unlock(&link->lock);
     }
+}
+
+static bool
+is_cancel(const struct outgoing *what)
+{
+    return what->kind == MESSAGE_SYSTEM && what->value == NULL && what->credits == 0;
 }
 
 static hark_err
@@ -169,7 +193,10 @@ deliver(struct target *target, hark_ctx *ctx, hark_ref to, const struct outgoing
                        attempt.error.text);
         }
         if (what->kind == MESSAGE_FAILURE && err == HARK_ENOMEM) {
-            break_link(peer);
+            break_link(peer, "no memory for an answer");
+        }
+        if (is_cancel(what) && err == HARK_ENOMEM) {
+            break_link(peer, "no memory for a cancel");
         }
     }
     return err;
@@ -292,6 +319,33 @@ hark__peer_free(struct peer *peer)
 
 // ---- links that come and go ----
 
+// Gives an epoch that no link to the peer has, if there is one, and makes it live. The
+// peer's lock is held.
+static uint8_t
+begin_epoch(struct peer *peer)
+{
+    // relaxed: written under the lock that we hold.
+    uint64_t live = atomic_load_explicit(&peer->target.live, memory_order_relaxed);
+    uint8_t epoch = peer->epoch;
+
+    do {
+        epoch = (epoch + 1) % EPOCHS;
+    } while ((live >> epoch & 1) != 0 && epoch != peer->epoch);
+    peer->epoch = epoch;
+    // seq_cst: as in end_epoch.
+    atomic_fetch_or_explicit(&peer->target.live, UINT64_C(1) << epoch,
+                             memory_order_seq_cst);
+    return epoch;
+}
+
+static void
+end_epoch(struct peer *peer, uint8_t epoch)
+{
+    // seq_cst: hark__node_lost comes behind it.
+    atomic_fetch_and_explicit(&peer->target.live, ~(UINT64_C(1) << epoch),
+                              memory_order_seq_cst);
+}
+
 void
 hark__peer_gain(struct peer *peer, struct link *link)
 {
@@ -303,8 +357,7 @@ hark__peer_gain(struct peer *peer, struct link *link)
         atomic_store_explicit(&peer->link, link, memory_order_release);
     }
     peer->may_dial = false;
-    // seq_cst: see hark__peer_lose.
-    atomic_store_explicit(&peer->target.lost, false, memory_order_seq_cst);
+    link->epoch = begin_epoch(peer);
     pthread_mutex_unlock(&peer->lock);
 }
 
@@ -338,14 +391,52 @@ hark__peer_lose(struct peer *peer, struct link *link)
 
         // release: pairs with lock_link.
         atomic_store_explicit(&peer->link, other, memory_order_release);
-        // seq_cst: hark__node_lost comes behind it.
-        atomic_store_explicit(&peer->target.lost, other == NULL, memory_order_seq_cst);
+    }
+    if (link->peer == peer) { // it was up
+        end_epoch(peer, link->epoch);
     }
     pthread_mutex_unlock(&link->lock);
     pthread_mutex_unlock(&peer->lock);
     pthread_mutex_unlock(&remote->lock);
     hark__peer_has_room(peer); // who waits for it must look again
 }
+
+// ---- losses ----
+
+static void
+set_untold(struct peer *peer, bool untold)
+{
+    peer->remote->untold += (untold ? 1 : 0) - (peer->untold ? 1u : 0u);
+    peer->untold = untold;
+}
+
+bool
+hark__peer_tell_loss(struct peer *peer)
+{
+    bool is_told = hark__node_lost(peer->remote->ctx, peer->incarnation);
+
+    set_untold(peer, !is_told);
+    return is_told;
+}
+
+bool
+hark__peers_tell_losses(struct remote *remote)
+{
+    if (remote->untold == 0) {
+        return true;
+    }
+    pthread_mutex_lock(&remote->lock);
+    struct peer *peer = remote->peers; // later ones are put before it
+    pthread_mutex_unlock(&remote->lock);
+    for (; peer != NULL; peer = peer->next) {
+        if (peer->untold) {
+            (void)hark__peer_tell_loss(peer);
+        }
+    }
+    return remote->untold == 0;
+}
+
+// ---- room ----
 
 void
 hark__peer_has_room(struct peer *peer)

@@ -114,8 +114,8 @@ fail_lookups(const struct link *gone, const struct fault *fault)
     uint32_t cursor = 0;
 
     while (hark__pending_take_next(&remote->pendings, &cursor, &lookups, &pending)) {
-        hark__fail(remote->ctx, pending.asker, pending.correlation, fault->err,
-                   HARK_STAGE_NOT_SENT, fault->text);
+        hark__fail_surely(remote->ctx, pending.asker, pending.correlation, fault->err,
+                          HARK_STAGE_NOT_SENT, fault->text, pending.spare);
     }
 }
 

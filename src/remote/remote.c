@@ -79,32 +79,16 @@ on_gone(struct sink *sink, struct pipe *pipe, hark_err err, const char *why)
     }
 }
 
-// Copies the links, which only this thread frees. Returns how many. *out_all: these are
-// all, else the others have their tick when there is memory again.
-static uint32_t
-list_links(struct remote *remote, bool *out_all)
+// Gives the link behind that one (NULL: the first); NULL: there is none. Only this
+// thread takes links out; those that others add meanwhile come last, with a kick.
+static struct link *
+next_link(struct remote *remote, const struct link *link)
 {
-    uint32_t count = 0;
-
-    *out_all = true;
     pthread_mutex_lock(&remote->lock);
-    for (struct list *at = remote->links.next; at != &remote->links; at = at->next) {
-        if (count == remote->ticking_capacity) {
-            uint32_t capacity = count == 0 ? 16 : count * 2;
-            struct link **grown =
-                realloc((void *)remote->ticking, capacity * sizeof(struct link *));
-
-            if (grown == NULL) {
-                *out_all = false;
-                break;
-            }
-            remote->ticking = grown;
-            remote->ticking_capacity = capacity;
-        }
-        remote->ticking[count++] = CONTAINER_OF(at, struct link, by_remote);
-    }
+    struct list *at = link != NULL ? link->by_remote.next : remote->links.next;
+    bool is_end = at == &remote->links;
     pthread_mutex_unlock(&remote->lock);
-    return count;
+    return is_end ? NULL : CONTAINER_OF(at, struct link, by_remote);
 }
 
 // Rows whose asker's own clock has ended the request long ago.
@@ -120,9 +104,10 @@ sweep(struct remote *remote, int64_t now_ns)
     }
     remote->next_sweep_ns = now_ns + SWEEP_MS * NS_PER_MS;
     while (hark__pending_take_next(&remote->pendings, &cursor, &expired, &pending)) {
-        hark__fail(remote->ctx, pending.asker, pending.correlation, HARK_ETIMEOUT,
-                   HARK_STAGE_SENT, NULL);
+        hark__fail_surely(remote->ctx, pending.asker, pending.correlation,
+                          HARK_ETIMEOUT, HARK_STAGE_SENT, NULL, pending.spare);
     }
+    hark__pendings_trim(&remote->pendings, hark__ctx_pool(remote->ctx));
 }
 
 // Time since the last tick in which this node did not run, if this one is late: it was
@@ -141,14 +126,33 @@ time_away_ns(struct remote *remote, int64_t now_ns)
 
 // Who has to beat has company: one waking serves all links.
 static bool
-some_link_beats(struct remote *remote, uint32_t count, int64_t now_ns)
+some_link_beats(struct remote *remote, int64_t now_ns)
 {
     bool beats = false;
 
-    for (uint32_t i = 0; i < count && !beats; i++) {
-        beats = hark__link_beats(remote->ticking[i], now_ns);
+    for (struct link *link = next_link(remote, NULL); link != NULL && !beats;
+         link = next_link(remote, link)) {
+        beats = hark__link_beats(link, now_ns);
     }
     return beats;
+}
+
+// A link that goes down takes itself out, and no other.
+static int64_t
+tick_links(struct remote *remote, int64_t now_ns, int64_t away_ns)
+{
+    bool beats = some_link_beats(remote, now_ns);
+    int64_t due_ns = INT64_MAX;
+
+    for (struct link *link = next_link(remote, NULL); link != NULL;) {
+        struct link *next = next_link(remote, link);
+
+        hark__link_was_away(link, away_ns, now_ns);
+        int64_t link_ns = hark__link_tick(link, now_ns, beats);
+        due_ns = link_ns < due_ns ? link_ns : due_ns;
+        link = next;
+    }
+    return due_ns;
 }
 
 static int64_t
@@ -157,15 +161,12 @@ on_tick(struct sink *sink)
     struct remote *remote = CONTAINER_OF(sink, struct remote, sink);
     int64_t now_ns = hark__env_now(remote->node->env);
     int64_t away_ns = time_away_ns(remote, now_ns);
-    bool all;
-    uint32_t count = list_links(remote, &all);
-    bool beats = some_link_beats(remote, count, now_ns);
-    int64_t due_ns = all ? INT64_MAX : now_ns + remote->tick_ms * NS_PER_MS;
+    int64_t due_ns = tick_links(remote, now_ns, away_ns);
 
-    for (uint32_t i = 0; i < count; i++) {
-        hark__link_was_away(remote->ticking[i], away_ns, now_ns);
-        int64_t link_ns = hark__link_tick(remote->ticking[i], now_ns, beats);
-        due_ns = link_ns < due_ns ? link_ns : due_ns;
+    if (!hark__peers_tell_losses(remote)) {
+        int64_t again_ns = now_ns + remote->tick_ms * NS_PER_MS;
+
+        due_ns = again_ns < due_ns ? again_ns : due_ns;
     }
     sweep(remote, now_ns);
     hark__ctx_flush(remote->ctx);
@@ -242,14 +243,14 @@ hark__remote_close(struct remote *remote)
         remote->peers = peer->next;
         hark__peer_free(peer);
     }
+    hark__pendings_fini(&remote->pendings,
+                        remote->ctx != NULL ? hark__ctx_pool(remote->ctx) : NULL);
     if (remote->ctx != NULL) {
         hark__service_enter(remote->ctx, NULL);
         hark__service_close(remote->ctx);
     }
-    hark__pendings_fini(&remote->pendings);
     hark__callees_fini(&remote->callees);
     pthread_mutex_destroy(&remote->lock);
-    free((void *)remote->ticking);
     free(remote);
 }
 

@@ -346,6 +346,20 @@ hark__worker_park(struct worker *self)
 
 // ---- timers ----
 
+// The wheel's earliest deadline is that one now: who sleeps for it must wake by then.
+static inline __attribute__((always_inline)) void
+hurry(struct sched *sched, struct worker *worker, int64_t deadline_ns)
+{
+    // seq_cst: see sleep_until.
+    int64_t until = atomic_load_explicit(&worker->sleep_until_ns, memory_order_seq_cst);
+
+    if (until == INT64_MIN) {
+        hark__sched_want_watcher(sched); // it is awake, perhaps in a long turn
+    } else if (until > deadline_ns) {
+        hark__sched_unpark(sched, worker->index);
+    }
+}
+
 uint64_t
 hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
                 const struct timer_action *action)
@@ -358,17 +372,21 @@ hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
         return 0;
     }
     if (earlier) {
-        // seq_cst: see sleep_until.
-        int64_t until =
-            atomic_load_explicit(&worker->sleep_until_ns, memory_order_seq_cst);
-        if (until == INT64_MIN) {
-            hark__sched_want_watcher(sched); // it is awake, perhaps in a long turn
-        } else if (until > deadline_ns) {
-            hark__sched_unpark(sched, worker->index);
-        }
+        hurry(sched, worker, deadline_ns);
     }
     return (id & ((UINT64_C(1) << WHEEL_SHIFT) - 1))
            | (uint64_t)worker->index << WHEEL_SHIFT;
+}
+
+void
+hark__sched_arm_reserve(struct sched *sched, struct worker *self, int64_t deadline_ns,
+                        const struct timer_action *action)
+{
+    struct worker *worker = self != NULL ? self : sched->workers[0];
+
+    if (hark__wheel_arm_reserve(worker->wheel, deadline_ns, action)) {
+        hurry(sched, worker, deadline_ns);
+    }
 }
 
 bool

@@ -149,6 +149,9 @@ hark__worker_now(const struct worker *worker)
 // that fires it. 0: no memory.
 uint64_t hark__sched_arm(struct sched *sched, struct worker *self, int64_t deadline_ns,
                          const struct timer_action *action);
+// As hark__wheel_arm_reserve: for one action only, whoever arms it.
+void hark__sched_arm_reserve(struct sched *sched, struct worker *self,
+                             int64_t deadline_ns, const struct timer_action *action);
 bool hark__sched_cancel(struct sched *sched, uint64_t timer,
                         struct timer_action *out_action);
 

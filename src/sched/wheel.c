@@ -11,7 +11,7 @@ enum {
     LEVEL_SIZE = 1 << LEVEL_BITS,
     CHUNK_BITS = 10,
     CHUNK_SIZE = 1 << CHUNK_BITS,
-    MAX_CHUNKS = 1 << 14,
+    MAX_CHUNKS = (1 << 14) - 1,
     FIRE_BATCH = 32,
     GENERATION_BITS = 26, // leaves six bits of an id to whoever has many wheels
 };
@@ -20,6 +20,8 @@ enum {
 // The furthest a timer can stand from now, in ticks: 2 years and more.
 #define HORIZON ((UINT64_C(1) << (LEVELS * LEVEL_BITS)) - 1)
 #define NONE UINT32_MAX
+// The record that is there without memory: it stands in a chunk of its own, the last.
+#define RESERVE ((uint32_t)MAX_CHUNKS << CHUNK_BITS)
 
 struct record {
     struct timer_action action;
@@ -36,7 +38,8 @@ struct wheel {
     uint64_t now;             // all ticks up to this one have fired
     uint32_t lists[LEVELS][LEVEL_SIZE];
     uint64_t filled[LEVELS]; // which lists are not empty
-    struct record *chunks[MAX_CHUNKS];
+    struct record reserve;
+    struct record *chunks[MAX_CHUNKS + 1];
     uint32_t chunk_count;
     uint32_t free;
 };
@@ -59,6 +62,7 @@ hark__wheel_open(int64_t now_ns)
     atomic_init(&wheel->next_ns, INT64_MAX);
     wheel->now = (uint64_t)(now_ns / TICK_NS);
     wheel->free = NONE;
+    wheel->chunks[MAX_CHUNKS] = &wheel->reserve;
     for (int level = 0; level < LEVELS; level++) {
         for (int place = 0; place < LEVEL_SIZE; place++) {
             wheel->lists[level][place] = NONE;
@@ -165,8 +169,10 @@ release(struct wheel *wheel, uint32_t index)
     struct record *record = at(wheel, index);
 
     bump(record);
-    record->next = wheel->free;
-    wheel->free = index;
+    if (index != RESERVE) {
+        record->next = wheel->free;
+        wheel->free = index;
+    }
 }
 
 // The first tick after now at which a list of this level comes up; UINT64_MAX: none.
@@ -222,6 +228,29 @@ tick_at_or_after(int64_t deadline_ns)
     return (uint64_t)(deadline_ns / TICK_NS) + (deadline_ns % TICK_NS != 0);
 }
 
+// Arms a free record. The lock is held. True: it fires before all others.
+static inline __attribute__((always_inline)) bool
+arm(struct wheel *wheel, uint32_t index, uint64_t tick,
+    const struct timer_action *action)
+{
+    struct record *record = at(wheel, index);
+
+    record->action = *action;
+    bump(record);
+    record->tick = tick <= wheel->now ? wheel->now + 1 : tick;
+    if (record->tick - wheel->now > HORIZON) {
+        record->tick = wheel->now + HORIZON;
+    }
+    link_record(wheel, index);
+    // relaxed: written under this lock only.
+    int64_t before = atomic_load_explicit(&wheel->next_ns, memory_order_relaxed);
+    bool is_earlier = (int64_t)record->tick * TICK_NS < before;
+    if (is_earlier) {
+        publish_next(wheel);
+    }
+    return is_earlier;
+}
+
 uint64_t
 hark__wheel_arm(struct wheel *wheel, int64_t deadline_ns,
                 const struct timer_action *action, bool *out_earlier)
@@ -236,23 +265,32 @@ hark__wheel_arm(struct wheel *wheel, int64_t deadline_ns,
     uint32_t index = wheel->free;
     struct record *record = at(wheel, index);
     wheel->free = record->next;
-    record->action = *action;
-    bump(record);
-    record->tick = tick <= wheel->now ? wheel->now + 1 : tick;
-    if (record->tick - wheel->now > HORIZON) {
-        record->tick = wheel->now + HORIZON;
-    }
-    link_record(wheel, index);
+    *out_earlier = arm(wheel, index, tick, action);
     // Ids are unique over 2^25 uses of a record; index + 1 keeps 0 free.
     uint64_t id = (uint64_t)record->generation << 32 | (index + 1);
-    // relaxed: written under this lock only.
-    int64_t before = atomic_load_explicit(&wheel->next_ns, memory_order_relaxed);
-    *out_earlier = (int64_t)record->tick * TICK_NS < before;
-    if (*out_earlier) {
-        publish_next(wheel);
-    }
     pthread_mutex_unlock(&wheel->lock);
     return id;
+}
+
+bool
+hark__wheel_arm_reserve(struct wheel *wheel, int64_t deadline_ns,
+                        const struct timer_action *action)
+{
+    const struct record *reserve = &wheel->reserve;
+    uint64_t tick = tick_at_or_after(deadline_ns);
+    bool is_earlier = false;
+
+    pthread_mutex_lock(&wheel->lock);
+    bool is_armed = reserve->generation % 2 == 1;
+    if (is_armed && tick < reserve->tick) {
+        unlink_record(wheel, RESERVE);
+        release(wheel, RESERVE);
+    }
+    if (!is_armed || tick < reserve->tick) {
+        is_earlier = arm(wheel, RESERVE, tick, action);
+    }
+    pthread_mutex_unlock(&wheel->lock);
+    return is_earlier;
 }
 
 bool

@@ -35,6 +35,11 @@ void hark__wheel_close(struct wheel *wheel,
 // the earliest, so whoever sleeps for this wheel must look again.
 uint64_t hark__wheel_arm(struct wheel *wheel, int64_t deadline_ns,
                          const struct timer_action *action, bool *out_earlier);
+// The same without memory: each wheel has one record for it. If that is armed, it fires
+// at the earlier of both deadlines, with the action of that. It has no id. Returns what
+// *out_earlier is above.
+bool hark__wheel_arm_reserve(struct wheel *wheel, int64_t deadline_ns,
+                             const struct timer_action *action);
 // True: it will not fire, and *out_action is what was armed.
 bool hark__wheel_cancel(struct wheel *wheel, uint64_t id,
                         struct timer_action *out_action);

@@ -15,11 +15,18 @@
 static char links[2];
 #define LINK(i) ((struct link *)(void *)&links[i])
 
+static struct depot *depot;
+static struct pool *pool;
+
 static int
 setup(void **state)
 {
     static struct pendings pendings;
 
+    depot = hark__depot_open();
+    assert_non_null(depot);
+    pool = hark__pool_open(depot);
+    assert_non_null(pool);
     hark__pendings_init(&pendings);
     *state = &pendings;
     return 0;
@@ -28,7 +35,9 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    hark__pendings_fini(*state);
+    hark__pendings_fini(*state, pool);
+    hark__pool_close(pool);
+    hark__depot_close(depot);
     return 0;
 }
 
@@ -47,6 +56,10 @@ add(struct pendings *pendings, struct pending pending)
 {
     uint64_t number = hark__pending_add(pendings, &pending);
 
+    if (number == 0) {
+        assert_true(hark__pendings_prepare(pendings, pool));
+        number = hark__pending_add(pendings, &pending);
+    }
     assert_int_not_equal(number, 0);
     return number;
 }
@@ -149,6 +162,8 @@ take_all(struct pendings *pendings, struct pending_filter filter, uint64_t *out_
 
     *out_sum = 0;
     while (hark__pending_take_next(pendings, &cursor, &filter, &got)) {
+        assert_non_null(got.spare);
+        hark__message_free(pool, got.spare);
         *out_sum += got.correlation;
         count++;
     }
@@ -253,6 +268,82 @@ lookups_go_with_their_table(void **state)
     add(*state, left);
 }
 
+static void
+a_row_is_given_out_only_with_a_spare(void **state)
+{
+    struct pending ask = row(PENDING_ASK, 0, 7, 0);
+    struct pending got;
+
+    assert_int_equal(hark__pending_add(*state, &ask), 0);
+    uint64_t number = add(*state, ask);
+    assert_true(hark__pending_take_to_fail(*state, number, &got));
+    assert_int_equal(got.correlation, 7);
+    assert_non_null(got.spare);
+    assert_false(hark__pending_take_to_fail(*state, number, &got));
+    hark__message_free(pool, got.spare);
+    // That row has none now, so none of the next is it.
+    for (int i = 0; i < 200; i++) {
+        add(*state, ask);
+    }
+    unsigned count = 0;
+    uint32_t cursor = 0;
+    struct pending_filter all = {.link = LINK(0)};
+    while (hark__pending_take_next(*state, &cursor, &all, &got)) {
+        assert_non_null(got.spare);
+        hark__message_free(pool, got.spare);
+        count++;
+    }
+    assert_int_equal(count, 200);
+}
+
+static void
+a_spare_is_taken_once_and_the_row_stays(void **state)
+{
+    uint64_t number = add(*state, row(PENDING_STREAM, 0, 7, 0));
+    struct hark_message *spare = hark__pending_take_spare(*state, number);
+    struct pending got;
+
+    assert_non_null(spare);
+    hark__message_free(pool, spare);
+    assert_null(hark__pending_take_spare(*state, number));
+    assert_true(hark__pending_take(*state, number, &got));
+    assert_null(hark__pending_take_spare(*state, number));
+}
+
+static unsigned
+count_ready(struct pendings *pendings)
+{
+    struct pending ask = row(PENDING_ASK, 0, 7, 0);
+    unsigned count = 0;
+    uint64_t sum;
+
+    while (hark__pending_add(pendings, &ask) != 0) {
+        count++;
+    }
+    (void)take_all(pendings, (struct pending_filter){.link = LINK(0)}, &sum);
+    return count;
+}
+
+static void
+spares_of_rows_that_are_free_for_long_go_back(void **state)
+{
+    enum { COUNT = 2000 };
+    static uint64_t numbers[COUNT];
+    struct pending got;
+
+    for (uint64_t i = 0; i < COUNT; i++) {
+        numbers[i] = add(*state, row(PENDING_ASK, 0, i, 0));
+    }
+    hark__pendings_trim(*state, pool); // they are in use
+    for (uint64_t i = 0; i < COUNT; i++) {
+        assert_true(hark__pending_take(*state, numbers[i], &got));
+    }
+    for (int i = 0; i < 20; i++) {
+        hark__pendings_trim(*state, pool);
+    }
+    assert_in_range(count_ready(*state), 1, COUNT / 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -269,6 +360,9 @@ main(void)
         TEST(a_sweep_takes_what_has_expired_on_any_link),
         TEST(lookups_move_to_another_link),
         TEST(lookups_go_with_their_table),
+        TEST(a_row_is_given_out_only_with_a_spare),
+        TEST(a_spare_is_taken_once_and_the_row_stays),
+        TEST(spares_of_rows_that_are_free_for_long_go_back),
     };
     return cmocka_run_group_tests_name("remote/pending", tests, NULL, NULL);
 }

@@ -396,6 +396,27 @@ closing_drops_what_has_not_fired(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void
+the_reserve_fires_once_at_the_earliest_deadline_it_was_given(void **state)
+{
+    struct fixture *f = *state;
+    struct timer_action action = {.fire = note, .data = f, .word = 7};
+
+    assert_true(hark__wheel_arm_reserve(f->wheel, START + 300 * MS, &action));
+    assert_true(hark__wheel_arm_reserve(f->wheel, START + 100 * MS, &action));
+    assert_false(hark__wheel_arm_reserve(f->wheel, START + 200 * MS, &action));
+    arm(f, START + 150 * MS, 8);
+    assert_int_equal(poll_at(f, START + 99 * MS), 0);
+    assert_int_equal(poll_at(f, START + 102 * MS), 1);
+    assert_int_equal(f->last, 7);
+    assert_int_equal(poll_at(f, START + 400 * MS), 1);
+    assert_int_equal(f->last, 8);
+    // It may be used again, and takes no other's record.
+    (void)hark__wheel_arm_reserve(f->wheel, START + 500 * MS, &action);
+    arm(f, START + 500 * MS, 9);
+    assert_int_equal(poll_at(f, START + 502 * MS), 2);
+}
+
 int
 main(void)
 {
@@ -414,6 +435,7 @@ main(void)
         TEST(a_late_poll_fires_all_that_is_due),
         TEST(an_action_may_arm_the_wheel_that_fires_it),
         TEST(millions_of_timers_fire_at_their_moment),
+        TEST(the_reserve_fires_once_at_the_earliest_deadline_it_was_given),
         TEST(closing_drops_what_has_not_fired),
     };
     return cmocka_run_group_tests_name("sched/wheel", tests, NULL, NULL);
