@@ -7,10 +7,11 @@
 #include "message/failure.h"
 
 enum {
-    HOPS = 1000, // of one probe
-    KEPT = 256,  // probes that one actor keeps
-    NAME = 400,  // bytes of an actor's name, at most
-    TIDY = 64,   // probes that are turned away before room is looked for again
+    HOPS = 1000,  // of one probe
+    KEPT = 256,   // probes that one actor keeps
+    NAME = 400,   // bytes of an actor's name, at most
+    GUESSES = 64, // waits for one that looks at all that are kept
+    TIDY = 64,    // probes that are turned away before room is looked for again
 };
 
 // ---- paths ----
@@ -133,9 +134,8 @@ hark__probe_begin(hark_ctx *ctx, struct await *await)
     if (await->nonce == 0) {
         uint64_t nonce = ctx->node->env->ops->random(ctx->node->env) | NONCE_SENT;
 
-        await->nonce = hark__needs_choice(ctx, await)
-                           ? nonce | NONCE_CHOICE
-                           : nonce & ~(uint64_t)NONCE_CHOICE;
+        await->nonce = hark__needs_choice(ctx, await) ? nonce | NONCE_CHOICE
+                                                      : nonce & ~(uint64_t)NONCE_CHOICE;
         hark__probe_begin_anew(ctx, await);
     }
 }
@@ -488,12 +488,21 @@ is_probed(const hark_ctx *handler)
     return request != NULL || (handler->request == NULL && handler->owes_answer);
 }
 
+// Which of those that are kept are of use still is looked at now and then only, where
+// that may take long: what is set aside may be much.
+static bool
+is_likely_awaited(struct waits *waits, const struct await *begun)
+{
+    return begun->lock == LOCK_ALL && waits->keeps_aside && waits->kept_choices == 0
+           && ++waits->guesses % GUESSES != 0;
+}
+
 void
 hark__probes_pass_on(hark_ctx *ctx, struct waits *waits, struct await *begun)
 {
     if (waits->kept_count > 0
         && (begun->lock != LOCK_NOBODY || waits->keeps_aside || is_probed(begun->ctx))
-        && heed_kept(ctx, waits, begun)) {
+        && (is_likely_awaited(waits, begun) || heed_kept(ctx, waits, begun))) {
         hark__probe_begin(ctx, begun);
     }
 }
@@ -564,8 +573,7 @@ hark__probe_came(hark_ctx *ctx, struct hark_message *message)
     struct waits *waits = hark__waits_of(ctx);
     if (waits != NULL && is_kept(waits, message)) {
         begin_own(ctx, waits, message);
-    } else if (waits != NULL && pass_on(ctx, waits, message)
-               && has_room(ctx, waits)) {
+    } else if (waits != NULL && pass_on(ctx, waits, message) && has_room(ctx, waits)) {
         keep(ctx, waits, message);
         judge(ctx, waits, message);
     }
