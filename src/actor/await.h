@@ -70,10 +70,13 @@ struct waits {
     struct list held;    // futures whose continuations wait for the handler
     struct list kept;    // probes that may have to go on; see deadlock.h
     uint32_t kept_count;
-    uint32_t turned_away; // probes, for there were too many
-    struct list doubtful; // those that may be in circles, the longest wait first
-    bool keeps_aside;     // some that are kept may be of what was set aside
-    bool has_unseen;      // asks that marks do not show may be among those aside
+    uint32_t kept_choices; // of these, with NONCE_CHOICE
+    uint32_t guesses;      // of what is kept; see probe.c
+    uint32_t turned_away;  // probes, for there were too many
+    struct list doubtful;  // those that may be in circles, the longest wait first
+    bool keeps_aside;      // some that are kept may be of what was set aside
+    bool is_judging;       // none that are kept may be let go of now
+    bool has_unseen;       // asks that marks do not show may be among those aside
 };
 
 // The waits of ctx's actor, made if need be; NULL: no memory.

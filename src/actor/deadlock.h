@@ -6,8 +6,8 @@
 // asked, behind the ask, and from there on as long as each one's own turn finds that it
 // owes the answer and cannot give it before an ask of its own has ended. Where it comes
 // back, it is true, and that wait ends with HARK_EDEADLK. Whoever owes the answer and
-// is not blocked keeps the probe, and passes it on when a handler begins to wait; so no
-// circle is too late for it.
+// is not blocked keeps the probe, and when a handler begins to wait, that wait sends its
+// own in its place; so no circle is too late for it.
 //
 // When may there be a circle? On one node by marks. Whoever begins to wait says for
 // whom in its slot (waits_for), and then follows the marks from actor to actor:
@@ -85,7 +85,8 @@ void hark__probe_begin_anew(hark_ctx *ctx, struct await *await);
 void hark__probes_begin(hark_ctx *ctx, const struct waits *waits);
 // A probe came to ctx's actor, and all that was sent before it has been looked at.
 void hark__probe_came(hark_ctx *ctx, struct hark_message *message);
-// Passes those that are kept on along a wait that has begun.
+// Sends the probe of a wait that has begun, if one is kept that it keeps from going on:
+// that needs not go itself, since a circle of both is one of begun.
 void hark__probes_pass_on(hark_ctx *ctx, struct waits *waits, struct await *begun);
 // Lets go of those that are of no use any more; or of all.
 void hark__probes_tidy(hark_ctx *ctx, struct waits *waits);

@@ -7,10 +7,11 @@
 #include "message/failure.h"
 
 enum {
-    HOPS = 1000, // of one probe
-    KEPT = 256,  // probes that one actor keeps
-    NAME = 400,  // bytes of an actor's name, at most
-    TIDY = 64,   // probes that are turned away before room is looked for again
+    HOPS = 1000,  // of one probe
+    KEPT = 256,   // probes that one actor keeps
+    NAME = 400,   // bytes of an actor's name, at most
+    GUESSES = 64, // waits for one that looks at all that are kept
+    TIDY = 64,    // probes that are turned away before room is looked for again
 };
 
 // ---- paths ----
@@ -143,7 +144,10 @@ void
 hark__probe_begin(hark_ctx *ctx, struct await *await)
 {
     if (await->nonce == 0) {
-        await->nonce = ctx->node->env->ops->random(ctx->node->env) | 1;
+        uint64_t nonce = ctx->node->env->ops->random(ctx->node->env) | NONCE_SENT;
+
+        await->nonce = hark__needs_choice(ctx, await) ? nonce | NONCE_CHOICE
+                                                      : nonce & ~(uint64_t)NONCE_CHOICE;
         hark__probe_begin_anew(ctx, await);
     }
 }
@@ -268,12 +272,14 @@ judge(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
     if (hark_ref_equal(probe->origin, ctx->self)) {
         returned.await = find_origin(waits, probe);
     }
+    waits->is_judging = true; // so that message stays
     while (returned.await != NULL && returned.await->waits
            && (dead = hark__needs_dead(ctx, returned.await, has_returned, &returned))
                   != NULL) {
         (void)has_returned(&returned, dead);
         end_ask(ctx, dead, returned.message);
     }
+    waits->is_judging = false;
 }
 
 // The probe has come back to await, which it was sent for. True: it is to be kept, until
@@ -340,15 +346,13 @@ go_along(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
 typedef void see_wait(hark_ctx *ctx, struct waits *waits,
                       const struct hark_message *message, struct await *await);
 
-// Calls see for each wait that keeps the debt from being paid; only: at most for that
-// one, NULL: for all.
+// Calls see for each wait that keeps the debt from being paid.
 static void
 each_blocking(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
-              const struct debt *debt, const struct await *only, see_wait *see)
+              const struct debt *debt, see_wait *see)
 {
     if (waits->exclusive + waits->chained == 0) {
-        if (debt->handler != NULL && debt->handler->waits
-            && (only == NULL || only == debt->handler)) {
+        if (debt->handler != NULL && debt->handler->waits) {
             see(ctx, waits, message, debt->handler);
         }
         return;
@@ -358,17 +362,15 @@ each_blocking(hark_ctx *ctx, struct waits *waits, const struct hark_message *mes
         struct await *await = CONTAINER_OF(link, struct await, by_state);
 
         next = link->next; // a wait that is seen may end
-        if ((only == NULL || await == only) && hark__debt_waits_for(debt, await)) {
+        if (hark__debt_waits_for(debt, await)) {
             see(ctx, waits, message, await);
         }
     }
 }
 
-// Sees to a probe; only: along that wait, NULL: along all. False: it is of no use any
-// more.
+// Sees to a probe that has come. False: it is of no use any more.
 static bool
-pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
-        const struct await *only)
+pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message)
 {
     const struct probe *probe = (const struct probe *)(message + 1);
     struct debt debt = hark__debt_find(ctx, waits, message, probe);
@@ -383,7 +385,7 @@ pass_on(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
             return origin != NULL && come_back(ctx, origin, message);
         } // it has come by another handler of the same actor
     }
-    each_blocking(ctx, waits, message, &debt, only, go_along);
+    each_blocking(ctx, waits, message, &debt, go_along);
     return true;
 }
 
@@ -394,6 +396,7 @@ drop(hark_ctx *ctx, struct waits *waits, struct list *link)
 {
     hark__list_remove(link);
     waits->kept_count--;
+    waits->kept_choices -= (probe_of(link)->nonce & NONCE_CHOICE) != 0;
     hark__message_drop(ctx_pool(ctx), message_of(link));
 }
 
@@ -412,6 +415,7 @@ keep(hark_ctx *ctx, struct waits *waits, struct hark_message *message)
     message->flags |= MESSAGE_HELD;
     hark__list_append(&waits->kept, &probe->by_waits);
     waits->kept_count++;
+    waits->kept_choices += (probe->nonce & NONCE_CHOICE) != 0;
 }
 
 // The same probe, about the same ask: then it goes round in a circle that its origin is
@@ -433,27 +437,60 @@ is_kept(const struct waits *waits, const struct hark_message *message)
     return false;
 }
 
-// Goes through those that are kept: has each passed on along a wait that has begun, or
-// (NULL) only looks.
+// Lets go of those of what is owed no more.
 static void
-go_through(hark_ctx *ctx, struct waits *waits, struct await *begun)
+tidy(hark_ctx *ctx, struct waits *waits)
 {
     struct list *link = waits->kept.next;
 
     while (link != &waits->kept) {
         struct list *next = link->next;
-        const struct hark_message *message = message_of(link);
 
-        bool is_needed = begun != NULL
-                             ? pass_on(ctx, waits, message, begun)
-                             : hark__debt_find(ctx, waits, message,
-                                               (const struct probe *)(message + 1))
-                                   .is_owed;
-        if (!is_needed) {
+        if (!hark__debt_find(ctx, waits, message_of(link), probe_of(link)).is_owed) {
             drop(ctx, waits, link);
         }
         link = next;
     }
+}
+
+// Heeds a probe that is kept, if it is about what cannot be paid before await, which has
+// begun, goes on. True: await is to send its own in its place.
+static bool
+heed(hark_ctx *ctx, struct waits *waits, const struct hark_message *message,
+     const struct debt *debt, struct await *await)
+{
+    const struct probe *probe = (const struct probe *)(message + 1);
+
+    if (!hark__debt_waits_for(debt, await)) {
+        return false;
+    }
+    if (probe->nonce & NONCE_CHOICE) { // that of await would not pass its origin
+        go_along(ctx, waits, message, await);
+        return false;
+    }
+    return true;
+}
+
+// The same with all, as far as need be.
+static bool
+heed_kept(hark_ctx *ctx, struct waits *waits, struct await *await)
+{
+    struct list *link = waits->kept.next;
+    bool is_heeded = false;
+
+    while (link != &waits->kept && (!is_heeded || waits->kept_choices > 0)) {
+        struct list *next = link->next;
+        struct debt debt =
+            hark__debt_find(ctx, waits, message_of(link), probe_of(link));
+
+        if (debt.is_owed) {
+            is_heeded |= heed(ctx, waits, message_of(link), &debt, await);
+        } else if (!waits->is_judging) {
+            drop(ctx, waits, link);
+        }
+        link = next;
+    }
+    return is_heeded;
 }
 
 // May a probe be kept about what the handler, which lets all others run, has in hand?
@@ -468,13 +505,22 @@ is_probed(const hark_ctx *handler)
     return request != NULL || (handler->request == NULL && handler->owes_answer);
 }
 
+// Which of those that are kept are of use still is looked at now and then only, where
+// that may take long: what is set aside may be much.
+static bool
+is_likely_awaited(struct waits *waits, const struct await *begun)
+{
+    return begun->lock == LOCK_ALL && waits->keeps_aside && waits->kept_choices == 0
+           && ++waits->guesses % GUESSES != 0;
+}
+
 void
 hark__probes_pass_on(hark_ctx *ctx, struct waits *waits, struct await *begun)
 {
     if (waits->kept_count > 0
-        && (begun->lock != LOCK_NOBODY || waits->keeps_aside
-            || is_probed(begun->ctx))) {
-        go_through(ctx, waits, begun);
+        && (begun->lock != LOCK_NOBODY || waits->keeps_aside || is_probed(begun->ctx))
+        && (is_likely_awaited(waits, begun) || heed_kept(ctx, waits, begun))) {
+        hark__probe_begin(ctx, begun);
     }
 }
 
@@ -482,7 +528,7 @@ void
 hark__probes_tidy(hark_ctx *ctx, struct waits *waits)
 {
     if (waits->kept_count > 0) {
-        go_through(ctx, waits, NULL);
+        tidy(ctx, waits);
     }
     waits->keeps_aside = waits->keeps_aside && waits->kept_count > 0;
 }
@@ -514,7 +560,7 @@ begin_own(hark_ctx *ctx, struct waits *waits, const struct hark_message *message
         hark__debt_find(ctx, waits, message, (const struct probe *)(message + 1));
 
     if (debt.is_owed) {
-        each_blocking(ctx, waits, message, &debt, NULL, begin_along);
+        each_blocking(ctx, waits, message, &debt, begin_along);
     }
 }
 
@@ -544,8 +590,7 @@ hark__probe_came(hark_ctx *ctx, struct hark_message *message)
     struct waits *waits = hark__waits_of(ctx);
     if (waits != NULL && is_kept(waits, message)) {
         begin_own(ctx, waits, message);
-    } else if (waits != NULL && pass_on(ctx, waits, message, NULL)
-               && has_room(ctx, waits)) {
+    } else if (waits != NULL && pass_on(ctx, waits, message) && has_room(ctx, waits)) {
         keep(ctx, waits, message);
         judge(ctx, waits, message);
     }

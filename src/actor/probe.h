@@ -9,6 +9,9 @@
 
 enum { PROBE_PATH = 1000 }; // bytes of a path, at most
 
+// Bits of a nonce. CHOICE: one of several would do its origin.
+enum { NONCE_SENT = 1, NONCE_CHOICE = 2 };
+
 // What is sent around, as the payload of a MESSAGE_SYSTEM from whoever waits for the
 // answer of the one that gets it.
 struct probe {
