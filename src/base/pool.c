@@ -118,7 +118,7 @@ hark__pool_open(struct depot *depot)
 
     if (pool != NULL) {
         pool->depot = depot;
-        for (unsigned i = 0; i < POOL_CLASSES; i++) {
+        for (unsigned i = 0; i < POOL_HUGE_CLASS; i++) {
             pool->active[i] = pool->spare[i] = empty_magazine(i);
         }
     }
@@ -322,23 +322,36 @@ refill(struct pool *pool, unsigned class)
     }
 }
 
-static void *
-alloc_large(struct pool *pool, size_t size, uint8_t *out_class)
+// NULL: none is kept.
+static struct pool_block *
+take_large(struct pool *pool, unsigned class)
 {
-    unsigned class = large_class(size);
     struct pool_magazine *active = &pool->active[class];
 
-    *out_class = (uint8_t) class;
+    if (class >= POOL_HUGE_CLASS) {
+        return depot_take(pool->depot, class).first; // its only one
+    }
     if (active->first == NULL) {
         refill(pool, class);
     }
     struct pool_block *block = active->first;
-    if (block == NULL) {
-        return aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, hark__class_bytes(class));
+    if (block != NULL) {
+        active->first = block->next;
+        active->room++;
     }
-    active->first = block->next;
-    active->room++;
     return block;
+}
+
+static void *
+alloc_large(struct pool *pool, size_t size, uint8_t *out_class)
+{
+    unsigned class = large_class(size);
+    struct pool_block *block = take_large(pool, class);
+
+    *out_class = (uint8_t) class;
+    return block != NULL ? (void *)block
+                         : aligned_alloc((size_t)1 << POOL_CLASS_SHIFT,
+                                         hark__class_bytes(class));
 }
 
 void *
@@ -373,6 +386,13 @@ hark__pool_free_slow(struct pool *pool, void *memory, uint8_t size_class)
 {
     if (size_class == POOL_MALLOC) {
         free(memory);
+        return;
+    }
+    if (size_class >= POOL_HUGE_CLASS) {
+        struct pool_block *block = memory;
+
+        block->next = NULL;
+        give_back(pool->depot, size_class, (struct pool_magazine){block, 0});
         return;
     }
     rotate(pool, size_class);

@@ -9,7 +9,8 @@
 // Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because
 // malloc gives large ones back to the operating system as soon as they are free, and
 // then each of their pages costs a fault again. The depot keeps so many bytes of them
-// and no more.
+// and no more. Those over POOL_HUGE no pool keeps: each goes to the depot and comes from
+// there.
 //
 // Taking from and giving to a magazine stands here, so that it is inlined. Sanitizer
 // builds link pool_malloc.c, whose magazines are never filled: each block is malloc's,
@@ -28,8 +29,10 @@ enum {
     POOL_SMALL_CLASSES = 16,
     POOL_SMALL = POOL_SMALL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB
     // Four large classes for each doubling: 1280, 1536, 1792, 2048, 2560, ... bytes.
-    POOL_DOUBLINGS = 7,
-    POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 128 KiB; above it malloc serves
+    POOL_DOUBLINGS = 12,
+    POOL_HUGE = POOL_SMALL << 7,                 // 128 KiB
+    POOL_HUGE_CLASS = POOL_SMALL_CLASSES + 4 * 7,
+    POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 4 MiB; above it malloc serves
     POOL_CLASSES = POOL_SMALL_CLASSES + 4 * POOL_DOUBLINGS,
     POOL_MALLOC = POOL_CLASSES, // the class of what malloc gave and is to get back
     DEPOT_SURPLUS = 16 << 20,   // bytes of free small blocks that are kept at least
@@ -53,7 +56,7 @@ struct pool_magazine {
 
 struct pool {
     struct pool_magazine
-        active[POOL_CLASSES + 1]; // POOL_MALLOC's stays empty, and full
+        active[POOL_CLASSES + 1]; // those from POOL_HUGE_CLASS on stay empty, and full
     struct pool_magazine
         spare[POOL_CLASSES]; // kept back: a swap goes to the depot rarely
     struct depot *depot;
