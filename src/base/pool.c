@@ -349,9 +349,9 @@ alloc_large(struct pool *pool, size_t size, uint8_t *out_class)
     struct pool_block *block = take_large(pool, class);
 
     *out_class = (uint8_t) class;
-    return block != NULL ? (void *)block
-                         : aligned_alloc((size_t)1 << POOL_CLASS_SHIFT,
-                                         hark__class_bytes(class));
+    return block != NULL
+               ? (void *)block
+               : aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, hark__class_bytes(class));
 }
 
 void *

@@ -30,7 +30,7 @@ enum {
     POOL_SMALL = POOL_SMALL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB
     // Four large classes for each doubling: 1280, 1536, 1792, 2048, 2560, ... bytes.
     POOL_DOUBLINGS = 12,
-    POOL_HUGE = POOL_SMALL << 7,                 // 128 KiB
+    POOL_HUGE = POOL_SMALL << 7, // 128 KiB
     POOL_HUGE_CLASS = POOL_SMALL_CLASSES + 4 * 7,
     POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 4 MiB; above it malloc serves
     POOL_CLASSES = POOL_SMALL_CLASSES + 4 * POOL_DOUBLINGS,
