@@ -12,6 +12,7 @@
 #include "workloads/ask.h"
 #include "workloads/await.h"
 #include "workloads/bench.h"
+#include "workloads/cliffs.h"
 #include "workloads/crowd.h"
 #include "workloads/fairness.h"
 #include "workloads/idle.h"
@@ -48,6 +49,9 @@ static const struct workload {
     {"growth", run_growth, true},
     {"ask_open", run_ask_open, true},
     {"timers_armed", run_timers_armed, true},
+    {"sizes", run_sizes, true},
+    {"delays", run_delays, true},
+    {"nodes", run_nodes, true},
     {"fairness", run_fairness, false},
     {"idle", run_idle, true},
     {"remote_tell_30B", run_remote_tell_30B, false},

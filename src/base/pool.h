@@ -13,7 +13,8 @@
 // Blocks over 1 KiB come from malloc, one at a time; they are kept for reuse because
 // malloc gives large ones back to the operating system as soon as they are free, and
 // then each of their pages costs a fault again. The depot keeps so many bytes of them
-// and no more.
+// and no more. Those over 128 KiB no pool keeps: each goes to the depot and comes from
+// there.
 //
 // Taking from and giving to a row stands here, so that it is inlined. Sanitizer builds
 // link pool_malloc.c, whose rows are never filled: each block is malloc's, and checked.
@@ -31,9 +32,10 @@ enum {
     POOL_SMALL_CLASSES = 16,
     POOL_SMALL = POOL_SMALL_CLASSES << POOL_CLASS_SHIFT, // 1 KiB
     // Four large classes for each doubling: 1280, 1536, 1792, 2048, 2560, ... bytes.
-    POOL_DOUBLINGS = 7,
-    POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 128 KiB; above it malloc serves
+    POOL_DOUBLINGS = 12,
+    POOL_LARGEST = POOL_SMALL << POOL_DOUBLINGS, // 4 MiB; above it malloc serves
     POOL_LARGE_CLASSES = 4 * POOL_DOUBLINGS,
+    POOL_STACKS = 4 * 7, // of them; up to 128 KiB
     POOL_CLASSES = POOL_SMALL_CLASSES + POOL_LARGE_CLASSES,
     POOL_MALLOC = POOL_CLASSES, // the class of what malloc gave and is to get back
     DEPOT_SURPLUS = 16 << 20,   // bytes of free small blocks that are kept at least
@@ -61,8 +63,8 @@ struct pool {
     // is none. Those of large classes and POOL_MALLOC stay at the end of a row: full.
     uint32_t last[POOL_CLASSES + 1];
     void *blocks[POOL_SMALL_CLASSES * POOL_ROW];
-    struct pool_stack large[POOL_LARGE_CLASSES];
-    struct pool_stack large_spare[POOL_LARGE_CLASSES]; // few swaps reach the depot
+    struct pool_stack large[POOL_STACKS];
+    struct pool_stack large_spare[POOL_STACKS]; // few swaps reach the depot
     struct depot *depot;
 };
 

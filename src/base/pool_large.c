@@ -125,7 +125,7 @@ take_kept(struct depot *depot, unsigned large)
 void
 hark__large_open(struct pool *pool)
 {
-    for (unsigned i = 0; i < POOL_LARGE_CLASSES; i++) {
+    for (unsigned i = 0; i < POOL_STACKS; i++) {
         pool->large[i] = pool->large_spare[i] = empty_stack(i);
     }
 }
@@ -133,7 +133,7 @@ hark__large_open(struct pool *pool)
 void
 hark__large_close(struct pool *pool)
 {
-    for (unsigned i = 0; i < POOL_LARGE_CLASSES; i++) {
+    for (unsigned i = 0; i < POOL_STACKS; i++) {
         give_back(pool->depot, i, pool->large[i]);
         give_back(pool->depot, i, pool->large_spare[i]);
     }
@@ -150,6 +150,26 @@ refill(struct pool *pool, unsigned large)
     }
 }
 
+// NULL: none is kept.
+static struct pool_block *
+take(struct pool *pool, unsigned large)
+{
+    if (large >= POOL_STACKS) {
+        return take_kept(pool->depot, large).first; // its only one
+    }
+    struct pool_stack *stack = &pool->large[large];
+
+    if (stack->first == NULL) {
+        refill(pool, large);
+    }
+    struct pool_block *block = stack->first;
+    if (block != NULL) {
+        stack->first = block->next;
+        stack->room++;
+    }
+    return block;
+}
+
 void *
 hark__large_alloc(struct pool *pool, size_t size, uint8_t *out_class)
 {
@@ -158,19 +178,12 @@ hark__large_alloc(struct pool *pool, size_t size, uint8_t *out_class)
         return malloc(size);
     }
     unsigned large = class_for(size);
-    struct pool_stack *stack = &pool->large[large];
+    struct pool_block *block = take(pool, large);
 
     *out_class = (uint8_t)(POOL_SMALL_CLASSES + large);
-    if (stack->first == NULL) {
-        refill(pool, large);
-    }
-    struct pool_block *block = stack->first;
-    if (block == NULL) {
-        return aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, bytes_of(large));
-    }
-    stack->first = block->next;
-    stack->room++;
-    return block;
+    return block != NULL
+               ? (void *)block
+               : aligned_alloc((size_t)1 << POOL_CLASS_SHIFT, bytes_of(large));
 }
 
 // Makes room: the full stack becomes the spare, and the old spare goes to the depot.
@@ -190,8 +203,14 @@ hark__large_free(struct pool *pool, void *memory, uint8_t size_class)
         return;
     }
     unsigned large = size_class - POOL_SMALL_CLASSES;
-    struct pool_stack *stack = &pool->large[large];
     struct pool_block *block = memory;
+
+    if (large >= POOL_STACKS) {
+        block->next = NULL;
+        give_back(pool->depot, large, (struct pool_stack){block, 0});
+        return;
+    }
+    struct pool_stack *stack = &pool->large[large];
 
     if (stack->room == 0) {
         rotate(pool, large);

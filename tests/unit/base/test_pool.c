@@ -227,6 +227,30 @@ large_blocks_are_used_again(void **state)
     }
 }
 
+// Their pages are worth more than those of any other block, and no pool keeps them from
+// the others.
+static void
+huge_blocks_are_used_again_by_whoever_wants_one(void **state)
+{
+    struct fixture *f = *state;
+    struct held first[4], again[4];
+
+    if (!has_classes(f->here)) {
+        return;
+    }
+    for (size_t size = 140000; size <= 1120000; size *= 8) {
+        fill(f->here, first, 4, size);
+        free_all(f->there, first, 4);
+        fill(f->here, again, 4, size);
+        qsort(first, 4, sizeof first[0], by_address);
+        qsort(again, 4, sizeof again[0], by_address);
+        for (int i = 0; i < 4; i++) {
+            assert_ptr_equal(first[i].block, again[i].block);
+        }
+        free_all(f->here, again, 4);
+    }
+}
+
 static size_t
 bytes_of_malloc(void)
 {
@@ -475,6 +499,7 @@ main(void)
         TEST(a_large_block_is_whole_and_freed_by_either_pool),
         TEST(an_impossible_size_is_refused),
         TEST(large_blocks_are_used_again),
+        TEST(huge_blocks_are_used_again_by_whoever_wants_one),
         TEST(large_blocks_that_nobody_uses_are_bounded),
         TEST(blocks_survive_while_rows_spill),
         TEST(live_blocks_stay_apart_while_others_come_and_go),
