@@ -39,7 +39,8 @@ struct computed_ops {
     void (*fini)(struct computed *computed, struct pool *pool, void *turn);
     // The id of the future at index; 0: none. NULL: never any.
     uint64_t (*member)(const struct computed *computed, size_t index);
-    bool needs_all; // it cannot succeed before all its inputs have ended
+    bool needs_all;   // it cannot succeed before all its inputs have ended
+    const char *name; // for hark_dump
 };
 
 struct computed {

@@ -95,7 +95,7 @@ fini(struct computed *computed, struct pool *pool, void *turn)
     hark__work_drop(&((struct hedge *)computed)->work);
 }
 
-static const struct computed_ops ops = {ended, fini, NULL, false};
+static const struct computed_ops ops = {ended, fini, NULL, false, "hark_hedge"};
 
 struct future *
 hark__hedge_open(struct futures *futures, void *turn, const hark_hedge_options *options,

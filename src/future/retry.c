@@ -187,7 +187,7 @@ fini(struct computed *computed, struct pool *pool, void *turn)
     hark__work_drop(&((struct retry *)computed)->work);
 }
 
-static const struct computed_ops ops = {ended, fini, NULL, true};
+static const struct computed_ops ops = {ended, fini, NULL, true, "hark_retry"};
 
 struct future *
 hark__retry_open(struct futures *futures, void *turn, const hark_retry_options *options,

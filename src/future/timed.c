@@ -38,7 +38,8 @@ delay_fini(struct computed *computed, struct pool *pool, void *turn)
     }
 }
 
-static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL, false};
+static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL, false,
+                                              "hark_delay"};
 
 struct future *
 hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms,
@@ -108,7 +109,8 @@ timeout_ended(struct computed *computed, void *turn, struct input *input,
     }
 }
 
-static const struct computed_ops timeout_ops = {timeout_ended, NULL, NULL, true};
+static const struct computed_ops timeout_ops = {timeout_ended, NULL, NULL, true,
+                                                "hark_timeout"};
 
 struct future *
 hark__timeout_open(struct futures *futures, struct pool *pool, struct future *input,
