@@ -78,10 +78,11 @@ HARK_API const char *hark_err_text(int code);
 
 // How far a request got before it failed.
 typedef enum hark_stage {
-    HARK_STAGE_NOT_SENT,   // it never left the sender
-    HARK_STAGE_SENT,       // it left; nothing is known of its arrival
-    HARK_STAGE_QUEUED,     // it waited in the target's mailbox
-    HARK_STAGE_RUNNING,    // the target had begun, or finished, its handler
+    HARK_STAGE_NOT_SENT, // it never left the sender
+    HARK_STAGE_SENT,     // it left; nothing is known of its arrival
+    HARK_STAGE_QUEUED,   // it came to the target's mailbox, at least (what ends by its
+                         // time or a cancel is not asked how far it is)
+    HARK_STAGE_RUNNING,  // the target had begun, or finished, its handler
     HARK_STAGE_REPLY_LOST, // an answer came that could not be used
 } hark_stage;
 

@@ -69,10 +69,11 @@ HARK_API size_t hark_error_line(hark_ctx *ctx, const hark_error *error, char *ou
 // Lines of an actor, for hark_dump.
 HARK_MESSAGE(hark_dumped, (str, text))
 
-// Writes who of this node waits now: who, in what, since when, for what, asked where,
-// and the calls that led to it, as hark_backtrace does; and a NUL. Those are handlers
-// that wait, futures that are continued or kept (without a handler; of one actor the
-// first 16), and attached threads, but the caller. Asks them, so it takes a second, and
+// Writes who of this node waits now: who, in what, since when, for what (an ask, the
+// function that made the future, blocking work), asked where, and the calls that led to
+// it, as hark_backtrace does; and a NUL. Those are handlers that wait, futures that are
+// continued or kept (without a handler; of one actor the first 16), and attached
+// threads, but the caller. Asks them, so it takes a second, and
 // then less, for those that have a handler that runs and does not return. Only in an
 // attached thread: HARK_ENOTSUP. Returns the whole length, as snprintf does.
 HARK_API size_t hark_dump(hark_ctx *ctx, char *out, size_t size);

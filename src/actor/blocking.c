@@ -311,7 +311,7 @@ job_new(hark_ctx *ctx, hark_executor *executor, const hark_blocking_work *work,
     }
     *job = (struct job){
         .task.task.run = run_job,
-        .backing = {backing_close, backing_cancel},
+        .backing = {backing_close, backing_cancel, work->name},
         .executor = executor,
         .work = work,
         .arg = arg,

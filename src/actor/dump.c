@@ -45,6 +45,13 @@ print_what(hark_ctx *ctx, const struct wait *wait, struct text *text)
     if (future != NULL && future->asked != NULL) {
         hark__append(text->out, text->size, &text->used, "%s of ", future->asked->name);
         hark__append_whom(ctx, future->target, text->out, text->size, &text->used);
+    } else if (future != NULL && future->backing != NULL) {
+        hark__append(text->out, text->size, &text->used, "blocking work %s",
+                     future->backing->name);
+    } else if (future != NULL && future->computed != NULL
+               && future->computed->ops != NULL) {
+        hark__append(text->out, text->size, &text->used, "%s",
+                     future->computed->ops->name);
     } else {
         hark__append(text->out, text->size, &text->used, "%s", wait->what);
     }
@@ -131,7 +138,7 @@ print_future(hark_ctx *ctx, const struct future *future, struct text *text)
     print_wait(ctx,
                &(struct wait){
                    .future = future,
-                   .what = future->backing != NULL ? "blocking work" : "a future",
+                   .what = "a future",
                    .since_ns = hark__future_since(future),
                    .trace = row->site == NULL ? future->trace : row->parent,
                },

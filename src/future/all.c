@@ -87,7 +87,8 @@ member(const struct computed *computed, size_t index)
     return index < computed->input_count ? computed->inputs[index].id : 0;
 }
 
-static const struct computed_ops ops = {ended, fini, member, NEEDS_ALL, false};
+static const struct computed_ops ops = {
+    ended, fini, member, NEEDS_ALL, false, "hark_all or hark_all_settled"};
 
 hark_err
 hark__all_open(struct futures *futures, struct pool *pool, const hark_future *members,

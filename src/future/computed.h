@@ -48,7 +48,8 @@ struct computed_ops {
     // The id of the future at index; 0: none. NULL: never any.
     uint64_t (*member)(const struct computed *computed, size_t index);
     enum needs needs;
-    bool calls; // functions of the user, whenever an input has ended
+    bool calls;       // functions of the user, whenever an input has ended
+    const char *name; // for hark_dump
 };
 
 struct computed {

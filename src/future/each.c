@@ -214,7 +214,8 @@ member(const struct computed *computed, size_t index)
     return each->ids != NULL && index < each->started ? each->ids[index] : 0;
 }
 
-static const struct computed_ops ops = {ended, fini, member, NEEDS_ALL, true};
+static const struct computed_ops ops = {
+    ended, fini, member, NEEDS_ALL, true, "hark_for_each or hark_map_each"};
 
 // Gives the ids and the reply. False: no memory; fini frees what is there.
 static bool

@@ -67,7 +67,8 @@ ended(struct computed *computed, void *turn, struct input *input, struct future 
     }
 }
 
-static const struct computed_ops ops = {ended, NULL, NULL, NEEDS_ONE, false};
+static const struct computed_ops ops = {ended,     NULL,  NULL,
+                                        NEEDS_ONE, false, "hark_any or hark_race"};
 
 hark_err
 hark__first_open(struct futures *futures, void *turn, const hark_future *members,

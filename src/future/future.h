@@ -54,6 +54,7 @@ struct backing {
     // The future, which is open, is about to fail: its time is over, or it is
     // cancelled. Returns how far its request has got.
     hark_stage (*cancel)(struct backing *backing, void *turn);
+    const char *name; // for hark_dump; lives as long as this
 };
 
 // What the room above lends to every table of one node. turn is what was given to the

@@ -95,7 +95,8 @@ fini(struct computed *computed, struct pool *pool, void *turn)
     hark__work_drop(&((struct hedge *)computed)->work);
 }
 
-static const struct computed_ops ops = {ended, fini, NULL, NEEDS_NOTHING, true};
+static const struct computed_ops ops = {ended,         fini, NULL,
+                                        NEEDS_NOTHING, true, "hark_hedge"};
 
 struct future *
 hark__hedge_open(struct futures *futures, void *turn, const hark_hedge_options *options,

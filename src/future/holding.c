@@ -35,7 +35,8 @@ ended(struct computed *computed, void *turn, struct input *input, struct future 
     hark__computed_pass(computed, turn, future);
 }
 
-static const struct computed_ops ops = {ended, NULL, NULL, NEEDS_FIRST, false};
+static const struct computed_ops ops = {ended,       NULL,  NULL,
+                                        NEEDS_FIRST, false, "hark_holding"};
 
 struct future *
 hark__holding_open(struct futures *futures, struct pool *pool, struct future *input,

@@ -187,7 +187,8 @@ fini(struct computed *computed, struct pool *pool, void *turn)
     hark__work_drop(&((struct retry *)computed)->work);
 }
 
-static const struct computed_ops ops = {ended, fini, NULL, NEEDS_ALL, true};
+static const struct computed_ops ops = {ended,     fini, NULL,
+                                        NEEDS_ALL, true, "hark_retry"};
 
 struct future *
 hark__retry_open(struct futures *futures, void *turn, const hark_retry_options *options,

@@ -149,7 +149,8 @@ fini(struct computed *computed, struct pool *pool, void *turn)
     }
 }
 
-static const struct computed_ops ops = {ended, fini, NULL, NEEDS_ALL, true};
+static const struct computed_ops ops = {ended,     fini, NULL,
+                                        NEEDS_ALL, true, "hark_map or another step"};
 
 struct future *
 hark__step_open(struct futures *futures, struct pool *pool, struct future *input,

@@ -38,8 +38,8 @@ delay_fini(struct computed *computed, struct pool *pool, void *turn)
     }
 }
 
-static const struct computed_ops delay_ops = {delay_ended, delay_fini, NULL,
-                                              NEEDS_NOTHING, false};
+static const struct computed_ops delay_ops = {delay_ended,   delay_fini, NULL,
+                                              NEEDS_NOTHING, false,      "hark_delay"};
 
 struct future *
 hark__delay_open(struct futures *futures, struct pool *pool, uint32_t ms,
@@ -109,8 +109,8 @@ timeout_ended(struct computed *computed, void *turn, struct input *input,
     }
 }
 
-static const struct computed_ops timeout_ops = {timeout_ended, NULL, NULL, NEEDS_ALL,
-                                                false};
+static const struct computed_ops timeout_ops = {timeout_ended, NULL,  NULL,
+                                                NEEDS_ALL,     false, "hark_timeout"};
 
 struct future *
 hark__timeout_open(struct futures *futures, struct pool *pool, struct future *input,

@@ -907,6 +907,66 @@ a_dump_lists_continuations_too(void **state)
     world_close(w);
 }
 
+HARK_MESSAGE(wait_for_it)
+
+typedef struct {
+    void (*wait)(hark_ctx *ctx);
+} waiter;
+
+HARK_ON(waiter, wait_for_it) {
+    self->wait(ctx);
+}
+HARK_ACTOR(waiter, wait_for_it)
+
+static void
+wait_for_delay(hark_ctx *ctx)
+{
+    assert_null(hark_await(ctx, hark_delay(ctx, HARK_FOREVER), hark_unit));
+}
+
+static void
+wait_for_timeout(hark_ctx *ctx)
+{
+    hark_future f = hark_timeout(ctx, hark_future_new(ctx), HARK_SECONDS(3600));
+
+    assert_null(hark_await(ctx, f, hark_unit));
+}
+
+HARK_BLOCKING(napping, char) {
+    (void)arg;
+    while (!hark_blocking_cancelled(ctx)) {
+        usleep(1000);
+    }
+}
+
+static void
+wait_for_blocking(hark_ctx *ctx)
+{
+    hark_future f = hark_blocking_with(
+        ctx, (&(hark_blocking_options){.timeout_ms = HARK_FOREVER}), napping, NULL);
+
+    assert_null(hark_await(ctx, f, hark_unit));
+}
+
+static void
+a_dump_names_what_is_no_ask(void **state)
+{
+    struct world *w = world_open(REACH_LOCAL, NULL);
+    static char text[TEXT];
+
+    (void)state;
+    hark_tell(w->here, hark_spawn(w->here, waiter, .wait = wait_for_delay),
+              wait_for_it);
+    hark_tell(w->here, hark_spawn(w->here, waiter, .wait = wait_for_timeout),
+              wait_for_it);
+    hark_tell(w->here, hark_spawn(w->here, waiter, .wait = wait_for_blocking),
+              wait_for_it);
+    dump_until(w, text, " ms for hark_delay at ");
+    dump_until(w, text, " ms for hark_timeout at ");
+    dump_until(w, text, " ms for blocking work napping at ");
+    world_close(w);
+}
+
 static void
 a_dump_tells_whom_it_could_not_ask(void **state)
 {
@@ -1009,6 +1069,7 @@ main(void)
         cmocka_unit_test(what_a_combinator_asks_tells_for_whom),
         cmocka_unit_test(a_dump_lists_who_waits),
         cmocka_unit_test(a_dump_lists_continuations_too),
+        cmocka_unit_test(a_dump_names_what_is_no_ask),
         cmocka_unit_test(a_dump_tells_whom_it_could_not_ask),
         cmocka_unit_test(a_dump_lists_threads_that_wait),
     };
