@@ -10,8 +10,9 @@
 #include "reader.h"
 #include "words.h"
 
-// Silence after which a worker counts as lost, and the other way round.
-enum { JOB_HEARTBEAT_MS = 1000 };
+// Silence after which a worker counts as lost, and the other way round. One that dies
+// closes its connection, and is found at once.
+enum { JOB_HEARTBEAT_MS = 10000 };
 
 struct job {
     struct reader reader;     // where the text comes from

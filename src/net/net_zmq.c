@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/handed.h"
 #include "net/zmq_endpoint.h"
 #include "net/zmq_side.h"
 
@@ -183,6 +184,7 @@ static void
 free_given(void *data, void *hint)
 {
     (void)hint;
+    hark__handed_back(data);
     free(data);
 }
 
@@ -191,6 +193,7 @@ zmq_give_frame(struct pipe *pipe, uint8_t *data, size_t size)
 {
     zmq_msg_t body;
 
+    hark__handed_over(data);
     if (zmq_msg_init_data(&body, data, size, free_given, NULL) != 0) {
         free(data);
         return HARK_ENOMEM;
@@ -204,6 +207,7 @@ lend_part(zmq_msg_t *message, const struct net_part *part)
 {
     void *data = (void *)(uintptr_t)part->data; // libzmq reads it only
 
+    hark__handed_over(data);
     if (zmq_msg_init_data(message, data, part->size, part->release, part->handle)
         == 0) {
         return true;

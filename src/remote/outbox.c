@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "base/handed.h"
+
 enum {
     FIRST_SENT = 64,
     GIVE_AT = 8 * 1024,       // bytes of a batch that is not worth a copy
@@ -68,11 +70,11 @@ open_like(const struct bytes *last, struct bytes *out_batch)
     return true;
 }
 
-// The transport is done with a part.
+// The transport is done with a part; perhaps on libzmq's thread.
 static void
 release_part(void *data, void *buffer)
 {
-    (void)data;
+    hark__handed_back(data);
     hark_buffer_release(buffer);
 }
 
