@@ -427,7 +427,8 @@ HARK_ON(feeder, feed) {
     hark_sink out = hark_stream_begin(ctx);
 
     if (msg->size > 0) {
-        (void)hark_stream_write(ctx, out, item, .bytes = {.ptr = bytes, .len = msg->size});
+        (void)hark_stream_write(ctx, out, item,
+                                .bytes = {.ptr = bytes, .len = msg->size});
     }
     const answer *a = hark_await(ctx, hark_ask(ctx, msg->whom, favour), answer);
     if (a != NULL) {
