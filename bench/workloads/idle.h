@@ -174,6 +174,30 @@ tell_idlers(struct bench *bench, const hark_ref *idlers, struct lodge *lodge,
     return measure_now() - began;
 }
 
+// Looks on until nothing more goes back, for some seconds.
+static void
+measure_what_goes_back(struct bench *bench, double before)
+{
+    enum { QUIET_LOOKS = 40, MOST_LOOKS = 600, LOOK_US = 100000 };
+    double ended = measure_now();
+    double least = resident_bytes();
+    double least_at = ended;
+    int quiet = 0;
+
+    for (int look = 0; look < MOST_LOOKS && quiet < QUIET_LOOKS; look++, quiet++) {
+        usleep(LOOK_US);
+        double now = resident_bytes();
+
+        if (now < least - 1e6) {
+            least = now;
+            least_at = measure_now();
+            quiet = 0;
+        }
+    }
+    figure_add(bench->figures, "kept_in_the_end", (least - before) / 1e6, "MB");
+    figure_add(bench->figures, "until_gone_back", least_at - ended, "s");
+}
+
 static void
 run_mem_10M(struct bench *bench)
 {
@@ -200,6 +224,7 @@ run_mem_10M(struct bench *bench)
     await_actors(bench, 1);
     figure_add(bench->figures, "kept_bytes_per_actor",
                (resident_bytes() - before) / MANY_IDLERS, "B");
+    measure_what_goes_back(bench, before);
     free(idlers);
 }
 

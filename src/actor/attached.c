@@ -140,14 +140,17 @@ abandon_slot(struct attached *attached)
     slot->state.attached = NULL;
     slot->task.run = hark__actor_run;
     slot->current = NULL;
+    hark__seat_enter(attached->ctx.seat); // it has been free for a while
     enum mailbox_end end = hark__mailbox_sleep(&slot->box, last);
     if (end == MAILBOX_MORE) {
         slot->current = last; // the worker lets go of it
-    } else {
-        hark__attached_let_go(attached, last);
     }
     if (end != MAILBOX_ASLEEP) {
-        hark__sched_submit(attached->ctx.node->sched, NULL, &slot->task);
+        hark__schedule(&attached->ctx, slot);
+    }
+    hark__seat_leave(attached->ctx.seat);
+    if (end != MAILBOX_MORE) {
+        hark__attached_let_go(attached, last);
     }
 }
 

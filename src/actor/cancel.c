@@ -294,7 +294,8 @@ hark__node_lost(hark_ctx *ctx, uint64_t node_id)
     // acquire: pairs with growth.
     uint32_t count = atomic_load_explicit(&node->slots.count, memory_order_acquire);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = hark__slots_next(&node->slots, 0, count); i < count;
+         i = hark__slots_next(&node->slots, i + 1, count)) {
         struct slot *slot = hark__slot_at(&node->slots, i);
         // seq_cst, after live was cleared; see make_request in hand.c.
         bool foreign = atomic_load_explicit(&slot->foreign, memory_order_seq_cst);

@@ -392,6 +392,25 @@ hark__trace_of(hark_ctx *ctx, const char *site, enum trace_kind kind)
     return hark__trace_learn(ctx, known);
 }
 
+// From finding the slot of a ref up to the end of a push there, the slot's memory must
+// stay. Workers need not say so: it does until their turn is over. Not nested, so
+// nothing in between sends.
+static inline void
+hark__slots_enter(hark_ctx *ctx)
+{
+    if (ctx->worker == NULL) {
+        hark__seat_enter(ctx->seat);
+    }
+}
+
+static inline void
+hark__slots_leave(hark_ctx *ctx)
+{
+    if (ctx->worker == NULL) {
+        hark__seat_leave(ctx->seat);
+    }
+}
+
 static inline bool
 hark__is_here(const hark_ctx *ctx, hark_ref ref)
 {

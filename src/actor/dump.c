@@ -338,7 +338,8 @@ hark_dump(hark_ctx *ctx, char *out, size_t size)
     struct slots *slots = &ctx->node->slots;
     // acquire: pairs with growth.
     uint32_t count = atomic_load_explicit(&slots->count, memory_order_acquire);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = hark__slots_next(slots, 0, count); i < count;
+         i = hark__slots_next(slots, i + 1, count)) {
         const struct slot *slot = hark__slot_at(slots, i);
 
         if (slot != NULL && (!ask_slot(ctx, slot, &asked) || asked.count == TOGETHER)) {

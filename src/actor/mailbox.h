@@ -168,7 +168,10 @@ enum mailbox_end {
     MAILBOX_SYSTEM, // current is out of the chain; the system lane has something
 };
 
-// Reader only, when there is no next and the system lane looked empty.
+// Reader only, when there is no next and the system lane looked empty. When it is
+// asleep somebody else may be the reader, for another who lives there, or the memory
+// may go (slot_trim.c) and be zeros: the second look at the lane and the claim are
+// harmless there.
 static inline enum mailbox_end
 hark__mailbox_sleep(struct mailbox *box, struct hark_message *current)
 {

@@ -151,6 +151,7 @@ open_sched(struct node *node, const struct node_options *what)
         .stack_limit = what->stack_limit,
         .reports_overflow = what->reports_overflow,
         .print_task = hark__actor_print,
+        .pass = hark__seat_pass,
     };
 
     for (uint32_t i = 0; i < node->workers; i++) {
@@ -231,7 +232,8 @@ stop_all(hark_ctx *ctx)
     // acquire: pairs with growth.
     uint32_t count = atomic_load_explicit(&node->slots.count, memory_order_acquire);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = hark__slots_next(&node->slots, 0, count); i < count;
+         i = hark__slots_next(&node->slots, i + 1, count)) {
         struct slot *slot = hark__slot_at(&node->slots, i);
         // relaxed: who is born after this is told in the next pass.
         uint32_t generation =
@@ -329,7 +331,8 @@ drain(struct node *node, struct pool *pool)
     // relaxed, here and below: nothing runs any more.
     uint32_t count = atomic_load_explicit(&node->slots.count, memory_order_relaxed);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = hark__slots_next(&node->slots, 0, count); i < count;
+         i = hark__slots_next(&node->slots, i + 1, count)) {
         struct slot *slot = hark__slot_at(&node->slots, i);
 
         free_chain(pool, hark__mailbox_take_system(&slot->box));
@@ -373,7 +376,7 @@ hark__node_close(struct node *node)
     hark__executors_close(node);
     close_spare_seats(node);
     if (node->sched != NULL) {
-        hark__depot_watch(node->depot, NULL, NULL);
+        hark__node_unwatch_surplus(node);
         drain(node, seat->pool);
         hark__sched_free(node->sched, timer_dropped, seat->pool);
     }

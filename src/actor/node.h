@@ -49,6 +49,9 @@ struct seat {
     struct trace_known traces[TRACE_CACHE]; // by a hash of the site
     struct seat *next;                      // in node->seats
     struct seat *next_spare;                // in node->spare_seats
+    _Atomic(uint32_t) calls; // odd while its thread, not a worker's, is at others'
+                             // slots; that thread writes, who trims slots reads
+    uint32_t calls_seen;     // by who trims them; see surplus.c
     // Counters: this seat's thread adds, statistics read.
     _Atomic(uint64_t) born, ended, dead_letters, failures_unseen, cancelled, expired;
 };
@@ -93,6 +96,8 @@ struct node {
     uint64_t blocking_started; // threads of executors that are gone
     struct seat *worker_seats[SCHED_MAX_WORKERS];
     uint32_t workers;
+    uint8_t trimming;          // enum trimming of surplus.c; its one thread's
+    int64_t trimming_pause_ns; // until it looks again; as trimming
 };
 
 struct node_options {
@@ -121,6 +126,10 @@ HARK_CHECKED hark_err hark__node_stop(struct node *node, int64_t deadline_ns);
 void hark__node_halt(struct node *node);
 // Gives memory back that is free for long, from now on. See surplus.c.
 void hark__node_watch_surplus(struct node *node);
+// Not any more. Nothing runs.
+void hark__node_unwatch_surplus(struct node *node);
+// What each worker does in a round (sched.h): hands back the stock of its seat.
+void hark__seat_pass(void *seat);
 // Frees everything. All seats but the workers' are closed.
 void hark__node_close(struct node *node);
 void hark__node_stats(struct node *node, hark_stats *out_stats);
@@ -134,6 +143,29 @@ void hark__seat_retire(struct seat *seat);
 
 // Gives a ctx for the calling thread. NULL: no memory, the actor limit, or stopping.
 hark_ctx *hark__thread_attach(struct node *node);
+
+// Its thread, which is no worker's, is about to look up slots by refs, and to push to
+// those who live there: until it has left, their memory stays. Not nested.
+static inline void
+hark__seat_enter(struct seat *seat)
+{
+    // relaxed, both: one writer; ordered before what follows by the fence here and the
+    // barrier in surplus.c.
+    uint32_t calls = atomic_load_explicit(&seat->calls, memory_order_relaxed);
+
+    atomic_store_explicit(&seat->calls, calls + 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void
+hark__seat_leave(struct seat *seat)
+{
+    // relaxed: one writer.
+    uint32_t calls = atomic_load_explicit(&seat->calls, memory_order_relaxed);
+
+    // release: pairs with the acquire in surplus.c; who sees us gone sees our pushes.
+    atomic_store_explicit(&seat->calls, calls + 1, memory_order_release);
+}
 
 static inline void
 hark__seat_count(_Atomic(uint64_t) *counter)

@@ -21,33 +21,6 @@ hark__schedule(hark_ctx *ctx, struct slot *slot)
 
 // ---- sending ----
 
-static inline bool
-is_here(const hark_ctx *ctx, hark_ref ref)
-{
-    return ref.node == ctx->node->id || ref.node == 0;
-}
-
-// Takes message, also on error.
-static __attribute__((cold, noinline)) hark_err
-undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err err,
-              const char *text)
-{
-    hark__bounce_message(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
-    hark__ask_free(ctx, message);
-    return err;
-}
-
-static __attribute__((cold, noinline)) hark_err
-refuse_full(hark_ctx *ctx, hark_ref to, struct hark_message *message, uint32_t limit)
-{
-    char text[100];
-
-    snprintf(text, sizeof text,
-             "its mailbox is full: its limit is %" PRIu32 " waiting message%s", limit,
-             limit == 1 ? "" : "s");
-    return undeliverable(ctx, to, message, HARK_ELIMIT, text);
-}
-
 // Counts a user message against the limit of its mailbox. False: it is full.
 static bool
 count_waiting(struct slot *slot, struct hark_message *message, uint32_t limit)
@@ -76,20 +49,53 @@ find_slot(hark_ctx *ctx, hark_ref to)
                : NULL;
 }
 
-static hark_err
-send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+// Says what the limit of to's mailbox is, unless it has just ended.
+static const char *
+tell_limit(hark_ctx *ctx, hark_ref to, char *out, size_t size)
+{
+    hark__slots_enter(ctx);
+    struct slot *slot = find_slot(ctx, to);
+    // relaxed: set at birth.
+    uint32_t limit =
+        slot != NULL ? atomic_load_explicit(&slot->limit, memory_order_relaxed) : 0;
+    hark__slots_leave(ctx);
+
+    snprintf(out, size,
+             limit > 0 ? "its mailbox is full: its limit is %" PRIu32
+                         " waiting message%s"
+                       : "its mailbox is full",
+             limit, limit == 1 ? "" : "s");
+    return out;
+}
+
+// Takes message.
+static __attribute__((cold, noinline)) hark_err
+undeliverable(hark_ctx *ctx, hark_ref to, struct hark_message *message, hark_err err)
+{
+    char full[100];
+    const char *text = err == HARK_ELIMIT     ? tell_limit(ctx, to, full, sizeof full)
+                       : hark_ref_is_null(to) ? "the target is a null ref"
+                                              : NULL;
+
+    hark__bounce_message(ctx, to, message, err, HARK_STAGE_NOT_SENT, text);
+    hark__ask_free(ctx, message);
+    return err;
+}
+
+// Takes message, but on error.
+static inline __attribute__((always_inline)) hark_err
+push_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
 {
     struct slot *slot = find_slot(ctx, to);
 
     if (slot == NULL) {
-        return undeliverable(ctx, to, message, HARK_ENOACTOR,
-                             hark_ref_is_null(to) ? "the target is a null ref" : NULL);
+        return HARK_ENOACTOR;
     }
     // relaxed: set at birth, before anyone had this ref.
     uint32_t limit = atomic_load_explicit(&slot->limit, memory_order_relaxed);
     if (limit != 0 && message->kind <= MESSAGE_ASK
         && !count_waiting(slot, message, limit)) {
-        return refuse_full(ctx, to, message, limit);
+        return HARK_ELIMIT;
     }
     message->generation = (uint32_t)(to.actor >> 32);
     ctx->sends_left--;
@@ -97,6 +103,26 @@ send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
         hark__schedule(ctx, slot);
     }
     return HARK_OK;
+}
+
+// As send_here, on a thread that is no worker's.
+static __attribute__((noinline)) hark_err
+send_from_outside(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    hark__seat_enter(ctx->seat);
+    hark_err err = push_here(ctx, to, message);
+    hark__seat_leave(ctx->seat);
+    return err == HARK_OK ? HARK_OK : undeliverable(ctx, to, message, err);
+}
+
+static hark_err
+send_here(hark_ctx *ctx, hark_ref to, struct hark_message *message)
+{
+    if (ctx->worker == NULL) {
+        return send_from_outside(ctx, to, message);
+    }
+    hark_err err = push_here(ctx, to, message);
+    return err == HARK_OK ? HARK_OK : undeliverable(ctx, to, message, err);
 }
 
 void
@@ -130,6 +156,25 @@ send_each(hark_ctx *ctx, const struct chain *chain)
     } while (!is_last);
 }
 
+// False: its messages cannot go together.
+static bool
+push_chain(hark_ctx *ctx, const struct chain *chain)
+{
+    hark__slots_enter(ctx);
+    struct slot *slot = find_slot(ctx, chain->to);
+    // relaxed: as in push_here.
+    bool together =
+        slot != NULL && atomic_load_explicit(&slot->limit, memory_order_relaxed) == 0;
+    if (together) {
+        ctx->sends_left -= CHAIN_MOST - chain->room;
+        if (hark__mailbox_push_chain(&slot->box, chain->first, chain->last)) {
+            hark__schedule(ctx, slot);
+        }
+    }
+    hark__slots_leave(ctx);
+    return together;
+}
+
 void
 hark__chain_send(hark_ctx *ctx, struct chain *chain)
 {
@@ -139,15 +184,8 @@ hark__chain_send(hark_ctx *ctx, struct chain *chain)
         return;
     }
     *chain = (struct chain){.room = 0}; // what we do here may send
-    struct slot *slot = find_slot(ctx, full.to);
-    // relaxed: as in send_here.
-    if (slot == NULL || atomic_load_explicit(&slot->limit, memory_order_relaxed) != 0) {
+    if (!push_chain(ctx, &full)) {
         send_each(ctx, &full);
-        return;
-    }
-    ctx->sends_left -= CHAIN_MOST - full.room;
-    if (hark__mailbox_push_chain(&slot->box, full.first, full.last)) {
-        hark__schedule(ctx, slot);
     }
 }
 
@@ -156,7 +194,7 @@ hark__chain_begin(hark_ctx *ctx, struct chain *chain, hark_ref to,
                   struct hark_message *message)
 {
     hark__chain_send(ctx, chain);
-    if (!is_here(ctx, to) || hark_ref_is_null(to)) {
+    if (!hark__is_here(ctx, to) || hark_ref_is_null(to)) {
         (void)hark__send(ctx, to, message); // an error is accounted for
         return;
     }
@@ -311,16 +349,21 @@ hark__send_system(hark_ctx *ctx, hark_ref to, enum system_code code)
     return hark__send_system_about(ctx, to, code, (hark_ref){0, 0}, 0);
 }
 
-static void
-push_system(hark_ctx *ctx, struct slot *slot, hark_ref to, struct hark_message *message,
+// False: there is no such actor, and message is the caller's.
+static bool
+push_system(hark_ctx *ctx, hark_ref to, struct hark_message *message,
             enum system_code code)
 {
     message->kind = MESSAGE_SYSTEM;
     message->code = (uint16_t)code;
     message->generation = (uint32_t)(to.actor >> 32);
-    if (hark__mailbox_push_system(&slot->box, message)) {
+    hark__slots_enter(ctx);
+    struct slot *slot = find_slot(ctx, to);
+    if (slot != NULL && hark__mailbox_push_system(&slot->box, message)) {
         hark__schedule(ctx, slot);
     }
+    hark__slots_leave(ctx);
+    return slot != NULL;
 }
 
 // Of what, from, correlation and credits count.
@@ -328,9 +371,7 @@ static bool
 send_system(hark_ctx *ctx, hark_ref to, enum system_code code,
             const struct outgoing *what)
 {
-    struct slot *slot = find_slot(ctx, to);
-
-    if (slot == NULL) {
+    if (find_slot(ctx, to) == NULL) {
         return false;
     }
     struct hark_message *message = hark__message_alloc(ctx_pool(ctx), NULL, 0);
@@ -340,7 +381,10 @@ send_system(hark_ctx *ctx, hark_ref to, enum system_code code,
     message->from = what->from;
     message->correlation = what->correlation;
     message->more = what->credits;
-    push_system(ctx, slot, to, message, code);
+    if (!push_system(ctx, to, message, code)) { // it has ended just now
+        hark__message_free(ctx_pool(ctx), message);
+        return false;
+    }
     return true;
 }
 
@@ -366,13 +410,9 @@ void
 hark__send_system_in(hark_ctx *ctx, hark_ref to, struct hark_message *message,
                      enum system_code code, uint64_t correlation)
 {
-    struct slot *slot = find_slot(ctx, to);
-
     message->from = ctx->self;
     message->correlation = correlation;
-    if (slot != NULL) {
-        push_system(ctx, slot, to, message, code);
-    } else {
+    if (!push_system(ctx, to, message, code)) {
         hark__message_free(ctx_pool(ctx), message);
     }
 }
@@ -511,6 +551,21 @@ live_slot(const hark_ctx *ctx, hark_ref ref)
                : NULL;
 }
 
+// False: it has ended.
+static bool
+mark_named(hark_ctx *ctx, hark_ref actor)
+{
+    hark__slots_enter(ctx);
+    struct slot *slot = live_slot(ctx, actor);
+    if (slot != NULL) {
+        // seq_cst, then live_slot's load: see names.h.
+        atomic_store_explicit(&slot->named, true, memory_order_seq_cst);
+        slot = live_slot(ctx, actor);
+    }
+    hark__slots_leave(ctx);
+    return slot != NULL;
+}
+
 bool
 hark_is_alive(hark_ctx *ctx, hark_ref actor)
 {
@@ -562,8 +617,7 @@ hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
         return refuse_ref(ctx, HARK_EINVAL, "hark_register", actor,
                           "is not of this node");
     }
-    struct slot *slot = live_slot(ctx, actor);
-    if (slot == NULL) {
+    if (live_slot(ctx, actor) == NULL) {
         return refuse_ref(ctx, HARK_ENOACTOR, "hark_register", actor, gone);
     }
     actor.node = ctx->node->id;
@@ -571,9 +625,7 @@ hark_register(hark_ctx *ctx, const char *name, hark_ref actor)
     if (err != HARK_OK) {
         return refuse_name(ctx, err, name);
     }
-    // seq_cst, then live_slot's load: see names.h.
-    atomic_store_explicit(&slot->named, true, memory_order_seq_cst);
-    if (live_slot(ctx, actor) == NULL) {
+    if (!mark_named(ctx, actor)) {
         hark__names_forget(ctx->node->names, actor.actor);
         return refuse_ref(ctx, HARK_ENOACTOR, "hark_register", actor, gone);
     }

@@ -113,7 +113,7 @@ static void
 let_go(hark_ctx *ctx, struct slot *slot)
 {
     if (slot->start_owed || hark__mailbox_sleep(&slot->box, NULL) != MAILBOX_ASLEEP) {
-        hark__sched_submit(ctx->node->sched, ctx->worker, &slot->task);
+        hark__schedule(ctx, slot);
     }
 }
 

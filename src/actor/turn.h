@@ -85,7 +85,10 @@ sleep_slot(hark_ctx *ctx)
     if (last != NULL) {
         hark__message_free(ctx_pool(ctx), last);
     }
-    return end == MAILBOX_ASLEEP;
+    if (end == MAILBOX_SYSTEM) {
+        hark__schedule(ctx, slot); // somebody else may live there by now
+    }
+    return true;
 }
 
 static inline void

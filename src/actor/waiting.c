@@ -63,7 +63,10 @@ hark__waiting_sleep(hark_ctx *ctx, struct hark_message *last)
     if ((flags & (MESSAGE_HELD | MESSAGE_ASIDE)) == 0) { // nobody's
         hark__ask_send_owed(ctx, last);
     }
-    return end == MAILBOX_ASLEEP;
+    if (end == MAILBOX_SYSTEM) {
+        hark__schedule(ctx, slot); // as in sleep_slot
+    }
+    return true;
 }
 
 // As let_go, or sets the message aside.

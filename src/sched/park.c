@@ -129,7 +129,8 @@ work_is_visible(struct worker *self)
     struct sched *sched = self->sched;
 
     if (!hark__ring_is_empty(&self->ring)
-        || atomic_load_explicit(&sched->stopping, memory_order_seq_cst)) {
+        || atomic_load_explicit(&sched->stopping, memory_order_seq_cst)
+        || hark__worker_owes_round(self) != 0) {
         return true;
     }
     if (!hark__worker_may_take(self)) {

@@ -254,7 +254,12 @@ hand_on(struct worker *self)
 static struct task *
 look_around(struct worker *self)
 {
+    uint32_t round = hark__worker_owes_round(self);
+
     self->until_look = LOOK_EVERY;
+    if (round != 0) {
+        hark__worker_pass(self, round);
+    }
     hark__worker_poll_timers(self);
     if (hark__sched_idler(self->sched) != NULL) {
         hark__worker_poll_idler(self);
@@ -478,6 +483,7 @@ hark__sched_open(const struct sched_options *options, struct sched **out_sched)
         .env = options->env,
         .count = options->workers,
         .surplus = SURPLUS,
+        .pass = options->pass,
         .reports_overflow = options->reports_overflow,
         .print_task = options->print_task,
     };

@@ -53,6 +53,9 @@ struct sched_options {
     bool reports_overflow;
     void (*print_task)(const struct task *task, char *out, size_t size);
     uint32_t stack_limit; // turns that wait at once, at most; 0: 1 million
+    // Called by each worker on its thread, between two turns, once a round
+    // (hark__sched_begin_round). NULL: nothing.
+    void (*pass)(void *local);
 };
 
 struct sched_stats {
@@ -80,6 +83,15 @@ void hark__sched_free(struct sched *sched,
 // From now on idle workers wait in idler, and busy ones poll it now and then. Once; it
 // must work until hark__sched_stop returns. Any thread.
 void hark__sched_wait_in(struct sched *sched, struct idler *idler);
+
+// Begins a round: each worker passes a point between two turns, where it has nothing in
+// hand but its queues, and calls sched_options.pass there; one that sleeps is woken for
+// it. One caller at a time, after the last round is over.
+void hark__sched_begin_round(struct sched *sched);
+// Tells whether all workers have passed since the last round began: what they did
+// before that is seen, and what they do after it sees what came before the round. A
+// worker in a long turn has not.
+bool hark__sched_has_passed(const struct sched *sched);
 
 // Runs task soon. self: the worker whose thread this is, or NULL.
 void hark__sched_submit(struct sched *sched, struct worker *self, struct task *task);

@@ -55,6 +55,7 @@ struct worker {
     struct stack home;         // its thread's own
     struct stack_cache stacks; // free ones
     _Atomic(uint64_t) steals, parks; // owner counts; statistics read
+    _Atomic(uint32_t) passed;        // the last round; owner writes; see round.c
     // Parking: the waker that cleared our bit in sched->idle sets token.
     _Alignas(64) _Atomic(uint32_t) token;
     _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
@@ -86,7 +87,9 @@ struct sched {
     struct task *first, *last;
     _Atomic(uint32_t) injected; // how many; written under the lock, read by anyone
     struct stacks stacks;
-    bool reports_overflow; // constant, as is the next
+    _Atomic(uint32_t) round;   // see round.c; who begins one writes, workers read
+    void (*pass)(void *local); // constant, as are the next two
+    bool reports_overflow;
     void (*print_task)(const struct task *task, char *out, size_t size);
     struct worker *workers[SCHED_MAX_WORKERS];
 };
@@ -117,7 +120,25 @@ void hark__worker_sample(struct worker *self);
 // Looks after the others, and fires their late timers. Gives a task that it took.
 struct task *hark__worker_watch(struct worker *self, bool is_busy);
 
+// ---- round.c ----
+
+// Passes in that round.
+void hark__worker_pass(struct worker *self, uint32_t round);
+
 // ---- small things ----
+
+// Gives the round that self has not passed in; 0: there is none.
+static inline uint32_t
+hark__worker_owes_round(const struct worker *self)
+{
+    // seq_cst: pairs with hark__sched_begin_round; who parks sets its idle bit before.
+    // What came before the round is seen from here on.
+    uint32_t round = atomic_load_explicit(&self->sched->round, memory_order_seq_cst);
+    // relaxed: our own.
+    uint32_t passed = atomic_load_explicit(&self->passed, memory_order_relaxed);
+
+    return round != passed ? round : 0;
+}
 
 // NULL: there is none.
 static inline struct idler *

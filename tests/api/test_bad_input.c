@@ -341,7 +341,7 @@ refs_of_nobody_are_errors(void **state)
         {0, 0},
         {self.node, 0},
         {self.node, UINT64_MAX},
-        {self.node, UINT64_C(1) << 32},
+        {self.node, UINT64_C(2) << 32}, // even: of nobody
         {self.node, self.actor + (UINT64_C(2) << 32)},
         {self.node, self.actor + 1000000},
         {self.node + 1, self.actor},

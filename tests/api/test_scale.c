@@ -114,12 +114,65 @@ million_actors_stop_with_their_system(void **state)
     assert_int_equal(hark_stop(sys, HARK_SECONDS(60)), HARK_OK);
 }
 
+// ---- memory ----
+
+enum { CROWD = 2 * ACTORS, SPARE_MB = 40, TRIM_SECONDS = 30 };
+
+static double
+resident_mb(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long whole = 0, resident = 0;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &whole, &resident), 2);
+    fclose(file);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE) / 1e6;
+}
+
+static void
+two_million_actors_give_their_memory_back(void **state)
+{
+    (void)state;
+    if (ACTORS < 1000 * 1000) {
+        skip(); // a sanitizer keeps what was freed
+    }
+    hark_system *sys = hark_start(NULL);
+    hark_ctx *me = hark_attach(sys);
+    hark_ref *actors = malloc(CROWD * sizeof *actors);
+
+    assert_non_null(actors);
+    memset(actors, 1, CROWD * sizeof *actors);
+    double before_mb = resident_mb();
+    for (int i = 0; i < CROWD; i++) {
+        actors[i] = hark_spawn(me, counter);
+        assert_int_equal(hark_tell(me, actors[i], add, .n = 1), HARK_OK);
+    }
+    assert_true(resident_mb() > before_mb + CROWD * 128 / 1e6);
+    for (int i = 0; i < CROWD; i++) {
+        assert_int_equal(hark_actor_stop(me, actors[i]), HARK_OK);
+    }
+    int64_t until_ns = hark_now_ns(me) + TRIM_SECONDS * INT64_C(1000000000);
+    hark_stats stats;
+    do {
+        hark_stats_read(sys, &stats);
+        assert_true(hark_now_ns(me) < until_ns);
+        assert_null(hark_receive(me, 20));
+    } while (stats.actors > 1 || resident_mb() > before_mb + SPARE_MB);
+    for (int i = 0; i < CROWD; i += 1000) {
+        assert_int_equal(hark_tell(me, actors[i], add, .n = 1), HARK_ENOACTOR);
+    }
+    free(actors);
+    assert_int_equal(hark_stop(sys, HARK_SECONDS(60)), HARK_OK);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(million_actors_each_answer_and_stop),
         cmocka_unit_test(million_actors_stop_with_their_system),
+        cmocka_unit_test(two_million_actors_give_their_memory_back),
     };
     return cmocka_run_group_tests_name("api/scale", tests, NULL, NULL);
 }
