@@ -78,7 +78,8 @@ lie(hark_ctx *peer, hark_ref to, hark_ref asker, uint64_t asked)
 static void
 lies_end_no_wait(void **state)
 {
-    hark_system *system = hark_start(&(hark_options){.workers = 2});
+    hark_system *system =
+        hark_start(&(hark_options){.workers = 2, .ask_timeout_ms = HARK_SECONDS(55)});
     hark_ctx *me = hark_attach(system);
     hark_ctx *peer = hark__service_open(hark__ctx_node(me));
     hark_ref whom = hark_spawn(me, gate), who = hark_spawn(me, worker);
@@ -112,7 +113,8 @@ static void
 a_long_path_is_cut(void **state)
 {
     static char text[3000];
-    hark_system *system = hark_start(&(hark_options){.workers = 1});
+    hark_system *system =
+        hark_start(&(hark_options){.workers = 1, .ask_timeout_ms = HARK_SECONDS(55)});
     hark_ctx *me = hark_attach(system);
     hark_ctx *peer = hark__service_open(hark__ctx_node(me));
     hark_ref whom = hark_spawn(me, gate), who = hark_spawn(me, worker);
