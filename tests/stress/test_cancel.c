@@ -32,7 +32,7 @@ enum {
     SERVERS = 3,
     RELAYS = 2,
     BATCH = 128,
-    ASKS = IS_SLOW ? 200 * 1000 : 3 * 1000 * 1000, // of all threads; a minute if busy
+    ASKS = IS_SLOW ? 200 * 1000 : 10 * 1000 * 1000, // of all threads
     HELD = 1024,
 };
 
