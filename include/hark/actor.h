@@ -220,8 +220,9 @@ typedef struct hark_timer {
     uint64_t id;
 } hark_timer;
 
-// Sends value after delay_ms (at least; the clock ticks in milliseconds). Gives a timer
-// for hark_timer_cancel; {0} if it could not be set (hark_error_of(ctx): HARK_EINVAL,
+// Sends value after delay_ms (at least; the clock ticks in milliseconds, and a delay of
+// 100 ms or more may be one tick of the kernel longer, up to 10 ms). Gives a timer for
+// hark_timer_cancel; {0} if it could not be set (hark_error_of(ctx): HARK_EINVAL,
 // HARK_ETOOBIG, HARK_ENOMEM). It fires even if the caller has ended by then, or the
 // request in hand was answered, cancelled or is over: a message has no deadline (a
 // cache's entry expires, whoever asked for it). What must end with the request is a

@@ -35,7 +35,8 @@ hark_send_after_at(hark_ctx *ctx, const char *site, uint32_t delay_ms, hark_ref 
     }
     struct timer_action action = {
         .fire = send_due, .data = message, .word = to.node, .more = to.actor};
-    int64_t deadline_ns = hark__env_now(node->env) + (int64_t)delay_ms * NS_PER_MS;
+    int64_t deadline_ns =
+        hark__futures_now(node->env, delay_ms) + (int64_t)delay_ms * NS_PER_MS;
     uint64_t id = hark__sched_arm(node->sched, ctx->worker, deadline_ns, &action);
     if (id == 0) {
         hark__message_free(ctx_pool(ctx), message);
