@@ -6,7 +6,9 @@
 //
 // A future belongs to the handler or continuation that made it: when that returns, one
 // that it has neither continued (hark_then), kept (hark_future_keep), detached
-// (hark_future_detach) nor made part of another is dropped, and its ask is cancelled.
+// (hark_future_detach) nor made part of another is dropped, and its ask is cancelled:
+// at the latest with the actor's turn, some tens of microseconds, in which it may handle
+// more messages.
 // In an attached thread it stays until it is dropped or the thread detaches.
 
 #ifndef HARK_FUTURE_H
