@@ -1,6 +1,7 @@
 // Actors of one node: birth, names, timers, limits, the end.
 
 #include "api/world.h"
+#include "sanitized.h"
 
 HARK_MESSAGE(get)
 HARK_MESSAGE(value, (i64, n))
@@ -410,17 +411,7 @@ static void
 million_actors_live_at_once_and_all_answer(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    enum { COUNT = 50 * 1000 };
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-    enum { COUNT = 50 * 1000 };
-#else
-    enum { COUNT = 1000 * 1000 };
-#endif
-#else
-    enum { COUNT = 1000 * 1000 };
-#endif
+    enum { COUNT = IS_SANITIZED ? 50 * 1000 : 1000 * 1000 };
     hark_system *sys = hark_start(NULL);
     hark_ctx *me = hark_attach(sys);
     hark_ref *cells = malloc(COUNT * sizeof *cells);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "api/world.h"
+#include "sanitized.h"
 
 HARK_MESSAGE(go, (ref, object), (i32, what))
 HARK_MESSAGE(done, (i32, code), (i64, n))
@@ -427,17 +428,7 @@ a_permit_that_nobody_looked_at_goes_back(void **state)
 }
 
 // How many interleavings; a sanitizer makes each slower.
-#if defined(__SANITIZE_ADDRESS__)
-enum { ROUNDS = 2000 };
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-enum { ROUNDS = 2000 };
-#else
-enum { ROUNDS = 100000 };
-#endif
-#else
-enum { ROUNDS = 100000 };
-#endif
+enum { ROUNDS = IS_SANITIZED ? 2000 : 100000 };
 
 static void
 no_permit_is_lost_when_grants_cross_cancels(void **state)

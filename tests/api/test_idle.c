@@ -8,6 +8,7 @@
 
 #include "api/world.h"
 #include "cpu.h"
+#include "sanitized.h"
 
 #include <inttypes.h>
 #include <sys/resource.h>
@@ -27,16 +28,7 @@ HARK_ACTOR(sleeper, nudge)
 enum { IDLE_MS = 5000, SETTLE_MS = 1000, ACTORS = 10000, SYSTEMS = 6 };
 
 // A sanitizer has a thread of its own.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OTHERS 400
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define OTHERS 400
-#endif
-#endif
-#ifndef OTHERS
-#define OTHERS 0
-#endif
+enum { OTHERS = IS_SANITIZED ? 400 : 0 };
 
 enum {
     HEARTBEAT_MS = 3000,                          // the default

@@ -2,6 +2,7 @@
 // its turn hardly ever ends; and one that speaks to many nodes in one handler.
 
 #include "api/world.h"
+#include "sanitized.h"
 
 HARK_MESSAGE(question, (i64, n))
 HARK_MESSAGE(answer, (i64, n))
@@ -12,12 +13,8 @@ HARK_MESSAGE(count_items)
 
 enum { ROUNDS = 10000, FUTURES = 8192, ITEMS = 20 };
 
-// More than a turn keeps in mind. A thread sanitizer has no memory for so many.
-#ifdef __SANITIZE_THREAD__
-enum { NODES = 20 };
-#else
-enum { NODES = 70 };
-#endif
+// More than a turn keeps in mind. A sanitizer has no address space for so many.
+enum { NODES = IS_SANITIZED ? 20 : 70 };
 
 typedef struct {
     int64_t items, misplaced;

@@ -1,21 +1,12 @@
 // A million actors alive at once, in one process.
 
 #include "api/world.h"
+#include "sanitized.h"
 
 HARK_MESSAGE(add, (i64, n))
 HARK_MESSAGE(added, (i64, sum))
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { ACTORS = 50 * 1000 };
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-enum { ACTORS = 50 * 1000 };
-#else
-enum { ACTORS = 1000 * 1000 };
-#endif
-#else
-enum { ACTORS = 1000 * 1000 };
-#endif
+enum { ACTORS = IS_SANITIZED ? 50 * 1000 : 1000 * 1000 };
 
 enum { AT_ONCE = 10 * 1000 }; // asks that are open at a time
 

@@ -14,25 +14,14 @@
 #include <cmocka.h>
 
 #include "hark/hark.h"
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define IS_SLOW 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_SLOW 1
-#endif
-#ifndef IS_SLOW
-#define IS_SLOW 0
-#endif
+#include "sanitized.h"
 
 enum {
     THREADS = 4,
     SERVERS = 3,
     RELAYS = 2,
     BATCH = 128,
-    ASKS = IS_SLOW ? 200 * 1000 : 10 * 1000 * 1000, // of all threads
+    ASKS = IS_SANITIZED ? 200 * 1000 : 10 * 1000 * 1000, // of all threads
     HELD = 1024,
 };
 

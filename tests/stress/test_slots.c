@@ -11,20 +11,12 @@
 #include <cmocka.h>
 
 #include "actor/ctx.h"
+#include "sanitized.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SLOW 1
-#endif
-#endif
-
-#ifdef SLOW
-enum { CROWD = 5 * CHUNK_SLOTS, CROWDS = 4 };
-#else
-enum { CROWD = 9 * CHUNK_SLOTS, CROWDS = 6 };
-#endif
+enum {
+    CROWD = (IS_SANITIZED ? 5 : 9) * CHUNK_SLOTS,
+    CROWDS = IS_SANITIZED ? 4 : 6,
+};
 
 enum { THREADS = 2, PESTS = 2, BURST = 32, WAIT_SECONDS = 60 };
 
