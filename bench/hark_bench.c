@@ -52,6 +52,7 @@ static const struct workload {
     {"sizes", run_sizes, true},
     {"delays", run_delays, true},
     {"nodes", run_nodes, true},
+    {"broadcast", run_broadcast, true},
     {"fairness", run_fairness, false},
     {"idle", run_idle, true},
     {"remote_tell_30B", run_remote_tell_30B, false},

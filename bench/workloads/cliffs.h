@@ -1,5 +1,5 @@
 // cliffs.h - where a cost may jump: sizes (of messages), delays (of how many lengths),
-// nodes (that one handler speaks to).
+// nodes (that one handler speaks to), broadcast (to how many actors).
 
 #ifndef BENCH_WORKLOADS_CLIFFS_H
 #define BENCH_WORKLOADS_CLIFFS_H
@@ -269,6 +269,75 @@ run_nodes(struct bench *bench)
 {
     measure_nodes(bench, "to_1", 1);
     measure_nodes(bench, "to_10", NODES_MOST);
+}
+
+// ---- broadcast: one handler tells each of 200, 10,000 and 100,000 actors ----
+
+enum { BROADCASTS = 10000000 }; // messages
+
+HARK_MESSAGE(bulletin)
+
+typedef struct {
+    int64_t seen, left;
+    hark_ref owner;
+} subscriber;
+
+HARK_ON(subscriber, bulletin) {
+    if (++self->seen == self->left) {
+        hark_tell(ctx, self->owner, done, .value = self->seen);
+    }
+}
+
+HARK_ACTOR(subscriber, bulletin)
+
+typedef struct {
+    const hark_ref *subscribers;
+    int64_t count, rounds_left;
+} publisher;
+
+HARK_ON(publisher, go) {
+    for (int64_t i = 0; i < self->count; i++) {
+        hark_tell(ctx, self->subscribers[i], bulletin);
+    }
+    if (--self->rounds_left > 0) {
+        hark_tell(ctx, hark_self(ctx), go);
+    }
+}
+
+HARK_ACTOR(publisher, go)
+
+static void
+measure_broadcast(struct bench *bench, const char *metric, int64_t count)
+{
+    hark_ctx *me = bench->me;
+    int64_t rounds = BROADCASTS / count;
+    hark_ref *subscribers = new_array((size_t)count, sizeof *subscribers);
+    double began;
+
+    for (int64_t i = 0; i < count; i++) {
+        subscribers[i] = need_actor(
+            me, hark_spawn(me, subscriber, .left = rounds, .owner = hark_self(me)));
+    }
+    hark_ref head = need_actor(me, hark_spawn(me, publisher, .subscribers = subscribers,
+                                              .count = count, .rounds_left = rounds));
+    began = measure_now();
+    hark_tell(me, head, go);
+    expect_count("seen", await_done(bench, count), count * rounds);
+    figure_add(bench->figures, metric,
+               (measure_now() - began) / (double)(count * rounds) * 1e9, "ns/msg");
+    for (int64_t i = 0; i < count; i++) {
+        hark_actor_stop(me, subscribers[i]);
+    }
+    hark_actor_stop(me, head);
+    free(subscribers);
+}
+
+static void
+run_broadcast(struct bench *bench)
+{
+    measure_broadcast(bench, "to_200", 200);
+    measure_broadcast(bench, "to_10k", 10000);
+    measure_broadcast(bench, "to_100k", 100000);
 }
 
 #endif // BENCH_WORKLOADS_CLIFFS_H

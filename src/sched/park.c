@@ -312,6 +312,7 @@ hark__worker_park(struct worker *self)
     bool leaves_others = false;
 
     hark__worker_count(&self->parks);
+    hark__ring_trim(&self->ring);
     while (task == NULL && !woken) {
         task = park_once(self, &watcher, &woken);
         if (has_own_work(self)) {

@@ -106,37 +106,20 @@ take_injected(struct worker *self)
 
 // ---- submitting ----
 
-// The ring is full: half of it and task go where every worker takes from.
-static void
-overflow(struct worker *self, struct task *task)
+static __attribute__((noinline)) void
+push_full_ring(struct worker *self, struct task *task)
 {
-    struct task *first = task;
-    struct task *last = task;
-    uint32_t count = 1;
-
-    for (; count <= RING_SIZE / 2; count++) {
-        struct task *moved = hark__ring_pop(&self->ring);
-
-        if (moved == NULL) {
-            break;
-        }
-        last->next = moved;
-        last = moved;
+    if (!hark__ring_grow(&self->ring) || !hark__ring_push(&self->ring, task)) {
+        // No memory: it goes where nothing but the task is needed, and it runs earlier.
+        inject_chain(self->sched, task, task, 1);
     }
-    if (first != last) { // the oldest first, task last
-        struct task *oldest = first->next;
-        last->next = first;
-        last = first;
-        first = oldest;
-    }
-    inject_chain(self->sched, first, last, count);
 }
 
 static __attribute__((noinline)) void
 push_ring(struct worker *self, struct task *task)
 {
     if (!hark__ring_push(&self->ring, task)) {
-        overflow(self, task);
+        push_full_ring(self, task);
     }
     if (hark__sched_has_surplus(self->sched, &self->ring)) {
         call_help(self->sched);
@@ -235,6 +218,23 @@ hark__worker_poll_timers(struct worker *self)
     }
 }
 
+static void
+hand_on_ring(struct worker *self)
+{
+    struct task *first = hark__ring_pop(&self->ring);
+    struct task *last = first;
+    uint32_t count = 1;
+
+    if (first == NULL) {
+        return;
+    }
+    for (struct task *task; (task = hark__ring_pop(&self->ring)) != NULL; count++) {
+        last->next = task;
+        last = task;
+    }
+    inject_chain(self->sched, first, last, count);
+}
+
 // Hands on what this worker has, for the one that tasks are gathered on.
 static void
 hand_on(struct worker *self)
@@ -244,9 +244,7 @@ hand_on(struct worker *self)
     if (next != NULL) {
         inject_chain(self->sched, next, next, 1);
     }
-    for (struct task *task; (task = hark__ring_pop(&self->ring)) != NULL;) {
-        inject_chain(self->sched, task, task, 1);
-    }
+    hand_on_ring(self);
     announce_injected(self->sched);
 }
 
@@ -422,6 +420,7 @@ worker_free(struct worker *worker, void (*dropped)(void *arg, struct timer_actio
     }
     hark__stacks_return(&worker->sched->stacks, &worker->stacks);
     hark__next_fini(&worker->next);
+    hark__ring_fini(&worker->ring);
     free(worker->seen);
     free(worker);
 }
@@ -437,6 +436,7 @@ worker_new(struct sched *sched, unsigned index, void *local)
     *worker = (struct worker){
         .sched = sched, .index = index, .local = local, .until_look = LOOK_EVERY};
     hark__next_init(&worker->next, sched->env);
+    hark__ring_init(&worker->ring);
     worker->random = (uint32_t)sched->env->ops->random(sched->env) | 1;
     worker->face.now_ns = hark__env_now(sched->env);
     worker->face.grain = 1;

@@ -82,9 +82,10 @@ thief_main(void *arg)
     return NULL;
 }
 
-// Pushes every item once, popping some in between.
+// Pushes every item once. The ring grows every other round; else the owner pops where it
+// is full.
 static void
-play_round(struct contest *contest)
+play_round(struct contest *contest, bool grows)
 {
     struct ring *ring = &contest->rings[0];
 
@@ -92,13 +93,16 @@ play_round(struct contest *contest)
         // relaxed: published by the push.
         atomic_store_explicit(&contest->items[i].taken, 0, memory_order_relaxed);
         while (!hark__ring_push(ring, &contest->items[i].task)) {
-            struct task *task = hark__ring_pop(ring);
+            struct task *task = NULL;
 
+            if (!grows || !hark__ring_grow(ring)) {
+                task = hark__ring_pop(ring);
+            }
             if (task != NULL) {
                 run_item(contest, task);
             }
         }
-        if (i % 16 == 0) {
+        if (i % (grows ? 512 : 16) == 0) {
             sched_yield();
         }
     }
@@ -134,6 +138,7 @@ every_task_is_taken_once_by_the_owner_or_a_thief(void **state)
 
     (void)state;
     for (unsigned i = 0; i <= THIEVES; i++) { // soon to wrap
+        hark__ring_init(&contest.rings[i]);
         atomic_init(&contest.rings[i].head, UINT32_MAX - 1000);
         atomic_init(&contest.rings[i].tail, UINT32_MAX - 1000);
     }
@@ -143,13 +148,16 @@ every_task_is_taken_once_by_the_owner_or_a_thief(void **state)
     }
     int64_t end = hark__env_now(env) + RUN_NS;
     while (complete && rounds < MOST && hark__env_now(env) < end) {
-        play_round(&contest);
+        play_round(&contest, rounds % 2 == 1);
         complete = wait_until_done(&contest, ++rounds * POOL);
     }
     // release: pairs with thief_main.
     atomic_store_explicit(&contest.ending, true, memory_order_release);
     for (unsigned i = 0; i < THIEVES; i++) {
         pthread_join(threads[i], NULL);
+    }
+    for (unsigned i = 0; i <= THIEVES; i++) {
+        hark__ring_fini(&contest.rings[i]);
     }
     assert_true(complete);
     assert_int_equal(contest.twice, 0);

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/resource.h>
+
 #include <cmocka.h>
 
 #include "sched/sched.h"
@@ -334,6 +336,53 @@ more_tasks_than_a_ring_holds_all_run(void **state)
     submit(f, NULL, job_of(f, 0, submit_all_others));
     assert_true(latch_wait(f, &f->reached));
     assert_int_equal(f->ran, JOBS - 1);
+}
+
+static void
+submit_all_in_order(struct job *job, struct worker *worker)
+{
+    for (uint32_t i = 1; i < JOBS; i++) {
+        submit(job->f, worker, job_of(job->f, i, note_order));
+    }
+}
+
+static void
+more_tasks_than_a_ring_holds_run_in_order(void **state)
+{
+    struct fixture *f = *state;
+
+    submit(f, NULL, job_of(f, 0, submit_all_in_order));
+    assert_true(latch_wait(f, &f->jobs[JOBS - 2].done));
+    assert_int_equal(f->order[0], JOBS - 1); // the run-next
+    for (uint32_t i = 1; i < JOBS - 1; i++) {
+        assert_int_equal(f->order[i], i);
+    }
+}
+
+// No new addresses: a ring can't grow.
+static void
+submit_all_others_without_memory(struct job *job, struct worker *worker)
+{
+    struct rlimit before;
+
+    if (getrlimit(RLIMIT_AS, &before) == 0) {
+        struct rlimit none = {.rlim_cur = 1, .rlim_max = before.rlim_max};
+
+        job->count = setrlimit(RLIMIT_AS, &none) == 0;
+        submit_all_others(job, worker);
+        (void)setrlimit(RLIMIT_AS, &before);
+    }
+}
+
+static void
+more_tasks_than_a_ring_holds_all_run_without_memory(void **state)
+{
+    struct fixture *f = *state;
+
+    submit(f, NULL, job_of(f, 0, submit_all_others_without_memory));
+    assert_true(latch_wait(f, &f->reached));
+    assert_int_equal(f->ran, JOBS - 1);
+    assert_int_equal(f->jobs[0].count, 1);
 }
 
 // ---- long turns ----
@@ -681,6 +730,8 @@ main(void)
         ONE(a_chatty_task_does_not_starve_the_ring),
         ONE(a_chatty_task_does_not_starve_tasks_from_outside),
         TWO(more_tasks_than_a_ring_holds_all_run),
+        ONE(more_tasks_than_a_ring_holds_run_in_order),
+        ONE(more_tasks_than_a_ring_holds_all_run_without_memory),
         TWO(a_task_behind_a_long_turn_is_taken_by_another_worker),
         TWO(a_task_in_the_ring_of_a_busy_worker_is_stolen),
         THREE(a_task_behind_a_long_turn_is_taken_though_the_watcher_is_called_away),
