@@ -32,6 +32,7 @@ bool idle[WORKERS], token[WORKERS], in_idler[WORKERS];
 bool on_futex[WORKERS]; // sleeps until a wake
 bool waits[WORKERS];    // ghost: in the idler
 bool used, unwait, stopping, noon;
+byte user; // the last one that was in the idler
 #ifdef LATE
 bool has_idler;
 #else
@@ -117,7 +118,10 @@ inline enter()
 {
     atomic {
         entered = has_idler && !used;
-        used = used || entered
+        used = used || entered;
+#ifndef BUG_KEPT_FOR_ONE_WHO_DOES_NOT_COME
+        user = (entered -> me : user)
+#endif
     }
 }
 
@@ -175,9 +179,13 @@ inline futex_wait()
     !on_futex[me]
 }
 
+// May leave the idler to who was in it and is in a turn; never for ever, in C.
 inline doze()
 {
-    enter();
+    if
+    :: user != me -> skip
+    :: enter()
+    fi;
     if
     :: entered ->
 #ifdef BUG_TOKEN_BEFORE_IN_IDLER

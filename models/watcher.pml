@@ -116,7 +116,11 @@ inline watch_if_others_work()
         others_work(works);
         if
         :: works -> start_watching()
-        :: else
+        :: else // who has been called watches, too: here, anybody
+            if
+            :: start_watching()
+            :: skip
+            fi
         fi;
         works = false
     :: else

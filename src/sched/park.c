@@ -4,20 +4,22 @@
 #include "sched/worker.h"
 
 enum {
-    WATCH_IDLE_TICKS = 4, // ticks without work after which nobody watches
+    WATCH_IDLE_TICKS = 8, // ticks without work after which nobody watches
     QUIET_LOOKS = 8,  // of a watcher that find nothing, before it takes twice the time
-    WATCH_STEPS = 2,  // how often that
+    WATCH_STEPS = 3,  // how often that
     WHEEL_SHIFT = 58, // a timer id's upper bits name the wheel
 };
 
 #define POLL_EVERY_NS INT64_C(100000) // between looks of busy workers at the idler
+#define KEPT_NS INT64_C(250000) // so long it is left to who was in it and is in a turn
 
 // ---- the idler ----
 
 // NULL: there is none, or another worker is in it. Else the caller leaves it again.
 static struct idler *
-enter_idler(struct sched *sched)
+enter_idler(struct worker *self)
 {
+    struct sched *sched = self->sched;
     struct idler *idler = hark__sched_idler(sched);
 
     // relaxed: a hint that saves the exchange. acquire: what the last one in it left.
@@ -25,7 +27,25 @@ enter_idler(struct sched *sched)
         || atomic_exchange_explicit(&sched->idler_used, true, memory_order_acquire)) {
         return NULL;
     }
+    // relaxed: a hint, see is_kept.
+    atomic_store_explicit(&sched->idler_user, self->index, memory_order_relaxed);
     return idler;
+}
+
+// Whoever is in the idler under traffic leaves it for each turn, and comes back. Another
+// one that parks meanwhile should not take its place: what comes would wander from one
+// processor to the other. If the turn is long, the watcher takes it at its next look. The
+// last one that was in the idler never leaves it to another (models/idler.pml).
+static bool
+is_kept(const struct worker *self)
+{
+    struct sched *sched = self->sched;
+    // relaxed, both: hints; our own index we see if it is the last one written.
+    uint32_t user = atomic_load_explicit(&sched->idler_user, memory_order_relaxed);
+    int64_t polled_ns =
+        atomic_load_explicit(&sched->idler_polled_ns, memory_order_relaxed);
+
+    return user != self->index && self->face.now_ns - polled_ns < KEPT_NS;
 }
 
 static void
@@ -58,7 +78,7 @@ hark__worker_poll_idler(struct worker *self)
         atomic_load_explicit(&sched->idler_polled_ns, memory_order_relaxed);
 
     if (self->face.now_ns - polled_ns > POLL_EVERY_NS) {
-        struct idler *idler = enter_idler(sched);
+        struct idler *idler = enter_idler(self);
 
         if (idler != NULL) {
             poll_and_leave(self, idler);
@@ -171,7 +191,7 @@ static struct idler *
 doze(struct worker *self, int64_t until_ns)
 {
     struct sched *sched = self->sched;
-    struct idler *idler = enter_idler(sched);
+    struct idler *idler = is_kept(self) ? NULL : enter_idler(self);
     bool came = false;
 
     if (idler == NULL) {
@@ -278,13 +298,17 @@ park_once(struct worker *self, bool *watcher, bool *out_woken)
     // seq_cst: announce, then look; a producer queues, then looks for announced ones.
     atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
                              memory_order_seq_cst);
-    *watcher = *watcher || (others_work(self) && start_watching(sched));
+    // Who was called watches: else the next turn that leaves something calls it again.
+    *watcher = *watcher
+               || ((others_work(self) || self->was_called) && start_watching(sched));
+    self->was_called = false;
     if (work_is_visible(self)) {
         until = INT64_MIN; // takes the announcement back
     } else if (*watcher && tick < until) {
         until = tick;
     }
-    *out_woken = sleep_until(self, until, &idler) || until == INT64_MIN;
+    self->was_called = sleep_until(self, until, &idler);
+    *out_woken = self->was_called || until == INT64_MIN;
     hark__worker_poll_timers(self);
     if (idler != NULL) {
         poll_and_leave(self, idler);

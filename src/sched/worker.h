@@ -60,6 +60,7 @@ struct worker {
     _Alignas(64) _Atomic(uint32_t) token;
     _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
     _Atomic(bool) in_idler;          // owner writes; wakers read
+    bool was_called;                 // owner only: a waker has ended its last sleep
     bool is_guest;                   // owner only: it was there, and has not left
     struct wheel *wheel;
     struct ring ring;
@@ -75,7 +76,8 @@ struct sched {
     _Atomic(bool) stopping;              // set once, by who stops it; workers read
     _Atomic(struct idler *) idler;       // NULL: none; written once
     _Atomic(bool) idler_used;            // one worker at a time is in it
-    _Atomic(int64_t) idler_polled_ns;    // its user writes; a hint to others
+    _Atomic(int64_t) idler_polled_ns;    // its user writes; a hint to others, as is
+    _Atomic(uint32_t) idler_user;        // the index of the last one
     // Balance.
     _Atomic(uint32_t) gathered_on;   // a worker's index + 1; 0: tasks are spread
     _Atomic(uint32_t) surplus;       // SURPLUS or SURPLUS_EAGER; who samples writes
