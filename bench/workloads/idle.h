@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "../support/child.h"
 #include "../support/endpoint.h"
 #include "bench.h"
 
@@ -259,10 +260,10 @@ processor_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-// The other ends of our links, each a system of this process that listens.
+// The other ends of our links, each a process that listens.
 struct neighbours {
     struct endpoint_folder folder;
-    struct bench systems[QUIET_LINKS];
+    struct child processes[QUIET_LINKS];
 };
 
 static void
@@ -273,13 +274,10 @@ open_neighbours(struct bench *bench, struct neighbours *neighbours)
 
     endpoint_folder_open(&neighbours->folder);
     for (int i = 0; i < QUIET_LINKS; i++) {
-        struct bench *other = &neighbours->systems[i];
-
-        *other = bench_open(1, NULL);
         endpoint_in_folder(&neighbours->folder, i, endpoint);
-        if (hark_listen(other->me, endpoint, NULL, 0) != HARK_OK) {
-            fail_with_error(other->me, hark_error_of(other->me), endpoint);
-        }
+        neighbours->processes[i] = child_open((const char *const[]){
+            "hark_bench", "serve", endpoint, "--workers", "1", NULL});
+        child_read_line(&neighbours->processes[i], endpoint, sizeof endpoint);
         if (hark_connect(bench->me, endpoint) != HARK_OK) {
             fail_with_error(bench->me, hark_error_of(bench->me), endpoint);
         }
@@ -292,7 +290,7 @@ static void
 close_neighbours(struct neighbours *neighbours)
 {
     for (int i = 0; i < QUIET_LINKS; i++) {
-        bench_close(&neighbours->systems[i]);
+        child_close(&neighbours->processes[i]);
     }
     endpoint_folder_close(&neighbours->folder);
 }

@@ -299,8 +299,8 @@ park_once(struct worker *self, bool *watcher, bool *out_woken)
     atomic_fetch_or_explicit(&sched->idle, UINT64_C(1) << self->index,
                              memory_order_seq_cst);
     // Who was called watches: else the next turn that leaves something calls it again.
-    *watcher = *watcher
-               || ((others_work(self) || self->was_called) && start_watching(sched));
+    *watcher =
+        *watcher || ((others_work(self) || self->was_called) && start_watching(sched));
     self->was_called = false;
     if (work_is_visible(self)) {
         until = INT64_MIN; // takes the announcement back
