@@ -83,6 +83,20 @@ end_sample(struct sched *sched)
     atomic_store_explicit(&sched->sampling, false, memory_order_release);
 }
 
+// Does something wait there, in the eyes of self, which is between two turns? What self is
+// about to run does not.
+static bool
+has_waiting(struct worker *self, struct worker *worker)
+{
+    uint32_t ready = hark__ring_count(&worker->ring);
+
+    if (worker == self) {
+        ready += hark__next_peek(&self->next) != NULL;
+        return ready > 1;
+    }
+    return ready > 0;
+}
+
 void
 hark__worker_sample(struct worker *self)
 {
@@ -104,7 +118,7 @@ hark__worker_sample(struct worker *self)
     for (unsigned i = 0; i < sched->count; i++) {
         units[i] =
             atomic_load_explicit(&sched->workers[i]->face.units, memory_order_relaxed);
-        sample.waits = sample.waits || !hark__ring_is_empty(&sched->workers[i]->ring);
+        sample.waits = sample.waits || has_waiting(self, sched->workers[i]);
     }
     hark__balance_sample(&sched->balance, self->face.now_ns, &sample);
     follow_balance(self);
