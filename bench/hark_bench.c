@@ -53,6 +53,7 @@ static const struct workload {
     {"delays", run_delays, true},
     {"nodes", run_nodes, true},
     {"broadcast", run_broadcast, true},
+    {"thread_ask", run_thread_ask, false},
     {"fairness", run_fairness, false},
     {"idle", run_idle, true},
     {"remote_tell_30B", run_remote_tell_30B, false},

@@ -13,6 +13,9 @@ endif()
 # Only what HARK_API marks is seen outside the shared library.
 add_library(hark_objects OBJECT ${hark_sources})
 hark_flags(hark_objects)
+# Functions start with a cache line: what a call costs must not hang on what was compiled
+# before it (an ask takes 7 % more or less by that alone).
+target_compile_options(hark_objects PRIVATE -falign-functions=64)
 set_target_properties(hark_objects PROPERTIES POSITION_INDEPENDENT_CODE ON
                                               C_VISIBILITY_PRESET hidden)
 target_include_directories(hark_objects PRIVATE ${PROJECT_SOURCE_DIR}/include

@@ -9,7 +9,7 @@
 
 #include "bench.h"
 
-enum { ASKS = 2000000 };
+enum { ASKS = 2000000, THREAD_ASKS = 100000 };
 
 HARK_MESSAGE(add, (i64, value))
 HARK_MESSAGE(total, (i64, value))
@@ -128,6 +128,35 @@ static void
 run_ask_100(struct bench *bench)
 {
     run_local_asks(bench, 100);
+}
+
+// One ask from the measuring thread, which blocks for the answer.
+static void
+await_one(hark_ctx *me, hark_ref to, int64_t value)
+{
+    hark_future future = hark_ask(me, to, add, .value = value);
+    const total *reply = hark_await(me, future, total);
+
+    if (reply == NULL) {
+        fail_with_error(me, hark_error_of(me), "await");
+    }
+    expect_count("total", reply->value, value + 1);
+    hark_future_drop(me, future);
+}
+
+// As ask_seq, but a thread asks and waits, and not an actor.
+static void
+run_thread_ask(struct bench *bench)
+{
+    hark_ctx *me = bench->me;
+    hark_ref to = need_actor(me, hark_spawn(me, server));
+    double began = measure_now();
+
+    for (int64_t i = 0; i < THREAD_ASKS; i++) {
+        await_one(me, to, i);
+    }
+    figure_add(bench->figures, "round_trip",
+               (measure_now() - began) / THREAD_ASKS * 1e6, "us/ask");
 }
 
 #endif // BENCH_WORKLOADS_ASK_H

@@ -118,20 +118,6 @@ measure_remote_ask_1000(struct bench *bench, enum transport transport)
     close_host(&host);
 }
 
-// One ask from the measuring thread, which blocks for the answer.
-static void
-await_one(hark_ctx *me, hark_ref to, int64_t value)
-{
-    hark_future future = hark_ask(me, to, add, .value = value);
-    const total *reply = hark_await(me, future, total);
-
-    if (reply == NULL) {
-        fail_with_error(me, hark_error_of(me), "await");
-    }
-    expect_count("total", reply->value, value + 1);
-    hark_future_drop(me, future);
-}
-
 // As remote_ask_seq, but a thread asks and waits, and not an actor.
 static void
 measure_remote_await_seq(struct bench *bench, enum transport transport)

@@ -71,6 +71,7 @@ hark__thread_sit(struct seat *seat, struct job *job)
         return NULL;
     }
     attached->job = job;
+    attached->waited_ns = INT64_MAX;
     be_born(attached, node, seat, slot);
     hark__list_init(&attached->by_node);
     return &attached->ctx;

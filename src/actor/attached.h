@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "actor/ctx.h"
+#include "base/spin.h"
 
 struct attached {
     hark_ctx ctx;
@@ -25,6 +26,8 @@ struct attached {
     struct hark_message *first, *last; // told, and not received yet; chained by next
     struct last_error last_error;
     struct thread_wait wait; // of hark_await or hark_receive, the innermost
+    struct spin spin;
+    int64_t waited_ns;       // how long the last wait took; INT64_MAX: none ended
     _Atomic(uint32_t) token; // set by who found us idle; cleared by us
 };
 

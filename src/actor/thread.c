@@ -36,14 +36,23 @@ static bool
 wait_token(struct attached *attached, int64_t until_ns)
 {
     struct env *env = attached->ctx.node->env;
+    int64_t began_ns = hark__env_now(env);
 
+    if (until_ns > began_ns && hark__spin_pays(&attached->spin, attached->waited_ns)) {
+        int64_t end_ns = began_ns + SPIN_NS < until_ns ? began_ns + SPIN_NS : until_ns;
+
+        hark__spin_ended(&attached->spin,
+                         env->ops->spin(env, &attached->token, 0, end_ns));
+    }
     // acquire: pairs with thread_wake.
     while (atomic_load_explicit(&attached->token, memory_order_acquire) == 0) {
         if (until_ns != INT64_MAX && hark__env_now(env) >= until_ns) {
+            attached->waited_ns = INT64_MAX;
             return false;
         }
         env->ops->wait(env, &attached->token, 0, until_ns);
     }
+    attached->waited_ns = hark__env_now(env) - began_ns;
     // relaxed: nobody sets it before we are idle again.
     atomic_store_explicit(&attached->token, 0, memory_order_relaxed);
     return true;

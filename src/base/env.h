@@ -36,6 +36,10 @@ struct env_ops {
     // return early for no reason.
     void (*wait)(struct env *env, _Atomic(uint32_t) *word, uint32_t seen,
                  int64_t deadline_ns);
+    // Looks until *word is not seen, or until deadline_ns, and lets others run between looks.
+    // True: it is not. It may give up early.
+    bool (*spin)(struct env *env, _Atomic(uint32_t) *word, uint32_t seen,
+                 int64_t deadline_ns);
     // Ends one wait on word. The caller has changed *word before.
     void (*wake)(struct env *env, _Atomic(uint32_t) *word);
     // Every thread of this process that runs passes a full memory barrier meanwhile;

@@ -13,18 +13,10 @@
 
 #define WATCH_NS (2 * NS_PER_MS)
 
-// A guest that had to wait only a short time looks again and again for a while before
-// it sleeps: a sleeping processor takes 10 to 70 us to wake, and an answer over
-// loopback not much longer. It yields between looks, so others lose nothing by it.
-#define SPIN_NS INT64_C(100000)
-#define SPIN_AFTER_NS (2 * SPIN_NS) // a short time
-
 enum {
     EVENTS_AT_ONCE = 16,
     LOOKS_AT_ONCE = 4,
     WATCH_QUIET = 1, // looks in a row without a guest's, then nobody watches
-    SPIN_MISSES = 4, // spins in vain, then a pause of so many waits
-    SPIN_PAUSE = 64,
 };
 
 // ---- polling ----
@@ -233,17 +225,13 @@ static int
 guest_spin(struct net *net, struct epoll_event *events, int64_t until_ns)
 {
     // relaxed: a hint; here and wherever it is written.
-    if (atomic_load_explicit(&net->waited_ns, memory_order_relaxed) > SPIN_AFTER_NS
-        || net->spin_pause > 0) {
-        net->spin_pause -= net->spin_pause > 0;
+    int64_t waited_ns = atomic_load_explicit(&net->waited_ns, memory_order_relaxed);
+
+    if (!hark__spin_pays(&net->spin, waited_ns)) {
         return 0;
     }
     int count = spin(net, net->guest_epoll, events, until_ns);
-    net->spin_misses = count == 0 ? net->spin_misses + 1 : 0;
-    if (net->spin_misses == SPIN_MISSES) {
-        net->spin_misses = 0;
-        net->spin_pause = SPIN_PAUSE;
-    }
+    hark__spin_ended(&net->spin, count > 0);
     return count;
 }
 

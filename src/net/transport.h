@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "base/list.h"
+#include "base/spin.h"
 #include "net/net.h"
 
 enum {
@@ -79,10 +80,9 @@ struct net {
 
     // Guests only, one after the other.
     _Atomic(int64_t)
-        waited_ns;        // the last wait that ended with something to poll; or, by
-                          // who polls, INT64_MAX: that was no traffic
-    uint32_t spin_misses; // spins in a row that found nothing
-    uint32_t spin_pause;  // waits to come that do not spin
+        waited_ns;    // the last wait that ended with something to poll; or, by
+                      // who polls, INT64_MAX: that was no traffic
+    struct spin spin; // the guest's
 
     // Who polls; see poll.c.
     _Atomic(bool) guest_waits;     // the guest writes

@@ -185,6 +185,24 @@ has_own_work(struct worker *self)
     return hark__next_peek(&self->next) != NULL || !hark__ring_is_empty(&self->ring);
 }
 
+static void
+wait_for_token(struct worker *self, int64_t until_ns)
+{
+    struct env *env = self->sched->env;
+
+    if (hark__spin_pays(&self->spin, self->slept_ns)) {
+        int64_t end_ns = hark__env_now(env) + SPIN_NS;
+        bool came =
+            env->ops->spin(env, &self->token, 0, end_ns < until_ns ? end_ns : until_ns);
+
+        hark__spin_ended(&self->spin, came);
+        if (came) {
+            return;
+        }
+    }
+    env->ops->wait(env, &self->token, 0, until_ns);
+}
+
 // One wait, for the token or, if no other worker is there, in the idler as well. Gives
 // the idler, still entered, if something has come from outside.
 static struct idler *
@@ -195,7 +213,7 @@ doze(struct worker *self, int64_t until_ns)
     bool came = false;
 
     if (idler == NULL) {
-        sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
+        wait_for_token(self, until_ns);
         return NULL;
     }
     self->is_guest = true;
@@ -223,6 +241,7 @@ sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
     // seq_cst: written before the wheel is read, and an armer writes the wheel before
     // it reads this; so a timer that is set now wakes us, or we see it.
     atomic_store_explicit(&self->sleep_until_ns, until_ns, memory_order_seq_cst);
+    int64_t began_ns = hark__env_now(sched->env);
     if (hark__wheel_next_ns(self->wheel) >= until_ns) {
         // acquire: pairs with unpark's release of token.
         while (atomic_load_explicit(&self->token, memory_order_acquire) == 0
@@ -230,6 +249,7 @@ sleep_until(struct worker *self, int64_t until_ns, struct idler **out_idler)
             *out_idler = doze(self, until_ns);
         }
     }
+    self->slept_ns = hark__env_now(sched->env) - began_ns;
     // relaxed: only says that nobody need wake us for a timer any more.
     atomic_store_explicit(&self->sleep_until_ns, INT64_MIN, memory_order_relaxed);
     // We or a waker get the bit, not both. seq_cst: as in unpark.

@@ -440,6 +440,7 @@ worker_new(struct sched *sched, unsigned index, void *local)
     worker->random = (uint32_t)sched->env->ops->random(sched->env) | 1;
     worker->face.now_ns = hark__env_now(sched->env);
     worker->face.grain = 1;
+    worker->slept_ns = INT64_MAX;
     atomic_init(&worker->sleep_until_ns, INT64_MIN);
     worker->wheel = hark__wheel_open(worker->face.now_ns);
     worker->stack = hark__stack_take(&sched->stacks, &worker->stacks);

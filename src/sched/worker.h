@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/spin.h"
 #include "sched/balance.h"
 #include "sched/next.h"
 #include "sched/ring.h"
@@ -60,8 +61,10 @@ struct worker {
     _Alignas(64) _Atomic(uint32_t) token;
     _Atomic(int64_t) sleep_until_ns; // owner writes before sleeping; armers read
     _Atomic(bool) in_idler;          // owner writes; wakers read
-    bool was_called;                 // owner only: a waker has ended its last sleep
-    bool is_guest;                   // owner only: it was there, and has not left
+    struct spin spin;
+    int64_t slept_ns; // how long the last sleep took; INT64_MAX: none
+    bool was_called;  // owner only: a waker has ended its last sleep
+    bool is_guest;    // owner only: it was there, and has not left
     struct wheel *wheel;
     struct ring ring;
 };

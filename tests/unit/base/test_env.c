@@ -144,6 +144,46 @@ a_wake_without_a_waiter_does_nothing(void **state)
     assert_int_equal(atomic_load(&word), 0);
 }
 
+static void
+a_spin_ends_at_its_deadline_and_not_before(void **state)
+{
+    struct env *env = hark__env_real();
+    _Atomic(uint32_t) word = 5;
+    int64_t deadline = hark__env_now(env) + 1000000;
+
+    (void)state;
+    assert_false(env->ops->spin(env, &word, 5, deadline));
+    assert_true(hark__env_now(env) >= deadline);
+}
+
+static void
+set_after_a_while(void *arg)
+{
+    struct exchange *exchange = arg;
+    struct env *env = exchange->env;
+
+    await(env, &exchange->there); // the other one spins soon, or does already
+    // release: pairs with spin's acquire.
+    atomic_store_explicit(&exchange->back, 1, memory_order_release);
+}
+
+static void
+a_spin_sees_what_another_thread_sets_without_a_wake(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        struct exchange exchange = {.env = hark__env_real()};
+        struct env *env = exchange.env;
+        struct thread *thread =
+            env->ops->thread_start(env, "setter", set_after_a_while, &exchange);
+
+        assert_non_null(thread);
+        set(env, &exchange.there);
+        assert_true(env->ops->spin(env, &exchange.back, 0, INT64_MAX));
+        env->ops->thread_join(env, thread);
+    }
+}
+
 int
 main(void)
 {
@@ -156,6 +196,8 @@ main(void)
         cmocka_unit_test(a_wait_on_a_word_that_has_changed_returns_at_once),
         cmocka_unit_test(a_wake_ends_a_wait_in_another_thread),
         cmocka_unit_test(a_wake_without_a_waiter_does_nothing),
+        cmocka_unit_test(a_spin_ends_at_its_deadline_and_not_before),
+        cmocka_unit_test(a_spin_sees_what_another_thread_sets_without_a_wake),
     };
     return cmocka_run_group_tests_name("base/env", tests, NULL, NULL);
 }

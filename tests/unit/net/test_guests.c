@@ -333,28 +333,28 @@ guest_spins_only_while_that_is_worth_it(void **state)
     // one was long: it sleeps.
     do {
         net->waited_ns = INT64_MAX;
-        net->spin_misses = 0;
+        net->spin.misses = 0;
     } while (wait_a_little(f));
-    assert_int_equal(net->spin_misses, 0);
+    assert_int_equal(net->spin.misses, 0);
 
     // They are short: it spins, in vain, and then pauses.
-    while (net->spin_pause == 0) {
+    while (net->spin.pause == 0) {
         net->waited_ns = 0;
         spins = wait_a_little(f) ? 0 : spins + 1;
         assert_true(spins < 10);
     }
     do {
-        pause = net->spin_pause;
+        pause = net->spin.pause;
     } while (wait_a_little(f));
-    assert_int_equal(net->spin_pause, pause - 1);
+    assert_int_equal(net->spin.pause, pause - 1);
 
     // What a spin finds makes up for misses.
-    net->spin_pause = 0;
-    net->spin_misses = 1;
+    net->spin.pause = 0;
+    net->spin.misses = 1;
     net->waited_ns = 0;
     hark__net_unwait(net);
     (void)wait_a_little(f);
-    assert_int_equal(net->spin_misses, 0);
+    assert_int_equal(net->spin.misses, 0);
 }
 
 static void
