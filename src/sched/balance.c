@@ -120,6 +120,7 @@ try(struct balance *balance, enum balance_state state, int64_t now_ns,
 {
     enter(balance, state, now_ns, WINDOW_NS);
     balance->other_rate = other_rate;
+    balance->shared = false;
 }
 
 // A verdict, after which the next one is kept `growth` times as long.
@@ -152,20 +153,24 @@ hark__balance_spread(struct balance *balance, int64_t now_ns)
 }
 
 static void
-while_lazy(struct balance *balance, int64_t now_ns, bool is_tryable, unsigned active)
+while_lazy(struct balance *balance, int64_t now_ns, bool is_tryable, unsigned active,
+           uint64_t rate)
 {
     if (!is_tryable || now_ns < balance->until_ns) {
         balance->tryable = 0;
-        start_window(balance);
-    } else if (++balance->tryable >= TRYABLE_LEAST) {
+        balance->recent_rate = 0;
+        return;
+    }
+    note_window(balance, rate); // the first one may have begun before the work did
+    if (++balance->tryable >= TRYABLE_LEAST) {
         // One worker that does it all is what gathered work looks like.
         try(balance, active > 1 ? TRY_GATHERED : TRY_SPREAD, now_ns,
-            measured_rate(balance));
+            balance->recent_rate);
     }
 }
 
 static void
-while_trying(struct balance *balance, int64_t now_ns)
+while_trying(struct balance *balance, int64_t now_ns, unsigned active)
 {
     bool is_gathered = balance->state == TRY_GATHERED;
     enum balance_state tried = is_gathered ? BALANCE_GATHERED : BALANCE_SPREAD;
@@ -175,11 +180,15 @@ while_trying(struct balance *balance, int64_t now_ns)
     uint64_t own =
         balance->measured_ns > 0 ? measured_rate(balance) : balance->recent_rate;
 
+    balance->shared = balance->shared || active > 1;
     if (own > 0 && own * 100 < balance->other_rate * hopeless) {
         hold(balance, other, now_ns, CLEAR_GROWTH);
     } else if (now_ns >= balance->until_ns) {
-        hold(balance, own * 100 >= balance->other_rate * least ? tried : other, now_ns,
-             GROWTH);
+        // One worker alone says nothing for two.
+        bool is_better = (is_gathered || balance->shared)
+                         && own * 100 >= balance->other_rate * least;
+
+        hold(balance, is_better ? tried : other, now_ns, GROWTH);
     }
 }
 
@@ -205,11 +214,12 @@ hark__balance_sample(struct balance *balance, int64_t now_ns,
     balance->since_ns = now_ns;
     switch (balance->state) {
     case BALANCE_LAZY:
-        while_lazy(balance, now_ns, is_fine && (active > 1 || sample->waits), active);
+        while_lazy(balance, now_ns, is_fine && (active > 1 || sample->waits), active,
+                   rate(done, elapsed_ns));
         break;
     case TRY_GATHERED:
     case TRY_SPREAD:
-        while_trying(balance, now_ns);
+        while_trying(balance, now_ns, active);
         break;
     case BALANCE_GATHERED:
     case BALANCE_SPREAD:

@@ -54,6 +54,7 @@ struct balance {
     int64_t measured_ns;
     uint64_t recent_rate; // units a second: of the state's last whole windows; 0: none
     uint64_t other_rate;  // of the way that this one is tried against
+    bool shared;          // TRY_SPREAD: several workers did something
     unsigned tryable;     // LAZY: samples in a row that are worth a try
     unsigned coarse;      // GATHERED, SPREAD: those in a row that were not fine
     uint64_t seen[BALANCE_WORKERS];

@@ -144,6 +144,37 @@ one_workers_work_stays_together_if_sharing_does_not_pay(void **state)
     assert_true(machine.eager_ms < 50);
 }
 
+// The second worker does not come, as on a machine that is busy: a rate that happens to be
+// better then is none of spreading.
+static void
+a_trial_that_one_worker_was_alone_in_is_lost(void **state)
+{
+    struct machine machine = machine_of(10000, 40000);
+
+    (void)state;
+    machine.active = machine.active_eager = 1;
+    while (machine.eager_ms == 0) {
+        run_ms(&machine, 1);
+    }
+    machine.gathered_rate = 60000;
+    run_ms(&machine, 30);
+    assert_true(machine.eager_ms < 10);
+}
+
+// The sample in which the work began has little of it.
+static void
+what_was_before_the_work_began_is_not_compared(void **state)
+{
+    struct machine machine = machine_of(15000, 4000);
+
+    (void)state;
+    machine.active = 1;
+    run_ms(&machine, 1);
+    machine.gathered_rate = 40000;
+    run_ms(&machine, 200);
+    assert_true(machine.eager_ms < 20);
+}
+
 static void
 work_that_becomes_coarse_is_spread_at_once(void **state)
 {
@@ -236,6 +267,8 @@ main(void)
         cmocka_unit_test(one_workers_work_is_left_alone_while_nothing_waits),
         cmocka_unit_test(one_workers_work_is_shared_if_that_pays),
         cmocka_unit_test(one_workers_work_stays_together_if_sharing_does_not_pay),
+        cmocka_unit_test(a_trial_that_one_worker_was_alone_in_is_lost),
+        cmocka_unit_test(what_was_before_the_work_began_is_not_compared),
         cmocka_unit_test(work_that_becomes_coarse_is_spread_at_once),
         cmocka_unit_test(a_moment_without_the_processor_changes_no_verdict),
         cmocka_unit_test(what_waits_too_long_spreads_it_for_a_while),
