@@ -257,6 +257,18 @@ inline steal()
     i = 0
 }
 
+// more: another worker may find something.
+inline look_for_what_is_left()
+{
+    more = injected > 0;
+    i = 0;
+    do
+    :: i < WORKERS -> more = more || ring[i] > 0; i++
+    :: else -> break
+    od;
+    i = 0
+}
+
 inline search()
 {
     searching++;
@@ -265,14 +277,23 @@ inline search()
     :: !got -> take_injected()
     :: else
     fi;
+#ifdef BUG_LAST_LOOKS_BEFORE_IT_STOPS
+    look_for_what_is_left();
     atomic { searching--; last = searching == 0 }
-#ifndef BUG_LAST_SEARCHER_IS_SILENT
+#else
+    atomic { searching--; last = searching == 0 }
     if
-    :: got && last -> wake_one()
+    :: got && last -> look_for_what_is_left()
     :: else
     fi;
 #endif
-    last = false
+#ifndef BUG_LAST_SEARCHER_IS_SILENT
+    if
+    :: got && last && more -> wake_one()
+    :: else
+    fi;
+#endif
+    atomic { last = false; more = false }
 }
 
 inline find()

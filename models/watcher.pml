@@ -90,7 +90,14 @@ inline search()
     take_injected();
     atomic { searching--; last = searching == 0 }
     if
-    :: got && last -> wake_one()
+    :: got && last ->
+        if
+        :: injected > 0 -> wake_one()
+        :: else ->
+#ifndef BUG_LAST_SEARCHER_FORGETS_THE_WATCHER
+            want_watcher()
+#endif
+        fi
     :: else
     fi;
     last = false

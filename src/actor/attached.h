@@ -17,6 +17,12 @@
 #include "actor/ctx.h"
 #include "base/spin.h"
 
+enum token {
+    TOKEN_NONE, // we sleep, or soon will
+    TOKEN_SET,
+    TOKEN_SEEN, // we look at it, and need no wake
+};
+
 struct attached {
     hark_ctx ctx;
     struct list by_node; // in node->threads
@@ -28,7 +34,7 @@ struct attached {
     struct thread_wait wait; // of hark_await or hark_receive, the innermost
     struct spin spin;
     int64_t waited_ns;       // how long the last wait took; INT64_MAX: none ended
-    _Atomic(uint32_t) token; // set by who found us idle; cleared by us
+    _Atomic(uint32_t) token; // enum token; set by who found us idle
 };
 
 static inline struct attached *

@@ -27,8 +27,30 @@ hark__thread_wake(struct slot *slot, struct node *node)
     // release: pairs with the acquire in wait_token; our message is seen. The thread
     // may detach and free the word as soon as it sees this; waking a word that is gone
     // wakes nobody, or somebody who looks again.
-    atomic_store_explicit(&attached->token, 1, memory_order_release);
-    node->env->ops->wake(node->env, &attached->token);
+    if (atomic_exchange_explicit(&attached->token, TOKEN_SET, memory_order_release)
+        == TOKEN_NONE) {
+        node->env->ops->wake(node->env, &attached->token);
+    }
+}
+
+// Looks at the token for a while, until end_ns at most. True: it came.
+static bool
+spin_for_token(struct attached *attached, int64_t end_ns)
+{
+    struct env *env = attached->ctx.node->env;
+    uint32_t none = TOKEN_NONE, seen = TOKEN_SEEN;
+
+    // relaxed, both, where it fails: it has been set, which wait_token acquires. relaxed
+    // where it succeeds: whoever sets it tells by its exchange which of the two it found.
+    if (!atomic_compare_exchange_strong_explicit(&attached->token, &none, TOKEN_SEEN,
+                                                 memory_order_relaxed,
+                                                 memory_order_relaxed)) {
+        return true;
+    }
+    (void)env->ops->spin(env, &attached->token, TOKEN_SEEN, end_ns);
+    return !atomic_compare_exchange_strong_explicit(&attached->token, &seen, TOKEN_NONE,
+                                                    memory_order_relaxed,
+                                                    memory_order_relaxed);
 }
 
 // True: the token came; we are the reader again.
@@ -41,20 +63,19 @@ wait_token(struct attached *attached, int64_t until_ns)
     if (until_ns > began_ns && hark__spin_pays(&attached->spin, attached->waited_ns)) {
         int64_t end_ns = began_ns + SPIN_NS < until_ns ? began_ns + SPIN_NS : until_ns;
 
-        hark__spin_ended(&attached->spin,
-                         env->ops->spin(env, &attached->token, 0, end_ns));
+        hark__spin_ended(&attached->spin, spin_for_token(attached, end_ns));
     }
     // acquire: pairs with thread_wake.
-    while (atomic_load_explicit(&attached->token, memory_order_acquire) == 0) {
+    while (atomic_load_explicit(&attached->token, memory_order_acquire) == TOKEN_NONE) {
         if (until_ns != INT64_MAX && hark__env_now(env) >= until_ns) {
             attached->waited_ns = INT64_MAX;
             return false;
         }
-        env->ops->wait(env, &attached->token, 0, until_ns);
+        env->ops->wait(env, &attached->token, TOKEN_NONE, until_ns);
     }
     attached->waited_ns = hark__env_now(env) - began_ns;
     // relaxed: nobody sets it before we are idle again.
-    atomic_store_explicit(&attached->token, 0, memory_order_relaxed);
+    atomic_store_explicit(&attached->token, TOKEN_NONE, memory_order_relaxed);
     return true;
 }
 

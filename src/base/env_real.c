@@ -140,19 +140,20 @@ relax(void)
 #endif
 }
 
-// Half a microsecond of looks, then whoever else wants this processor. Yields only would be
-// slower by far where nobody does, and looks only where the one that we wait for does.
+// A look each half a microsecond: who sends much in a row is not met by each message. Then
+// whoever else wants this processor. Yields only would be slower by far where nobody does,
+// and none where the one that we wait for does.
 static bool
 real_spin(struct env *env, _Atomic(uint32_t) *word, uint32_t seen, int64_t deadline_ns)
 {
-    enum { LOOKS = 16 };
+    enum { PAUSES = 16 };
 
     do {
-        for (int i = 0; i < LOOKS; i++) {
-            // acquire: pairs with whoever changes it; what came before is seen.
-            if (atomic_load_explicit(word, memory_order_acquire) != seen) {
-                return true;
-            }
+        // acquire: pairs with whoever changes it; what came before is seen.
+        if (atomic_load_explicit(word, memory_order_acquire) != seen) {
+            return true;
+        }
+        for (int i = 0; i < PAUSES; i++) {
             relax();
         }
         sched_yield();

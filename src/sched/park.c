@@ -185,24 +185,6 @@ has_own_work(struct worker *self)
     return hark__next_peek(&self->next) != NULL || !hark__ring_is_empty(&self->ring);
 }
 
-static void
-wait_for_token(struct worker *self, int64_t until_ns)
-{
-    struct env *env = self->sched->env;
-
-    if (hark__spin_pays(&self->spin, self->slept_ns)) {
-        int64_t end_ns = hark__env_now(env) + SPIN_NS;
-        bool came =
-            env->ops->spin(env, &self->token, 0, end_ns < until_ns ? end_ns : until_ns);
-
-        hark__spin_ended(&self->spin, came);
-        if (came) {
-            return;
-        }
-    }
-    env->ops->wait(env, &self->token, 0, until_ns);
-}
-
 // One wait, for the token or, if no other worker is there, in the idler as well. Gives
 // the idler, still entered, if something has come from outside.
 static struct idler *
@@ -213,7 +195,7 @@ doze(struct worker *self, int64_t until_ns)
     bool came = false;
 
     if (idler == NULL) {
-        wait_for_token(self, until_ns);
+        sched->env->ops->wait(sched->env, &self->token, 0, until_ns);
         return NULL;
     }
     self->is_guest = true;
