@@ -1,4 +1,4 @@
-// The protocol of src/sched/park.c, and of search and submit in sched.c, by which
+// The protocol of src/sched/park.c, of search.c, and of submit in sched.c, by which
 // workers sleep and are woken: a producer makes work visible and then looks for a searcher or a
 // sleeper; a worker announces itself and then looks for work; a waker that gets a
 // worker's idle bit owes it a token; and a timer that is armed from outside wakes a

@@ -11,100 +11,7 @@ enum {
     NEXT_STREAK = 64, // run-next turns in a row before the ring has its turn
     STACK_BYTES = 64 * 1024,
     STACK_LIMIT = 1000000,
-    INJECTION_BATCH = 64, // most tasks taken from the injection queue at once
 };
-
-#define LINGER_NS INT64_C(2000) // of who lingers: between looks at others' rings
-
-// ---- calling others ----
-
-// There is more than this worker should do alone.
-static void
-call_help(struct sched *sched)
-{
-    if (hark__sched_primary(sched) == NULL) {
-        hark__sched_wake_one(sched);
-    } else {
-        hark__sched_want_watcher(sched);
-    }
-}
-
-// Something is in the injection queue.
-static void
-announce_injected(struct sched *sched)
-{
-    struct worker *primary = hark__sched_primary(sched);
-
-    if (primary == NULL) {
-        hark__sched_wake_one(sched);
-    } else if (!hark__sched_unpark(sched, primary->index)) {
-        hark__sched_want_watcher(sched); // it is awake, perhaps in a long turn
-    }
-}
-
-// ---- the injection queue ----
-
-static void
-inject_chain(struct sched *sched, struct task *first, struct task *last, uint32_t count)
-{
-    last->next = NULL;
-    pthread_mutex_lock(&sched->lock);
-    if (sched->last != NULL) {
-        sched->last->next = first;
-    } else {
-        sched->first = first;
-    }
-    sched->last = last;
-    // seq_cst: pairs with work_is_visible in park.c, as ring's tail does.
-    atomic_fetch_add_explicit(&sched->injected, count, memory_order_seq_cst);
-    pthread_mutex_unlock(&sched->lock);
-}
-
-// Gives one task and moves some more to self's ring.
-static struct task *
-take_injected(struct worker *self)
-{
-    struct sched *sched = self->sched;
-    uint32_t taken = 0;
-
-    // seq_cst: pairs with inject_chain; who parks looks again in work_is_visible.
-    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) == 0) {
-        return NULL;
-    }
-    pthread_mutex_lock(&sched->lock);
-    // relaxed: exact under the lock.
-    uint32_t there = atomic_load_explicit(&sched->injected, memory_order_relaxed);
-    uint32_t share = there / sched->count + 1;
-    struct task *first = sched->first;
-
-    share = share < INJECTION_BATCH ? share : INJECTION_BATCH;
-    if (first != NULL) {
-        sched->first = first->next;
-        taken = 1;
-    }
-    while (taken < share && sched->first != NULL) {
-        struct task *task = sched->first;
-        struct task *next = task->next;
-
-        if (!hark__ring_push(&self->ring, task)) {
-            break;
-        }
-        sched->first = next;
-        taken++;
-    }
-    if (sched->first == NULL) {
-        sched->last = NULL;
-    }
-    // relaxed: guarded by the lock; a reader that sees too many only looks in vain.
-    atomic_fetch_sub_explicit(&sched->injected, taken, memory_order_relaxed);
-    pthread_mutex_unlock(&sched->lock);
-    if (there > 1) {
-        // Their producers may have woken us alone, and our next turn may be long.
-        // models/parking.pml, BUG_NO_WAKE_FOR_THE_REST.
-        call_help(sched);
-    }
-    return first;
-}
 
 // ---- submitting ----
 
@@ -113,7 +20,7 @@ push_full_ring(struct worker *self, struct task *task)
 {
     if (!hark__ring_grow(&self->ring) || !hark__ring_push(&self->ring, task)) {
         // No memory: it goes where nothing but the task is needed, and it runs earlier.
-        inject_chain(self->sched, task, task, 1);
+        hark__sched_inject(self->sched, task, task, 1);
     }
 }
 
@@ -124,7 +31,7 @@ push_ring(struct worker *self, struct task *task)
         push_full_ring(self, task);
     }
     if (hark__sched_has_surplus(self->sched, &self->ring)) {
-        call_help(self->sched);
+        hark__sched_call_help(self->sched);
     } else {
         hark__sched_want_watcher(self->sched);
     }
@@ -134,8 +41,8 @@ push_ring(struct worker *self, struct task *task)
 static __attribute__((noinline)) void
 inject(struct sched *sched, struct task *task)
 {
-    inject_chain(sched, task, task, 1);
-    announce_injected(sched);
+    hark__sched_inject(sched, task, task, 1);
+    hark__sched_announce(sched);
 }
 
 void
@@ -190,95 +97,6 @@ take_local(struct worker *self)
     return hark__ring_pop(&self->ring);
 }
 
-static struct task *
-take_from_others(struct worker *self)
-{
-    struct task *task = hark__worker_steal(self);
-
-    if (task == NULL && hark__worker_may_take(self)) {
-        task = take_injected(self);
-    }
-    return task;
-}
-
-// Goes on looking for a while, if sleeps have been short. Others need wake nobody meanwhile,
-// since self is searching. Not where there is an idler: what comes there would wait for us,
-// and who waits there looks for a while, too.
-static struct task *
-linger(struct worker *self)
-{
-    struct sched *sched = self->sched;
-    struct env *env = sched->env;
-    struct task *task = NULL;
-    int64_t now_ns = hark__env_now(env);
-    int64_t end_ns = now_ns + SPIN_NS;
-    bool came = true; // or the time of a look is over
-
-    if (hark__sched_idler(sched) != NULL || !hark__worker_may_take(self)
-        || !hark__spin_pays(&self->spin, self->slept_ns)) {
-        return NULL;
-    }
-    if (end_ns > hark__wheel_next_ns(self->wheel)) {
-        end_ns = hark__wheel_next_ns(self->wheel);
-    }
-    // relaxed: who sees it late parks, and is woken by stop.
-    while (task == NULL && came && now_ns < end_ns
-           && !atomic_load_explicit(&sched->stopping, memory_order_relaxed)) {
-        int64_t until_ns = now_ns + LINGER_NS;
-
-        came = env->ops->spin(env, &sched->injected, 0, until_ns);
-        now_ns = hark__env_now(env);
-        came = came || now_ns >= until_ns;
-        task = take_from_others(self);
-    }
-    hark__spin_ended(&self->spin, task != NULL);
-    return task;
-}
-
-// May another worker find something? The caller has stopped searching.
-static bool
-is_work_left(struct sched *sched)
-{
-    // seq_cst, as is what the ring's count reads: a producer queues, and then looks for who
-    // searches; we are not counted any more, and then look at the queues.
-    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0) {
-        return true;
-    }
-    for (unsigned i = 0; i < sched->count; i++) {
-        if (hark__sched_has_surplus(sched, &sched->workers[i]->ring)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static struct task *
-search(struct worker *self)
-{
-    struct sched *sched = self->sched;
-
-    // seq_cst: pairs with hark__sched_wake_one, which does not wake while we are
-    // counted. Whoever stops searching with nothing looks at every queue once more in
-    // park_once.
-    atomic_fetch_add_explicit(&sched->searching, 1, memory_order_seq_cst);
-    struct task *task = take_from_others(self);
-    if (task == NULL) {
-        task = linger(self);
-    }
-    bool last =
-        atomic_fetch_sub_explicit(&sched->searching, 1, memory_order_seq_cst) == 1;
-    if (task != NULL && last) {
-        // What was announced meanwhile was so to us alone, and so was a turn that wants a
-        // watcher.
-        if (is_work_left(sched)) {
-            hark__sched_wake_one(sched);
-        } else {
-            hark__sched_want_watcher(sched);
-        }
-    }
-    return task;
-}
-
 void
 hark__worker_poll_timers(struct worker *self)
 {
@@ -302,7 +120,7 @@ hand_on_ring(struct worker *self)
         last->next = task;
         last = task;
     }
-    inject_chain(self->sched, first, last, count);
+    hark__sched_inject(self->sched, first, last, count);
 }
 
 // Hands on what this worker has, for the one that tasks are gathered on.
@@ -312,10 +130,10 @@ hand_on(struct worker *self)
     struct task *next = hark__next_swap(&self->next, NULL);
 
     if (next != NULL) {
-        inject_chain(self->sched, next, next, 1);
+        hark__sched_inject(self->sched, next, next, 1);
     }
     hand_on_ring(self);
-    announce_injected(self->sched);
+    hark__sched_announce(self->sched);
 }
 
 // What a worker does now and then, however much it has to do itself.
@@ -346,7 +164,7 @@ look_around(struct worker *self)
             }
         }
     }
-    return take_injected(self);
+    return hark__worker_take_injected(self);
 }
 
 static struct task *
@@ -367,7 +185,7 @@ find(struct worker *self)
         task = take_local(self); // what looking around may have brought
     }
     if (task == NULL) {
-        task = search(self);
+        task = hark__worker_search(self);
     }
     return task;
 }

@@ -1,8 +1,9 @@
 // Worker: what the files of the scheduler share. Private to them.
 //
-// sched.c runs the workers: submitting, finding, the injection queue. park.c lets a
-// worker sleep that finds nothing, and wakes it, for a timer too. share.c moves work
-// between workers: stealing, looking after those in long turns, gathering.
+// sched.c runs the workers: submitting, finding. inject.c is the queue that all take from,
+// search.c how a worker looks for what is not its own. park.c lets one sleep that finds
+// nothing, and wakes it, for a timer too. share.c moves work between workers: stealing,
+// looking after those in long turns, gathering.
 
 #ifndef SCHED_WORKER_H
 #define SCHED_WORKER_H
@@ -104,6 +105,21 @@ struct sched {
 // Looks at the clock and fires self's timers that are due.
 void hark__worker_poll_timers(struct worker *self);
 
+// ---- inject.c ----
+
+// Queues count tasks, chained by next, for all workers. The caller announces it.
+void hark__sched_inject(struct sched *sched, struct task *first, struct task *last,
+                        uint32_t count);
+// Something is in the queue: calls a worker that may take it.
+void hark__sched_announce(struct sched *sched);
+// Gives one task and moves some more to self's ring. NULL: the queue is empty.
+struct task *hark__worker_take_injected(struct worker *self);
+
+// ---- search.c ----
+
+// Looks at the queues of all, and goes on for a while if that pays. NULL: nothing.
+struct task *hark__worker_search(struct worker *self);
+
 // ---- park.c ----
 
 // Sleeps until there is work. Gives a task that only a watcher finds, else NULL.
@@ -201,6 +217,17 @@ hark__sched_want_watcher(struct sched *sched)
         // seq_cst: see start_watching in park.c.
         && !atomic_load_explicit(&sched->watched, memory_order_seq_cst)) {
         hark__sched_wake_one(sched);
+    }
+}
+
+// There is more than this worker should do alone.
+static inline void
+hark__sched_call_help(struct sched *sched)
+{
+    if (hark__sched_primary(sched) == NULL) {
+        hark__sched_wake_one(sched);
+    } else {
+        hark__sched_want_watcher(sched);
     }
 }
 
