@@ -17,7 +17,7 @@ hark__sched_inject(struct sched *sched, struct task *first, struct task *last,
         sched->first = first;
     }
     sched->last = last;
-    // seq_cst: pairs with work_is_visible in park.c, as ring's tail does.
+    // seq_cst: pairs with hark__sched_has_work, as ring's tail does.
     atomic_fetch_add_explicit(&sched->injected, count, memory_order_seq_cst);
     pthread_mutex_unlock(&sched->lock);
 }
@@ -28,7 +28,7 @@ hark__worker_take_injected(struct worker *self)
     struct sched *sched = self->sched;
     uint32_t taken = 0;
 
-    // seq_cst: pairs with hark__sched_inject; who parks looks again in work_is_visible.
+    // seq_cst: pairs with hark__sched_inject; who parks looks again.
     if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) == 0) {
         return NULL;
     }

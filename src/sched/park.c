@@ -141,7 +141,7 @@ hark__sched_wake_one(struct sched *sched)
 
 // ---- parking ----
 
-// A last look before we sleep. seq_cst, both loads: our bit in idle is set by now, and
+// A last look before we sleep. seq_cst, all loads: our bit in idle is set by now, and
 // whoever leaves work, or stops the scheduler, does that first and then looks at idle.
 static bool
 work_is_visible(struct worker *self)
@@ -153,18 +153,7 @@ work_is_visible(struct worker *self)
         || hark__worker_owes_round(self) != 0) {
         return true;
     }
-    if (!hark__worker_may_take(self)) {
-        return false;
-    }
-    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0) {
-        return true;
-    }
-    for (unsigned i = 0; i < sched->count; i++) {
-        if (hark__sched_has_surplus(sched, &sched->workers[i]->ring)) {
-            return true;
-        }
-    }
-    return false;
+    return hark__worker_may_take(self) && hark__sched_has_work(sched);
 }
 
 static bool

@@ -15,14 +15,15 @@
 // A run-next place and the first few tasks of a ring are not announced to anyone: on
 // its own worker they have their turn in some microseconds, on a warm cache, and actors
 // that talk to each other stay together. So that nothing is stuck behind long turns,
-// one parked worker is the watcher: while others work it looks every 250 us, or up to 1
+// one parked worker is the watcher: while others work it looks every 250 us, or up to 2
 // ms while there is nothing to see, for a run-next that has not moved, and for tasks
 // that wait long, judged by how many turns their worker had since the last look.
 //
 // Where work is so fine that it does better on one worker, it is gathered there
 // (balance.h): others neither steal nor take, and hand on what they have.
 //
-// The first worker to park waits in the idler, if there is one, and others on a futex.
+// The first worker to park waits in the idler, if there is one, and others on a futex. Who
+// has slept shortly only goes on searching for a while before it parks (base/spin.h).
 
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H

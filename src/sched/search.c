@@ -15,9 +15,16 @@ take_from_others(struct worker *self)
     return task;
 }
 
-// Goes on looking for a while, if sleeps have been short. Others need wake nobody meanwhile,
-// since self is searching. Not where there is an idler: what comes there would wait for us,
-// and who waits there looks for a while, too.
+// Not where there is an idler: what comes there would wait for us, and who waits there looks
+// for a while, too.
+static bool
+may_linger(struct worker *self)
+{
+    return hark__sched_idler(self->sched) == NULL && hark__worker_may_take(self)
+           && hark__spin_pays(&self->spin, self->slept_ns);
+}
+
+// Goes on looking for a while. Others need wake nobody meanwhile, since self is searching.
 static struct task *
 linger(struct worker *self)
 {
@@ -25,16 +32,10 @@ linger(struct worker *self)
     struct env *env = sched->env;
     struct task *task = NULL;
     int64_t now_ns = hark__env_now(env);
-    int64_t end_ns = now_ns + SPIN_NS;
+    int64_t timer_ns = hark__wheel_next_ns(self->wheel);
+    int64_t end_ns = now_ns + SPIN_NS < timer_ns ? now_ns + SPIN_NS : timer_ns;
     bool came = true; // or the time of a look is over
 
-    if (hark__sched_idler(sched) != NULL || !hark__worker_may_take(self)
-        || !hark__spin_pays(&self->spin, self->slept_ns)) {
-        return NULL;
-    }
-    if (end_ns > hark__wheel_next_ns(self->wheel)) {
-        end_ns = hark__wheel_next_ns(self->wheel);
-    }
     // relaxed: who sees it late parks, and is woken by stop.
     while (task == NULL && came && now_ns < end_ns
            && !atomic_load_explicit(&sched->stopping, memory_order_relaxed)) {
@@ -49,23 +50,6 @@ linger(struct worker *self)
     return task;
 }
 
-// May another worker find something? The caller has stopped searching.
-static bool
-is_work_left(struct sched *sched)
-{
-    // seq_cst, as is what the ring's count reads: a producer queues, and then looks for who
-    // searches; we are not counted any more, and then look at the queues.
-    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0) {
-        return true;
-    }
-    for (unsigned i = 0; i < sched->count; i++) {
-        if (hark__sched_has_surplus(sched, &sched->workers[i]->ring)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 struct task *
 hark__worker_search(struct worker *self)
 {
@@ -76,7 +60,7 @@ hark__worker_search(struct worker *self)
     // park_once.
     atomic_fetch_add_explicit(&sched->searching, 1, memory_order_seq_cst);
     struct task *task = take_from_others(self);
-    if (task == NULL) {
+    if (task == NULL && may_linger(self)) {
         task = linger(self);
     }
     bool last =
@@ -84,7 +68,7 @@ hark__worker_search(struct worker *self)
     if (task != NULL && last) {
         // What was announced meanwhile was so to us alone, and so was a turn that wants a
         // watcher.
-        if (is_work_left(sched)) {
+        if (hark__sched_has_work(sched)) {
             hark__sched_wake_one(sched);
         } else {
             hark__sched_want_watcher(sched);

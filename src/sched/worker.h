@@ -200,6 +200,23 @@ hark__sched_has_surplus(struct sched *sched, struct ring *ring)
            >= atomic_load_explicit(&sched->surplus, memory_order_relaxed);
 }
 
+// Is there something that any worker could take? seq_cst, as is what the ring's count reads: a
+// producer queues, and then looks for who searches or sleeps; who has stopped searching, or
+// announced its sleep, calls this after.
+static inline bool
+hark__sched_has_work(struct sched *sched)
+{
+    if (atomic_load_explicit(&sched->injected, memory_order_seq_cst) > 0) {
+        return true;
+    }
+    for (unsigned i = 0; i < sched->count; i++) {
+        if (hark__sched_has_surplus(sched, &sched->workers[i]->ring)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // May it take what is not its own?
 static inline bool
 hark__worker_may_take(struct worker *self)
